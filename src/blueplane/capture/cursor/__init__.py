@@ -1,0 +1,6 @@
+"""Cursor: its hooks and, later, its databases.
+
+Owns everything that is particular to Cursor.
+Promises that the rest of the program needs no word of Cursor's.
+Leaves what may be stored to the sanitiser.
+"""

@@ -1,0 +1,246 @@
+"""From a hand-off file to an event.
+
+Owns the envelope of a hook's event: type, session, workspace, times, identity, columns.
+Promises that an event of the same hand-off file always has the same id, that nothing of a payload
+is stored twice, and that only MalformedPayloadError and FilteredError leave here.
+Leaves the files to the spooler, the words of each editor to its platform, privacy to the sanitiser.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from blueplane.capture.adapter import Hook, Platform
+from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
+from blueplane.capture.cursor.hooks import COMPATIBILITY_NAMES
+from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
+from blueplane.capture.parse import Body, Marks, parse_payload
+from blueplane.capture.platforms import CANARY, find_platform
+from blueplane.capture.sanitise import Sanitiser
+from blueplane.capture.vocabulary import MAX_MODEL, MODEL, NAME
+from blueplane.capture.workspace import NO_WORKSPACE
+from blueplane.clock import NS_PER_MS, parse_iso_ms
+from blueplane.errors import FilteredError
+from blueplane.event import COLUMNS, MAX_INT, MAX_PAYLOAD_BYTES, Event, derive_id
+
+#: The rule that leaves out what our own Cursor hook sends too.
+CURSOR_COMPATIBILITY: Final = "cursor-compat"
+#: A larger payload is not even parsed: only its size is kept.
+MAX_PARSED_BYTES: Final = 8 * 1024 * 1024
+#: A platform's own time is believed between the years 2000 and 2100.
+_EARLIEST_MS: Final = 946_684_800_000
+_LATEST_MS: Final = 4_102_444_800_000
+
+
+@dataclass(frozen=True, slots=True)
+class HandOff:
+    """A complete hand-off file: name, mtime, payload and the two words of its trailer.
+
+    ``size`` is the size of the payload in bytes where ``raw`` is not all of it.
+    """
+
+    name: str
+    mtime_ns: int
+    raw: bytes
+    platform: str
+    hook_name: str
+    size: int = 0
+
+
+def spool_origin(name: str, mtime_ns: int) -> str:
+    """Name a hand-off file as the origin of an event."""
+    return f"spool:{name}:{mtime_ns}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What the trailer and the platform say of an event, and its metadata so far."""
+
+    platform: Platform
+    hook_name: str
+    metadata: dict[str, Any]
+
+    @property
+    def hook(self) -> Hook:
+        return self.platform.hook(self.hook_name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Envelope:
+    """What the payload says of its event's place and time."""
+
+    event_id: bytes
+    session_id: str
+    workspace_hash: str
+    timestamp_ms: int
+
+
+class HookReader:
+    """Makes events of hand-off files.
+
+    ``cursor_hook_installed`` says whether our own Cursor hook for a native event is installed.
+    """
+
+    def __init__(
+        self,
+        sanitiser: Sanitiser,
+        cursor_hook_installed: Callable[[str], bool],
+    ) -> None:
+        self._sanitiser = sanitiser
+        self._cursor_hook_installed = cursor_hook_installed
+
+    def read(self, item: HandOff) -> Event:
+        """Make the event of a hand-off file.
+
+        Raises MalformedPayloadError (it cannot be read) or FilteredError (a rule leaves it out).
+        """
+        platform = find_platform(item.platform)
+        if len(item.raw) > MAX_PARSED_BYTES:
+            envelope = _Envelope(_file_id(item), "", "", item.mtime_ns // NS_PER_MS)
+            return _event(item, _Draft(platform, item.hook_name, {}), envelope, None)
+        body, marks = parse_payload(item.raw)
+        draft = self._route(platform, item.hook_name, body, marks)
+        envelope = self._envelope(item, draft, body)
+        _count_lines(draft, body)
+        _lift_columns(draft, body)
+        payload = self._sanitiser.payload(body, draft.metadata.get("tool_name", ""))
+        return _event(item, draft, envelope, payload)
+
+    def _route(self, platform: Platform, hook_name: str, body: Body, marks: Marks) -> _Draft:
+        """Find whose event it is: Cursor also runs the hooks that Claude Code's settings name."""
+        if platform is not CLAUDE_CODE or "cursor_version" not in body:
+            return _Draft(platform, hook_name, marks)
+        native_name = COMPATIBILITY_NAMES.get(hook_name, hook_name)
+        if self._cursor_hook_installed(native_name):
+            raise FilteredError(CURSOR_COMPATIBILITY)
+        return _Draft(CURSOR, native_name, {**marks, "via": CLAUDE_CODE.name})
+
+    def _envelope(self, item: HandOff, draft: _Draft, body: Body) -> _Envelope:
+        """Take out of the payload what the envelope says."""
+        platform = draft.platform
+        identity = platform.identity(body, draft.hook_name)
+        session_id, path = platform.session_id(body), platform.workspace(body)
+        timestamp_ms = _take_time(body)
+        workspace = self._sanitiser.workspace(path) if path else NO_WORKSPACE
+        if workspace.project:
+            draft.metadata["project"] = workspace.project
+        for key in platform.session_keys:
+            _take(body, key, session_id)
+        for key in platform.workspace_keys:
+            _take(body, key, path)
+        _take(body, "hook_event_name", draft.hook_name)
+        if self._sanitiser.level == "strict":
+            _take_transcript(body, session_id)
+        return _Envelope(
+            derive_id(*identity) if identity else _file_id(item),
+            self._sanitiser.identifier(session_id),
+            workspace.hash,
+            item.mtime_ns // NS_PER_MS if timestamp_ms is None else timestamp_ms,
+        )
+
+
+def _event(item: HandOff, draft: _Draft, envelope: _Envelope, payload: bytes | None) -> Event:
+    """Build the event; of a payload that is missing or too large only the size is kept."""
+    hook, metadata = draft.hook, draft.metadata
+    if hook.phase:
+        metadata["phase"] = hook.phase
+    if payload is None or len(payload) > MAX_PAYLOAD_BYTES:
+        metadata["truncated"] = 1
+        payload = orjson.dumps({"bytes": item.size or len(item.raw)})
+    return Event(
+        envelope.event_id,
+        draft.platform.name,
+        "canary" if hook is CANARY else "hook",
+        draft.hook_name,
+        hook.event_type,
+        envelope.session_id,
+        envelope.timestamp_ms,
+        item.mtime_ns,
+        envelope.workspace_hash,
+        payload,
+        orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS),
+        spool_origin(item.name, item.mtime_ns),
+    )
+
+
+def _file_id(item: HandOff) -> bytes:
+    return derive_id("spool", item.name, str(item.mtime_ns), item.raw)
+
+
+def _take(body: Body, key: str, taken: str) -> None:
+    """Remove what the envelope holds; a list keeps what follows it."""
+    value = body.get(key)
+    if type(value) is list and value and value[0] == taken:
+        value = value[1:]
+        if value:
+            body[key] = value
+            return
+    elif value != taken:
+        return
+    body.pop(key, None)
+
+
+def _take_transcript(body: Body, session_id: str) -> None:
+    """Remove the name of a transcript that says no more than the session's id."""
+    path = body.get("transcript_path")
+    if session_id and type(path) is str and path.endswith(f"{session_id}.jsonl"):
+        del body["transcript_path"]
+
+
+def _take_time(body: Body) -> int | None:
+    """Take the platform's own time, ISO 8601 or a Unix time in s or ms, if it can be believed."""
+    value = body.get("timestamp")
+    moment: int | None = None
+    if type(value) is str:
+        with suppress(ValueError):
+            moment = parse_iso_ms(value)
+    elif type(value) is int:
+        moment = value if value > _LATEST_MS // 1000 else value * 1000
+    if moment is None or not _EARLIEST_MS <= moment <= _LATEST_MS:
+        return None
+    del body["timestamp"]
+    return moment
+
+
+def _count_lines(draft: _Draft, body: Body) -> None:
+    count = draft.platform.line_counts.get(draft.hook_name)
+    lines = count(body) if count else None
+    if lines is not None:
+        draft.metadata["lines_added"], draft.metadata["lines_removed"] = lines
+
+
+def _lift_columns(draft: _Draft, body: Body) -> None:
+    """Move to the metadata what is a column of the row; what does not fit stays in the payload."""
+    metadata = draft.metadata
+    for key, column in draft.platform.column_keys.items():
+        value = body.get(key)
+        if value is None or column in metadata:
+            continue
+        fitting = _FITTING[column](value)
+        if fitting is not None:
+            metadata[column] = fitting
+            del body[key]
+
+
+def _amount(value: object) -> int | None:
+    """Round a number of tokens or milliseconds; None for what a column cannot hold."""
+    if type(value) is float:
+        value = round(value)
+    return value if type(value) is int and 0 <= value <= MAX_INT else None
+
+
+def _model(value: object) -> str | None:
+    fits = type(value) is str and len(value) <= MAX_MODEL and MODEL.match(value)
+    return str(value) if fits else None
+
+
+def _tool_name(value: object) -> str | None:
+    return value if type(value) is str and NAME.match(value) else None
+
+
+_FITTING: Final[Mapping[str, Callable[[object], str | int | None]]] = {
+    column: _amount if kind is int else _tool_name for column, kind in COLUMNS.items()
+} | {"model": _model}

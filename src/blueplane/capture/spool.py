@@ -1,0 +1,447 @@
+"""The spool: hand-off files from the hooks become events on the road.
+
+Owns the spool and quarantine directories, the flags that hooks look at, and one thread.
+Promises that a file is removed only when its outcome is stored, that a bad one costs only itself,
+and that the oldest goes first.
+Leaves what is in a payload to ``hook_event.py``; knows neither Redis nor our database: it is given
+an ``Intake`` and a ``Records``.
+
+A file is known by its name and its mtime, for a name is used again once its file is gone.
+"""
+
+import errno
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event as Flag
+from threading import Lock
+from typing import Final, Protocol
+
+from blueplane import faults
+from blueplane.capture.handoff import NAME, REFUSALS, split_trailer
+from blueplane.capture.hook_event import HandOff, HookReader, spool_origin
+from blueplane.capture.watch import watch
+from blueplane.clock import NS_PER_S, monotonic_s, wall_ns
+from blueplane.config import SpoolSettings
+from blueplane.errors import (
+    BlueplaneError,
+    FilteredError,
+    MalformedPayloadError,
+    QueueError,
+    StoreError,
+)
+from blueplane.event import Event
+from blueplane.logs import get
+from blueplane.paths import Home
+from blueplane.threads import Backoff, Service
+
+_log = get("spooler")
+
+#: Files that are read before they are handed on together.
+CHUNK: Final = 200
+#: Bytes of a file that are read; of a larger one only its end, for the trailer.
+MAX_FILE_BYTES: Final = 8 * 1024 * 1024 + 256
+_TAIL_BYTES: Final = 256
+#: Seconds after which a file that has no trailer never gets one.
+HALF_S: Final = 60.0
+#: Seconds between two looks at the whole directory, the flags and the refusals.
+ROUND_S: Final = 5.0
+#: Seconds between two renewals of the lease, and two looks into the quarantine.
+HOUSEKEEPING_S: Final = 3600.0
+#: Seconds before a queue or store that failed is tried again: the first delay and the longest.
+RETRY_S: Final = (0.1, 2.0)
+#: What the quarantine keeps: seconds and bytes; of older files only the record stays.
+QUARANTINE_S: Final = 7 * 86_400
+QUARANTINE_BYTES: Final = 50 * 1024 * 1024
+#: Share of the cap at which a full spool takes events again.
+REOPEN_AT: Final = 0.9
+
+
+class Intake(Protocol):
+    """The way into the stream."""
+
+    @property
+    def open(self) -> bool:
+        """Whether events can be appended now."""
+
+    def emit(self, events: Sequence[Event], stopping: Flag) -> None:
+        """Append events; raise QueueError when they are not known to be in the stream."""
+
+    def recover(self, error: QueueError) -> None:
+        """See to it that what went wrong is looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a file that never reached the stream."""
+
+    origin: str
+    outcome: str
+    rule: str
+    platform: str
+    hook_type: str
+    size: int
+
+
+class Records(Protocol):
+    """What the store knows and is told; every method raises StoreError when it is away."""
+
+    def settled(self, events: Sequence[Event]) -> set[str]:
+        """Return the origins of those events whose outcome is stored."""
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store what became of files that never reached the stream."""
+
+    def refused_offset(self) -> int:
+        """Return up to where the hooks' refusals are counted."""
+
+    def refuse(self, offset: int, counts: Mapping[str, int]) -> None:
+        """Count refusals by reason, up to ``offset``."""
+
+
+@dataclass(slots=True)
+class _File:
+    """A file of the spool that was seen; ``sent`` when it is in the stream or being settled."""
+
+    name: str
+    mtime_ns: int
+    size: int
+    sent: bool = False
+    read: bool = False
+
+    @property
+    def origin(self) -> str:
+        return spool_origin(self.name, self.mtime_ns)
+
+
+class Spooler(Service):
+    """The spooler thread."""
+
+    def __init__(self, home: Home, settings: SpoolSettings, reader: HookReader, intake: Intake, records: Records) -> None:  # fmt: skip
+        super().__init__("spooler")
+        self._home = home
+        self._settings = settings
+        self._reader = reader
+        self._intake = intake
+        self._records = records
+        self._watch = watch(home.spool)
+        self._directory = os.open(home.spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = Lock()
+        self._files: dict[str, _File] = {}
+        self._halves: dict[str, float] = {}
+        self._suspects: set[str] = set()
+        self._bytes = 0
+        self._backoff = Backoff(*RETRY_S)
+        self._housekeeping_due_s = self._round_due_s = monotonic_s()
+        self._trouble: str | None = None
+
+    # -- for the writer ------------------------------------------------------------------------------
+
+    def release(self, origins: Sequence[str]) -> None:
+        """Remove files whose outcome is stored."""
+        for origin in origins:
+            kind, _, rest = origin.partition(":")
+            if kind == "spool":
+                name, _, mtime = rest.rpartition(":")
+                self._remove(name, int(mtime))
+                faults.point("mid_release")
+
+    def _remove(self, name: str, mtime_ns: int) -> None:
+        with self._lock:
+            known = self._files.get(name)
+            if known is not None and known.mtime_ns == mtime_ns:
+                self._forget(name)
+            elif not self._is(name, mtime_ns):
+                return  # the name belongs to another file by now
+            try:
+                os.unlink(name, dir_fd=self._directory)
+            except FileNotFoundError:
+                return  # removed before a crash, or by hand
+
+    def _is(self, name: str, mtime_ns: int) -> bool:
+        try:
+            return os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mtime_ns == mtime_ns
+        except OSError:
+            return False
+
+    def _forget(self, name: str) -> None:
+        self._bytes -= self._files.pop(name).size
+
+    def reconcile(self, origins: Mapping[str, bytes]) -> None:
+        """Forget what was sent: files of ``origins`` are in the stream, all others go anew.
+
+        Each of those others is looked up in the store first: it may have been settled by a server
+        that was killed before it could remove the file.
+        """
+        names = set(os.listdir(self._home.spool))
+        with self._lock:
+            self._suspects = names
+            for file in self._files.values():
+                file.sent = file.origin in origins
+                file.read = False
+            for origin in origins:
+                self._adopt(origin)
+
+    def wake(self) -> None:
+        """Look at the whole directory now."""
+        self._watch.wake()
+
+    def _adopt(self, origin: str) -> None:
+        kind, _, rest = origin.partition(":")
+        name, _, mtime = rest.rpartition(":")
+        if kind == "spool" and mtime.isdigit() and name not in self._files and self._is(name, int(mtime)):
+            self._files[name] = _File(name, int(mtime), 0, sent=True)
+
+    def waiting(self) -> int:
+        """Return how many whole files are in the spool."""
+        return max(0, len(os.listdir(self._home.spool)) - len(self._halves))
+
+    # -- the loop ------------------------------------------------------------------------------------
+
+    def loop(self) -> None:
+        """Take files as they are finished, and look at the whole directory now and then."""
+        names: list[str] | None = None
+        while not self.stopping.is_set():
+            faults.point("spooler_loop")
+            self.beat()
+            try:
+                self._take(names)
+                self._keep_house()
+                self._trouble = None
+                self._backoff.reset()
+            except (QueueError, StoreError) as error:
+                if isinstance(error, QueueError):
+                    self._intake.recover(error)
+                self._wait(error)
+                names = None
+                continue
+            names = self._watch.wait(self._patience_s())
+
+    def stop(self) -> None:
+        """Ask the loop to end, and wake it."""
+        super().stop()
+        self._watch.wake()
+
+    def _patience_s(self) -> float:
+        return max(0.0, self._round_due_s - monotonic_s())
+
+    def _wait(self, error: BlueplaneError) -> None:
+        if self._trouble != str(error):
+            self._trouble = str(error)
+            _log.warning("files wait", reason=error)
+        self.stopping.wait(self._backoff.next_s())
+
+    # -- files ---------------------------------------------------------------------------------------
+
+    def _take(self, names: list[str] | None) -> None:
+        """Take the named files, or all of the directory, oldest first."""
+        for name in list(os.listdir(self._home.spool) if names is None else names):
+            self._see(name)
+        with self._lock:
+            ready = [f for f in self._files.values() if not f.sent and (self._intake.open or not f.read)]
+        ready.sort(key=lambda file: (file.mtime_ns, file.name))
+        for start in range(0, len(ready), CHUNK):
+            if self.stopping.is_set():
+                return
+            self._take_chunk(ready[start : start + CHUNK])
+
+    def _see(self, name: str) -> None:
+        """Note a file that was not seen before, or that is another one under its old name."""
+        with self._lock:
+            known = self._files.get(name)
+            if known is not None and known.sent:
+                return
+        try:
+            found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return  # gone meanwhile
+        with self._lock:
+            if known is not None and known.mtime_ns == found.st_mtime_ns:
+                return
+            if known is not None:
+                self._forget(name)
+            self._files[name] = _File(name, found.st_mtime_ns, found.st_size)
+            self._bytes += found.st_size
+
+    def _take_chunk(self, files: Sequence[_File]) -> None:
+        events: list[tuple[_File, Event]] = []
+        outcomes: list[tuple[_File, Outcome]] = []
+        for file in files:
+            outcome = self._read(file)
+            if isinstance(outcome, Event):
+                events.append((file, outcome))
+            elif outcome is not None:
+                outcomes.append((file, outcome))
+        faults.point("after_read_file")
+        if outcomes:
+            self._settle(outcomes)
+        if events and self._intake.open:
+            self._emit(events)
+
+    def _read(self, file: _File) -> Event | Outcome | None:
+        """Read a file: an event, an outcome without one, or None for one that is not whole yet."""
+        platform = hook = ""
+        try:
+            raw = self._read_bytes(file)
+            parts = split_trailer(raw)
+            if parts is None:
+                return self._half(file)
+            self._halves.pop(file.name, None)
+            payload, platform, hook = parts
+            file.read = True
+            return self._reader.read(HandOff(file.name, file.mtime_ns, payload, platform, hook))
+        except FileNotFoundError:
+            return self._gone(file)
+        except FilteredError as error:
+            return Outcome(file.origin, "filtered", error.rule, platform, hook, file.size)
+        except MalformedPayloadError as error:
+            _log.warning("quarantined", file=file.name, rule=error.rule, detail=error.detail)
+            return Outcome(file.origin, "quarantined", error.rule, platform, hook, file.size)
+
+    def _read_bytes(self, file: _File) -> bytes:
+        """Return the content; of a file that is too large the end, behind so many NULs."""
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(file.name, flags, dir_fd=self._directory)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            rule = "not-a-file" if error.errno in (errno.ELOOP, errno.ENXIO) else "unreadable"
+            raise MalformedPayloadError(rule, errno.errorcode.get(error.errno or 0, "?")) from None
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise MalformedPayloadError("not-a-file", stat.filemode(found.st_mode))
+            with self._lock:
+                self._bytes += found.st_size - file.size
+                file.mtime_ns, file.size = found.st_mtime_ns, found.st_size
+            if found.st_size <= MAX_FILE_BYTES:
+                return os.read(descriptor, found.st_size + 1)
+            tail = os.pread(descriptor, _TAIL_BYTES, found.st_size - _TAIL_BYTES)
+            return b"\0" * MAX_FILE_BYTES + tail
+        finally:
+            os.close(descriptor)
+
+    def _gone(self, file: _File) -> Outcome | None:
+        """Somebody removed a file: a hook its refused one, which was never whole, or a person."""
+        with self._lock:
+            self._forget(file.name)
+        if not file.read:
+            return None
+        return Outcome(file.origin, "quarantined", "gone", "", "", file.size)
+
+    def _half(self, file: _File) -> Outcome | None:
+        """Wait for the trailer, but not for ever."""
+        if not NAME.match(file.name):
+            return Outcome(file.origin, "quarantined", "foreign-file", "", "", file.size)
+        first_s = self._halves.setdefault(file.name, monotonic_s())
+        if monotonic_s() - first_s < HALF_S:
+            return None
+        _log.warning("quarantined", file=file.name, rule="half", detail="no trailer")
+        del self._halves[file.name]
+        return Outcome(file.origin, "quarantined", "half", "", "", file.size)
+
+    def _settle(self, outcomes: Sequence[tuple[_File, Outcome]]) -> None:
+        """Store outcomes, and only then remove or set aside the files."""
+        self._records.settle([outcome for _, outcome in outcomes])
+        faults.point("after_settlement")
+        for file, outcome in outcomes:
+            if outcome.outcome == "quarantined":
+                self._set_aside(file)
+            self._remove(file.name, file.mtime_ns)
+
+    def _set_aside(self, file: _File) -> None:
+        target = self._home.quarantine / f"{file.mtime_ns}-{file.name}"
+        try:
+            os.rename(file.name, target, src_dir_fd=self._directory)
+        except FileNotFoundError:
+            return
+        if stat.S_ISREG(os.lstat(target).st_mode):
+            os.chmod(target, 0o600)
+
+    def _emit(self, events: Sequence[tuple[_File, Event]]) -> None:
+        pending = list(self._unsettled(events))
+        for source in {event.source for _, event in pending}:
+            chosen = [(file, event) for file, event in pending if event.source == source]
+            # Before the append, for the writer may release a file before the append returns.
+            for file, _ in chosen:
+                file.sent = True
+            try:
+                self._intake.emit([event for _, event in chosen], self.stopping)
+            except QueueError:
+                for file, _ in chosen:
+                    file.sent = False
+                raise
+
+    def _unsettled(self, events: Sequence[tuple[_File, Event]]) -> Iterator[tuple[_File, Event]]:
+        """Leave out, and remove, files whose outcome an earlier server stored."""
+        suspects = [event for file, event in events if file.name in self._suspects]
+        settled = self._records.settled(suspects) if suspects else set()
+        for file, event in events:
+            self._suspects.discard(file.name)
+            if event.origin in settled:
+                self._remove(file.name, file.mtime_ns)
+            else:
+                yield file, event
+
+    # -- flags, refusals, quarantine -------------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        now_s = monotonic_s()
+        if now_s < self._round_due_s:
+            return
+        self._round_due_s = now_s + ROUND_S
+        self._count_refusals()
+        self._flag_full()
+        if now_s >= self._housekeeping_due_s:
+            self._housekeeping_due_s = now_s + HOUSEKEEPING_S
+            self._renew_lease()
+            self._prune_quarantine()
+
+    def _count_refusals(self) -> None:
+        """Count the letters that hooks appended since the last time."""
+        path = self._home.run / "refused"
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return
+        offset = self._records.refused_offset()
+        if size == offset:
+            return
+        with path.open("rb") as letters:
+            letters.seek(offset if size > offset else 0)
+            new = letters.read(size)
+        counts = Counter(letter for letter in new.decode("ascii", "replace") if letter in REFUSALS)
+        self._records.refuse(size, dict(counts))
+
+    def _flag_full(self) -> None:
+        """Tell the hooks to stop at the cap, and to go on when there is room again."""
+        flag = self._home.run / "full"
+        cap = self._settings.max_mb * 1024 * 1024
+        if self._bytes >= cap and not flag.exists():
+            flag.touch(0o600)
+            _log.warning("spool full", bytes=self._bytes, cap=cap)
+        elif self._bytes < cap * REOPEN_AT and flag.exists():
+            flag.unlink()
+            _log.info("spool has room", bytes=self._bytes)
+
+    def _renew_lease(self) -> None:
+        """Let hooks collect for some days without a server, and no longer."""
+        path = self._home.run / "lease"
+        path.touch(0o600)
+        until_ns = wall_ns() + self._settings.lease_days * 86_400 * NS_PER_S
+        os.utime(path, ns=(until_ns, until_ns))
+
+    def _prune_quarantine(self) -> None:
+        """Keep the newest files, up to an age and a size; their records stay in the store."""
+        oldest_ns = wall_ns() - QUARANTINE_S * NS_PER_S
+        kept = 0
+        files = [(entry.stat(follow_symlinks=False), entry) for entry in os.scandir(self._home.quarantine)]
+        for found, entry in sorted(files, key=lambda pair: -pair[0].st_ctime_ns):
+            kept += found.st_size
+            if kept > QUARANTINE_BYTES or found.st_ctime_ns < oldest_ns:
+                if entry.is_dir(follow_symlinks=False):
+                    continue
+                os.unlink(entry.path)

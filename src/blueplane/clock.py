@@ -1,0 +1,52 @@
+"""Time, in one place.
+
+Owns the two clocks of the program: ``wall`` for what is stored, ``monotonic`` for every interval.
+Promises that nothing else asks the operating system for the time, so a test can turn either clock.
+Leaves calendars and time zones to the reports.
+"""
+
+import time
+from datetime import UTC, datetime
+
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+
+def wall_ns() -> int:
+    """Nanoseconds since the Unix epoch; may jump in either direction."""
+    return time.time_ns()
+
+
+def wall_ms() -> int:
+    """Milliseconds since the Unix epoch; may jump in either direction."""
+    return time.time_ns() // NS_PER_MS
+
+
+def monotonic_s() -> float:
+    """Seconds of a clock that never goes back; for intervals, deadlines and backoff only."""
+    return time.monotonic()
+
+
+def iso_utc(ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds, ``2026-11-20T06:16:35.123Z``.
+
+    Raises ValueError for a year outside 1-9999.
+    """
+    try:
+        moment = datetime.fromtimestamp(ms // 1000, UTC)
+    except (OverflowError, OSError) as error:
+        message = f"no calendar date for {ms} ms"
+        raise ValueError(message) from error
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def parse_iso_ms(text: str) -> int:
+    """Milliseconds since the epoch of an ISO 8601 time; one without a zone is taken as UTC.
+
+    Raises ValueError when ``text`` is not such a time.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000

@@ -1,0 +1,373 @@
+"""The server: everything put together, started, watched and stopped.
+
+Owns the composition of the program and the order of starting and stopping.
+Promises one server per home by a held lock, a dead thread started again, and a stop within
+``STOP_S``.
+Leaves every job to its thread.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any, Final
+
+from blueplane import __version__
+from blueplane.capture.cursor.settings import user_hooks_file
+from blueplane.capture.hook_event import HookReader
+from blueplane.capture.sanitise import Sanitiser
+from blueplane.capture.spool import Outcome, Spooler
+from blueplane.clock import iso_utc, monotonic_s, wall_ms
+from blueplane.config import Settings
+from blueplane.errors import AlreadyRunningError, BlueplaneError, QueueUnavailableError, StoreError
+from blueplane.event import Event
+from blueplane.logs import get
+from blueplane.paths import Home, private_file
+from blueplane.pipeline.attach import Attacher
+from blueplane.pipeline.commits import Commits
+from blueplane.pipeline.consumer import Consumer
+from blueplane.pipeline.custody import InFlight
+from blueplane.pipeline.intake import Intake
+from blueplane.pipeline.private_redis import PrivateRedis
+from blueplane.pipeline.stream import Stream
+from blueplane.pipeline.writer import Writer
+from blueplane.server.control import ControlServer
+from blueplane.store.codec import train
+from blueplane.store.ledger import Settlement
+from blueplane.store.queries import Reader, reading
+from blueplane.threads import Backoff, Service
+
+_log = get("main")
+
+#: Seconds that a stop takes at most (systemd would kill us later).
+STOP_S: Final = 10.0
+#: Seconds between two looks at the threads.
+WATCH_S: Final = 1.0
+#: Deaths of threads within a window of seconds after which the service manager takes over.
+MAX_DEATHS: Final = 5
+DEATH_WINDOW_S: Final = 600.0
+#: Seconds before a dead thread, or the private server, is started again.
+RESTART_S: Final = (0.1, 10.0)
+#: Rows of a source after which its own compression dictionary is trained.
+TRAIN_AFTER: Final = 1_000
+#: Seconds between two looks whether there is something to train.
+TRAIN_LOOK_S: Final = 30.0
+DICTIONARY_BYTES: Final = 32 * 1024
+
+
+class ServerLock:
+    """The lock of a home: held for the life of the process, whatever the pid file says."""
+
+    def __init__(self, home: Home) -> None:
+        self._path = home.lock_file
+        self._file: FileIO | None = None
+
+    def take(self) -> None:
+        """Take the lock; raise AlreadyRunningError, naming the holder, when another has it."""
+        file = private_file(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            message = (
+                f"another server runs for {self._path.parent.parent} ({holder(self._path)}); "
+                "stop it first, or set BLUEPLANE_HOME"
+            )
+            raise AlreadyRunningError(message) from None
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"pid {os.getpid()} since {iso_utc(wall_ms())}\n".encode())
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            os.ftruncate(self._file.fileno(), 0)
+            self._file.close()
+            self._file = None
+
+
+def holder(lock_file: Path) -> str:
+    """Return what the holder of a lock wrote into it."""
+    try:
+        text = lock_file.read_text("ascii", "replace").strip()
+    except OSError:
+        text = ""
+    return text or "unknown process"
+
+
+def is_running(home: Home) -> bool:
+    """Whether a server holds the lock of ``home``."""
+    try:
+        file = private_file(home.lock_file, os.O_RDWR)
+    except OSError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+class StoreRecords:
+    """What the spooler asks of the store: reads on its own connection, writes by the writer."""
+
+    def __init__(self, path: Path, writer: Writer) -> None:
+        self._path = path
+        self._writer = writer
+        self._reader: Reader | None = None
+
+    def settled(self, events: Sequence[Event]) -> set[str]:
+        """Return the origins of those events whose outcome is stored."""
+        if self._reader is None:
+            self._reader = Reader(self._path)
+        return self._reader.settled(events)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store what became of files that never reached the stream."""
+        records = [Settlement(**asdict(outcome)) for outcome in outcomes]
+        self._writer.ask(lambda: self._writer.commits.settle(records))
+
+    def refused_offset(self) -> int:
+        """Return up to where refusals are counted."""
+        return int(self._writer.ask(lambda: self._writer.commits.ledger.cursor("refused")))
+
+    def refuse(self, offset: int, counts: Mapping[str, int]) -> None:
+        """Count refusals."""
+        self._writer.ask(lambda: self._writer.commits.refuse("refused", offset, dict(counts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """Trains a compression dictionary of an install's own, once a source has enough rows."""
+
+    database: Path
+    sanitiser: Sanitiser
+    writer: Writer
+
+    def train_one(self) -> None:
+        """Train for one source that is due, if any."""
+        with reading(self.database) as reader:
+            for source in reader.untrained_sources(TRAIN_AFTER)[:1]:
+                samples = [
+                    self.sanitiser.training_form(data)
+                    for data in reader.recent_data(source, TRAIN_AFTER)
+                ]
+                data = train(source, samples, DICTIONARY_BYTES)
+                self.writer.ask(lambda: self.writer.commits.add_dictionary(source, data))
+                _log.info("dictionary trained", source=source, bytes=len(data))
+
+
+class Poller(Service):
+    """The clock of jobs that are not urgent."""
+
+    def __init__(self, jobs: Sequence[tuple[float, Callable[[], None]]]) -> None:
+        super().__init__("poller")
+        self._jobs = [[every_s, monotonic_s() + every_s, job] for every_s, job in jobs]
+
+    def loop(self) -> None:
+        """Run each job when it is due; missed rounds are not made up for."""
+        while not self.stopping.is_set():
+            self.beat()
+            now_s = monotonic_s()
+            for entry in self._jobs:
+                every_s, due_s, job = entry
+                if due_s <= now_s:
+                    entry[1] = now_s + every_s
+                    try:
+                        job()
+                    except StoreError as error:
+                        _log.warning("job failed", reason=error)
+            self.stopping.wait(min(entry[1] for entry in self._jobs) - monotonic_s())
+
+
+class Daemon:
+    """One server of one home."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self.home = home
+        self.settings = settings
+        self.stopping = Flag()
+        self._lock = ServerLock(home)
+        self._deaths: list[float] = []
+        self._restart = Backoff(*RESTART_S)
+        self._redis: PrivateRedis | None = None
+        self._redis_due_s = 0.0
+        self._redis_backoff = Backoff(*RESTART_S)
+        self.redis_trouble: str | None = None
+
+    def start(self) -> None:
+        """Take the lock, open the store, start Redis and every thread.
+
+        Raises AlreadyRunningError, StoreError or HomeError; a Redis that cannot be had is not an
+        error: hooks spool until it can.
+        """
+        os.umask(0o077)
+        self.home.prepare()
+        self._lock.take()
+        settings = self.settings
+        sanitiser = Sanitiser(
+            settings.privacy.level,
+            self.home.secret(),
+            hash_project_names=settings.privacy.hash_project_names,
+        )
+        self.commits = Commits(self.home.database)
+        self._choose_redis()
+        self.stream = Stream(self._redis_url, settings.redis.key_prefix)
+        attacher = Attacher(self.stream, self.commits, InFlight(), self.home.home_id())
+        self.writer = Writer(self.commits, self.stream, attacher, settings.pipeline.max_retries)
+        self.consumer = Consumer(self.stream, self.writer)
+        mega = 1024 * 1024
+        intake = Intake(
+            self.stream, self.writer, settings.queue.max_entries, settings.queue.max_mb * mega,
+        )
+        user_home = Path(os.environ.get("HOME") or self.home.root.parent)
+        reader = HookReader(sanitiser, user_hooks_file(user_home).has_ours)
+        records = StoreRecords(self.home.database, self.writer)
+        self.spooler = Spooler(self.home, settings.spool, reader, intake, records)
+        self.writer.sources.append(self.spooler)
+        trainer = Trainer(self.home.database, sanitiser, self.writer)
+        self.poller = Poller([(TRAIN_LOOK_S, trainer.train_one)])
+        self.control = ControlServer(self.home.socket("control.sock"), self._operations())
+        #: In the order of starting; they are stopped the other way round.
+        self.services: list[Service] = [
+            self.writer, self.consumer, self.spooler, self.poller, self.control,
+        ]
+        for service in self.services:
+            service.start()
+        _log.info("started", version=__version__, home=self.home.root, pid=os.getpid())
+
+    # -- watching --------------------------------------------------------------------------------
+
+    def watch(self, tick: Callable[[], None] = lambda: None) -> int:
+        """Watch over the threads until asked to stop; return the exit code."""
+        while not self.stopping.wait(WATCH_S):
+            self._watch_redis()
+            if not all(self._revive(service) for service in self.services):
+                _log.error("giving up", deaths=len(self._deaths))
+                return 70
+            tick()
+        return 0
+
+    def _revive(self, service: Service) -> bool:
+        """Start a thread that died again; False when threads die too often."""
+        if service.alive():
+            return True
+        now_s = monotonic_s()
+        self._deaths = [at for at in self._deaths if now_s - at < DEATH_WINDOW_S] + [now_s]
+        if len(self._deaths) >= MAX_DEATHS:
+            return False
+        if self.stopping.wait(self._restart.next_s()):
+            return True
+        # Whatever it had in hand is pending in the stream or still with its source.
+        self.stream.detach()
+        service.start()
+        _log.warning("restarted", thread=service.name, deaths=len(self._deaths))
+        return True
+
+    def handle_signals(self) -> None:
+        """Stop on SIGTERM and SIGINT; a second one leaves at once. The handlers only set flags."""
+
+        def stop(_number: int, _frame: object) -> None:
+            if self.stopping.is_set():
+                os._exit(130)
+            self.stopping.set()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    # -- stopping --------------------------------------------------------------------------------
+
+    def stop(self) -> bool:
+        """Stop intake, then reading, then writing; True when everything ended in time.
+
+        What is not written by then is pending in the stream, or still with its source.
+        """
+        deadline_s = monotonic_s() + STOP_S
+        clean = True
+        for service in (self.control, self.poller, self.spooler, self.consumer, self.writer):
+            service.stop()
+            clean = service.join(max(0.1, deadline_s - monotonic_s() - 1)) and clean
+        self.stream.close()
+        if self._redis is not None:
+            self._redis.stop(max(0.5, deadline_s - monotonic_s()))
+        if clean:
+            self.commits.close()
+        self._lock.release()
+        _log.info("stopped", clean=clean)
+        return clean
+
+    # -- redis -----------------------------------------------------------------------------------
+
+    def _choose_redis(self) -> None:
+        redis = self.settings.redis
+        if redis.mode == "private" or (redis.mode == "auto" and redis.url is None):
+            self._redis = PrivateRedis(self.home)
+            self._watch_redis()
+
+    def _redis_url(self) -> str:
+        if self._redis is None:
+            return str(self.settings.redis.url)
+        if not self._redis.alive():
+            raise QueueUnavailableError(self.redis_trouble or "the private redis is not running")
+        return f"unix://{self._redis.socket_path}"
+
+    def _watch_redis(self) -> None:
+        """Start the private server, and start it again when it is gone."""
+        if self._redis is None or self._redis.alive() or monotonic_s() < self._redis_due_s:
+            return
+        try:
+            self._redis.start()
+        except BlueplaneError as error:
+            if str(error) != self.redis_trouble:
+                _log.warning("redis cannot start", reason=error)
+            self.redis_trouble = str(error)
+            self._redis_due_s = monotonic_s() + self._redis_backoff.next_s()
+            return
+        _log.info("redis started", pid=self._redis.pid)
+        self.redis_trouble = None
+        self._redis_backoff.reset()
+
+    # -- control -----------------------------------------------------------------------------------
+
+    def _operations(self) -> dict[str, Callable[..., Any]]:
+        """Return what may be asked over the control socket."""
+        return {
+            "status": self.status,
+            "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.retry_letters(ids)),
+            "dlq.drop": lambda ids: self.writer.ask(lambda: self.writer.drop_letters(ids)),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Take the balance now, and tell how the server is."""
+        self.writer.ask(self.writer.balance, 5.0)
+        attachment = self.writer.attachment
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "python": sys.version.split()[0],
+            "redis": {
+                "mode": "private" if self._redis else "external",
+                "connected": self.stream.attached,
+                "trouble": None if self.stream.attached else self.consumer.trouble or self.redis_trouble,
+                **(
+                    {
+                        "version": attachment.server.version,
+                        "persistence": attachment.server.persistence,
+                        "policy": attachment.server.policy,
+                        "pid": attachment.server.process_id,
+                    }
+                    if attachment
+                    else {}
+                ),
+            },
+            "store_error": self.writer.store_error,
+            "threads": {service.name: service.alive() for service in self.services},
+            "deaths": len(self._deaths),
+        }

@@ -1,0 +1,224 @@
+"""The event: what capture emits, the stream carries and the store keeps.
+
+Owns the record, its wire form (the fields of one stream entry) and the size limits.
+Promises that ``decode(encode(event)) == event`` and that whatever is not an event is refused.
+Leaves what may be in a payload to the sanitiser, and how a row is stored to the store.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+import orjson
+
+from blueplane.clock import iso_utc, parse_iso_ms
+from blueplane.errors import UndecodableEntryError
+
+#: The version of the wire form. A reader accepts its own and the one before.
+WIRE_VERSION: Final = b"1"
+#: Bytes of an event id: 128 bits make a collision among 10^12 events improbable (about 10^-15).
+EVENT_ID_BYTES: Final = 16
+#: The largest sanitised payload that is stored; above it only the size is kept.
+MAX_PAYLOAD_BYTES: Final = 256 * 1024
+#: The largest integer that SQLite holds.
+MAX_INT: Final = 2**63 - 1
+
+#: Our event types (``design.md`` 1.2), with their priority for whoever is woken by a commit:
+#: 1 ends or begins something a person looks at, 2 is a tool or a file, 3 is the rest.
+EVENT_TYPES: Final[dict[str, int]] = {
+    "session_start": 1,
+    "session_end": 1,
+    "user_prompt": 1,
+    "assistant_response": 2,
+    "tool_start": 2,
+    "tool_use": 2,
+    "mcp_execution": 2,
+    "shell_execution": 2,
+    "file_edit": 2,
+    "file_read": 2,
+    "subagent_start": 2,
+    "subagent_stop": 2,
+    "turn_end": 1,
+    "context_compact": 2,
+    "notification": 3,
+    "transcript_trace": 3,
+    "database_trace": 3,
+    "acceptance_decision": 1,
+    "error": 1,
+    "canary": 3,
+    "other": 3,
+}
+
+#: Metadata keys that are columns of a row, with the type that each must have.
+COLUMNS: Final[dict[str, type]] = {
+    "model": str,
+    "tool_name": str,
+    "duration_ms": int,
+    "input_tokens": int,
+    "output_tokens": int,
+    "cache_read_tokens": int,
+    "cache_creation_tokens": int,
+    "lines_added": int,
+    "lines_removed": int,
+}
+
+_FIELDS: Final = (
+    b"v",
+    b"event_id",
+    b"platform",
+    b"source",
+    b"hook_type",
+    b"event_type",
+    b"session_id",
+    b"timestamp",
+    b"captured_at",
+    b"workspace_hash",
+    b"payload",
+    b"metadata",
+    b"origin",
+)
+_FIELD_LIST: Final = list(_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event on the road.
+
+    ``captured_ns`` is ours (nanoseconds since the epoch), ``timestamp_ms`` the platform's own time
+    or the same moment. ``payload`` and ``metadata`` are canonical JSON objects, already sanitised;
+    the keys of ``COLUMNS`` are lifted out of ``metadata`` into columns of the row. ``origin`` names
+    what the source lets go of after the commit; an event that none of our sources sent has none.
+    """
+
+    event_id: bytes
+    platform: str
+    source: str
+    hook_type: str
+    event_type: str
+    session_id: str
+    timestamp_ms: int
+    captured_ns: int
+    workspace_hash: str
+    payload: bytes
+    metadata: bytes
+    origin: str
+
+
+def derive_id(*parts: bytes | str) -> bytes:
+    """Derive a deterministic event id from what identifies an event.
+
+    Every part is hashed with its length before it, so that no two lists of parts run together.
+    """
+    digest = blake2b(digest_size=EVENT_ID_BYTES)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.digest()
+
+
+def encode(event: Event) -> list[bytes]:
+    """Make the fields of a stream entry: name, value, name, value and so on."""
+    return [
+        b"v",
+        WIRE_VERSION,
+        b"event_id",
+        event.event_id.hex().encode(),
+        b"platform",
+        event.platform.encode(),
+        b"source",
+        event.source.encode(),
+        b"hook_type",
+        event.hook_type.encode(),
+        b"event_type",
+        event.event_type.encode(),
+        b"session_id",
+        event.session_id.encode(),
+        b"timestamp",
+        iso_utc(event.timestamp_ms).encode(),
+        b"captured_at",
+        b"%d" % event.captured_ns,
+        b"workspace_hash",
+        event.workspace_hash.encode(),
+        b"payload",
+        event.payload,
+        b"metadata",
+        event.metadata,
+        b"origin",
+        event.origin.encode(),
+    ]
+
+
+def decode(fields: Sequence[bytes]) -> Event:
+    """Read an event from the fields of a stream entry, in any order.
+
+    Unknown fields are ignored, ``origin`` may be missing. Raises UndecodableEntryError, which names
+    the field, for everything else.
+    """
+    if fields[0::2] == _FIELD_LIST:
+        values: Sequence[bytes] = fields[1::2]
+    else:
+        table = dict(zip(fields[0::2], fields[1::2], strict=False))
+        table.setdefault(b"origin", b"")
+        missing = [name.decode() for name in _FIELDS if name not in table]
+        if missing:
+            message = f"no field {', '.join(missing)}"
+            raise UndecodableEntryError(message)
+        values = [table[name] for name in _FIELDS]
+    if values[0] != WIRE_VERSION:
+        message = f"field v: wire version {values[0][:20]!r} is not {WIRE_VERSION.decode()}"
+        raise UndecodableEntryError(message)
+    return _read_values(values)
+
+
+def _read_values(values: Sequence[bytes]) -> Event:
+    name = "event_id"
+    try:
+        event_id = bytes.fromhex(values[1].decode())
+        if len(event_id) != EVENT_ID_BYTES:
+            message = f"field event_id: {len(event_id)} bytes instead of {EVENT_ID_BYTES}"
+            raise UndecodableEntryError(message)
+        name = "text"
+        platform, source, hook_type, event_type, session_id = (v.decode() for v in values[2:7])
+        workspace_hash, origin = values[9].decode(), values[12].decode()
+        name = "timestamp"
+        timestamp_ms = parse_iso_ms(values[7].decode())
+        name = "captured_at"
+        captured_ns = int(values[8])
+    except ValueError as error:
+        message = f"field {name}: {type(error).__name__}"
+        raise UndecodableEntryError(message) from None
+    if not 0 <= captured_ns <= MAX_INT:
+        message = "field captured_at: out of range"
+        raise UndecodableEntryError(message)
+    return Event(
+        event_id,
+        platform,
+        source,
+        hook_type,
+        event_type,
+        session_id,
+        timestamp_ms,
+        captured_ns,
+        workspace_hash,
+        values[10],
+        values[11],
+        origin,
+    )
+
+
+def read_object(name: str, data: bytes) -> dict[str, object]:
+    """Parse one of the JSON fields of an event.
+
+    Raises UndecodableEntryError, which names the field, when it is not a JSON object.
+    """
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        message = f"field {name}: not JSON"
+        raise UndecodableEntryError(message) from None
+    if not isinstance(value, dict):
+        message = f"field {name}: {type(value).__name__} instead of an object"
+        raise UndecodableEntryError(message)
+    return value

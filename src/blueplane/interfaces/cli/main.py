@@ -1,0 +1,160 @@
+"""The entry point: parse the command line, run one command, turn errors into one line.
+
+Owns the table of commands and the exit codes of everything that can go wrong.
+Promises that ``--help`` and ``--version`` import no command, and that nobody sees a traceback
+who did not ask for one with ``--debug``.
+Leaves what a command does to its own module: the command ``dlq`` is the function ``dlq`` there.
+It returns its exit code, or None for 0.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Final
+
+import click
+
+from blueplane import __version__
+from blueplane.errors import BlueplaneError
+from blueplane.interfaces.cli import visible
+
+#: name -> (module, one line of help), in the order in which ``--help`` shows them.
+COMMANDS: Final = {
+    "serve": ("blueplane.interfaces.cli.serve", "Run the server in the foreground."),
+    "status": ("blueplane.interfaces.cli.status", "Show what runs and what became of the events."),
+    "trace": ("blueplane.interfaces.cli.trace", "Follow one event along its road."),
+    "dlq": ("blueplane.interfaces.cli.dlq", "List, show, retry or drop dead letters."),
+    "hook": ("blueplane.interfaces.cli.hook", "Hand one event over, where there is no shell."),
+}
+
+EXIT_SYSTEM: Final = 4  # a disk, a file or standard output, all needed parts, refuse
+EXIT_BUG: Final = 70
+EXIT_INTERRUPT: Final = 130  # 128 + SIGINT, as shells have it
+EXIT_PIPE: Final = 141  # 128 + SIGPIPE
+
+#: What the machine does to us, as opposed to what we do wrong.
+_MACHINE_ERRNOS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+)
+_DEBUG: Final = "--debug"
+
+
+class _Group(click.Group):
+    """A group that imports a command only when it is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in COMMANDS:
+            close = get_close_matches(cmd_name, COMMANDS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            message = f"no command {cmd_name!r}{hint}"
+            raise click.UsageError(message, ctx)
+        command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=_Group,
+    name="blueplane",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@click.version_option(__version__, prog_name="blueplane", message="%(prog)s %(version)s")
+@click.option(_DEBUG, is_flag=True, expose_value=False, help="Show the traceback of an error.")
+@click.pass_context
+def blueplane(context: click.Context) -> None:
+    """Private, local telemetry for AI-assisted coding."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line ``arguments`` (those of the process, if None); return the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    kept = [word for word in given if word != _DEBUG]  # allowed before and after the command
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an encoding may lack the dash
+    code = _guarded(kept, debug=len(kept) < len(given))
+    return _flush(code)
+
+
+def _guarded(arguments: list[str], *, debug: bool) -> int:
+    try:
+        return _run(arguments)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPT
+    except BrokenPipeError:
+        return EXIT_PIPE
+    except Exception as error:  # noqa: BLE001 - the top of the program: nothing is above it
+        if debug:
+            sys.excepthook(*sys.exc_info())
+        code, message = _explain(error)
+        _complain(message)
+        return code
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        with blueplane.make_context("blueplane", arguments) as context:
+            result = blueplane.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """Return the exit code and the line for a person."""
+    if isinstance(error, BlueplaneError):
+        return error.exit_code, str(error)
+    if isinstance(error, click.UsageError):
+        return error.exit_code, _explain_usage(error)
+    if isinstance(error, click.ClickException):
+        return error.exit_code, error.format_message()
+    if isinstance(error, click.Abort):
+        return 1, "stopped"
+    hint = "run with --debug for the traceback"
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
+        return EXIT_SYSTEM, f"{error.filename or 'output'}: {error.strerror}; {hint}"
+    return EXIT_BUG, f"a bug of ours: {type(error).__name__}: {error}; {hint}"
+
+
+def _explain_usage(error: click.UsageError) -> str:
+    message = error.format_message().rstrip(".")
+    if message.endswith(("?", "?)")):  # it names what was probably meant
+        return message
+    return f"{message}; see `{error.ctx.command_path if error.ctx else 'blueplane'} --help`"
+
+
+def _complain(message: str) -> None:
+    with suppress(OSError):  # standard error may be closed; the exit code still tells
+        click.echo(f"blueplane: {visible(message)}", err=True)
+
+
+def _flush(code: int) -> int:
+    """Write out what is left; a reader that went away, or a full disk, is no bug of ours."""
+    try:
+        click.echo(nl=False)
+    except OSError as error:
+        # what is still buffered would fail again, loudly, when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return EXIT_PIPE
+        _complain(f"standard output: {error.strerror}; nothing more can be written there")
+        return code or EXIT_SYSTEM
+    return code

@@ -1,0 +1,160 @@
+"""Attaching to a stream: after every start, and after anything went wrong with it.
+
+Owns the order of it: check the server, see what is there, judge what is not, begin an epoch where
+the old one is over, and tell the sources what to send again.
+Promises that the gate opens only when all of that is stored, and that it can be killed anywhere.
+Leaves the judgement itself to ``custody.py``; runs in the writer's thread, with nothing in hand.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from secrets import token_hex
+
+from blueplane import faults
+from blueplane.clock import wall_ms
+from blueplane.errors import QueueUnusableError
+from blueplane.logs import get
+from blueplane.pipeline.commits import Commits
+from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, settled
+from blueplane.pipeline.stream import ServerInfo, Stream
+from blueplane.store.ledger import Epoch
+
+_log = get("custody")
+
+#: Entries whose ids are looked up in the store at once.
+_LOOK_UP = 500
+#: Entries that are removed from the stream at once.
+_REMOVE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The server, the epoch, and which origins are in the stream under which message."""
+
+    server: ServerInfo
+    epoch: Epoch
+    origins: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Attacher:
+    """What an attach needs; ``home_id`` keeps two homes apart on one server."""
+
+    stream: Stream
+    commits: Commits
+    in_flight: InFlight
+    home_id: str
+
+    def attach(self, epoch: Epoch | None, retell: Callable[[Mapping[str, bytes]], None]) -> Attachment:
+        """Attach, judge, and ``retell`` the sources which origins wait in the stream.
+
+        Raises QueueError when Redis cannot serve us now, StoreError when the store cannot.
+        """
+        self.stream.detach()
+        server = self.stream.inspect()
+        self._check_owner()
+        self.stream.make_group()
+        self.stream.claim_vanished()
+        found = self._look()
+        epoch = self._judge(epoch, found)
+        self._mirror()
+        self.in_flight.replace(found.own)
+        origins = {origin: message_id for message_id, (origin, _) in found.own.items()}
+        retell(origins)
+        self.stream.open(server)
+        return Attachment(server, epoch, origins)
+
+    def _check_owner(self) -> None:
+        owner = self.stream.counts().epoch
+        if owner is not None and owner.partition(":")[0] != self.home_id:
+            message = (
+                f"the stream in this redis belongs to home {owner.partition(':')[0]}, ours is "
+                f"{self.home_id}: give one of them another redis.key_prefix or redis.url"
+            )
+            raise QueueUnusableError(message)
+
+    def _look(self) -> Found:
+        """See what is in the stream; take out what has its outcome in the store already.
+
+        A server that lost the end of its log may show entries again that we had removed.
+        """
+        own: dict[bytes, tuple[str, int]] = {}
+        sources: Counter[str] = Counter()
+        done: list[bytes] = []
+        page: list[tuple[bytes, dict[bytes, bytes]]] = []
+        length = 0
+        for entry in self.stream.scan():
+            fields = entry.fields or []
+            page.append((entry.message_id, dict(zip(fields[0::2], fields[1::2], strict=False))))
+            length += 1
+            if len(page) == _LOOK_UP:
+                done += self._sort(page, own, sources)
+                page = []
+        done += self._sort(page, own, sources)
+        for start in range(0, len(done), _REMOVE):
+            self.stream.settle(done[start : start + _REMOVE], None)
+        return Found(self.stream.counts(), length - len(done), own, sources)
+
+    def _sort(
+        self,
+        page: list[tuple[bytes, dict[bytes, bytes]]],
+        own: dict[bytes, tuple[str, int]],
+        sources: Counter[str],
+    ) -> list[bytes]:
+        """Put our own entries of a page into ``own``; return those that are done."""
+        done = self.commits.ledger.settled_messages(
+            [(key.decode(), _text(fields.get(b"event_id"))) for key, fields in page],
+        )
+        for message_id, fields in page:
+            origin = _text(fields.get(b"origin"))
+            if origin and message_id.decode() not in done:
+                own[message_id] = (origin, sum(map(len, fields.values())))
+                sources[_text(fields.get(b"source"))] += 1
+        return [message_id for message_id, _ in page if message_id.decode() in done]
+
+    def _judge(self, epoch: Epoch | None, found: Found) -> Epoch:
+        totals = self.commits.ledger.totals()
+        if epoch is None:
+            verdict = Verdict(turn=True, recovered=0, lost=0, ids=(), cause="first epoch")
+        else:
+            token = f"{self.home_id}:{epoch.token}"
+            verdict = judge(epoch, token, totals, self.in_flight.ids(), found)
+        if verdict.recovered or verdict.lost:
+            _log.warning(
+                "break", recovered=verdict.recovered, lost=verdict.lost, cause=verdict.cause,
+            )
+        if epoch is not None and not verdict.turn:
+            if verdict.recovered or verdict.lost:
+                self.commits.vanished(verdict, None)
+            return epoch
+        return self._turn(verdict, found, totals)
+
+    def _turn(self, verdict: Verdict, found: Found, totals: Mapping[str, int]) -> Epoch:
+        """Begin an epoch: in the store first, so that a death between the two only repeats it."""
+        own = sum(found.sources.values())
+        added = found.counts.entries_added
+        start = Epoch(
+            token=token_hex(8),
+            base=added - found.length,
+            settled_at_start=settled(totals),
+            own_at_start=totals.get("messages.own", 0),
+            high=added,
+            own_high=own,
+            started_ms=wall_ms(),
+        )
+        self.commits.vanished(verdict, start)
+        faults.point("after_epoch_commit")
+        self.stream.begin_epoch(f"{self.home_id}:{start.token}", found.sources)
+        faults.point("after_epoch_set")
+        _log.info("epoch", token=start.token, carried=found.length, cause=verdict.cause)
+        stored = self.commits.ledger.epoch()
+        return stored or start
+
+    def _mirror(self) -> None:
+        opened = self.commits.letters.open_reasons()
+        self.stream.mirror_dead_letters(opened, (), replace=True)
+
+
+def _text(field: bytes | None) -> str:
+    return (field or b"").decode("utf-8", "replace")

@@ -1,0 +1,191 @@
+"""Every transaction on the store.
+
+Owns the write connection and what is written, and counted, together.
+Promises that each method is one transaction: all of it is durable when it returns, or none of it is.
+Leaves when to commit, and what follows a commit, to the writer.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from blueplane import faults
+from blueplane.clock import wall_ms
+from blueplane.pipeline.custody import LETTER_ORIGIN, Balance, Tally, Verdict, settled
+from blueplane.store import connection as store
+from blueplane.store.codec import Codec, Dictionary
+from blueplane.store.ledger import Epoch, Incident, Ledger, Settlement
+from blueplane.store.letters import Letter, Letters
+from blueplane.store.migrations import migrate
+from blueplane.store.traces import Inserted, Row, Traces
+
+#: Ids that an incident names; the count is always whole.
+MAX_NAMED = 1_000
+
+
+class Commits:
+    """The one writer of the store, whoever runs it: the server's writer thread or a command."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = store.open_writer(path)
+        try:
+            migrate(self._connection)
+            dictionaries = self._connection.execute("SELECT id, source, data FROM dictionaries")
+            self.codec = Codec([Dictionary(*row) for row in dictionaries])
+        except BaseException:
+            self._connection.close()
+            raise
+        self.ledger = Ledger(self._connection)
+        self.letters = Letters(self._connection)
+        self._traces = Traces(self._connection, self.codec)
+
+    def close(self) -> None:
+        """Close the write connection."""
+        self._connection.close()
+
+    def write(self, rows: Sequence[Row]) -> Inserted:
+        """Write rows, and with them everything that their outcomes count."""
+        try:
+            with store.transaction(self._connection):
+                faults.point("after_begin")
+                now_ms = wall_ms()
+                inserted = self._traces.insert(rows, now_ms)
+                faults.point("mid_batch")
+                self._count(inserted, now_ms)
+                faults.point("before_commit")
+        except BaseException:
+            self._traces.forget_interned()
+            raise
+        return inserted
+
+    def _count(self, inserted: Inserted, now_ms: int) -> None:
+        tally = Tally.empty()
+        plain = [row for row in inserted.written if not row.origin.startswith(LETTER_ORIGIN)]
+        tally.written(plain)
+        if len(plain) < len(inserted.written):
+            for row in inserted.written:
+                if row.origin.startswith(LETTER_ORIGIN):
+                    tally.retried(row, "written", self._settle_letter(row.origin, now_ms))
+        for duplicate in self.ledger.add_duplicates(inserted.duplicates, now_ms):
+            if duplicate.row.origin.startswith(LETTER_ORIGIN):
+                letter = self._settle_letter(duplicate.row.origin, now_ms)
+                tally.retried(duplicate.row, "duplicate", letter)
+            else:
+                tally.duplicate(duplicate)
+        self._add(tally, now_ms)
+
+    def _settle_letter(self, origin: str, now_ms: int) -> Letter | None:
+        return self.letters.settle(origin.removeprefix(LETTER_ORIGIN), now_ms)
+
+    def _add(self, tally: Tally, now_ms: int) -> None:
+        self.ledger.add(tally.totals)
+        self.ledger.add_minute(now_ms, tally.minutes)
+
+    def dead_letter(self, letter: Letter) -> bool:
+        """Open a dead letter; False when its message had one already, which counts nothing.
+
+        The message of a retried letter that fails again settles that letter: its event goes on in
+        the new one.
+        """
+        with store.transaction(self._connection):
+            now_ms = wall_ms()
+            retried = None
+            own = bool(letter.origin)
+            if letter.origin.startswith(LETTER_ORIGIN):
+                retried = self._settle_letter(letter.origin, now_ms)
+                before = retried or self.letters.get(letter.origin.removeprefix(LETTER_ORIGIN))
+                letter = replace(letter, origin=before.origin if before else "")
+            opened = self.letters.open(letter, now_ms)
+            if opened:
+                tally = Tally.empty()
+                tally.dead_lettered(letter, own=own, retried=retried is not None)
+                self._add(tally, now_ms)
+        return opened
+
+    def settle(self, settlements: Iterable[Settlement]) -> None:
+        """Record items that were filtered or quarantined before the stream."""
+        with store.transaction(self._connection):
+            now_ms = wall_ms()
+            tally = Tally.empty()
+            for item in self.ledger.add_settlements(settlements, now_ms):
+                tally.event(item.outcome)
+                tally.minutes[item.platform, "hook", item.outcome] += 1
+            self._add(tally, now_ms)
+
+    def refuse(self, cursor: str, offset: int, counts: dict[str, int]) -> None:
+        """Count events that the hooks refused, up to ``offset`` of the file that lists them."""
+        with store.transaction(self._connection):
+            now_ms = wall_ms()
+            tally = Tally.empty()
+            for reason, count in counts.items():
+                tally.totals["events.refused"] += count
+                tally.totals["events.captured"] += count
+                tally.totals[f"refused.{reason}"] += count
+                tally.minutes["", "hook", "refused"] += count
+            self._add(tally, now_ms)
+            self.ledger.put_cursor(cursor, offset)
+
+    def retry(self, message_ids: Iterable[str]) -> list[str]:
+        """Set open letters to retried; return those that were open."""
+        with store.transaction(self._connection):
+            return self.letters.retry(message_ids, wall_ms())
+
+    def drop(self, message_ids: Iterable[str]) -> list[str]:
+        """Set open letters to dropped; return those that were open."""
+        with store.transaction(self._connection):
+            return self.letters.drop(message_ids, wall_ms())
+
+    def vanished(self, verdict: Verdict, epoch: Epoch | None) -> None:
+        """Count messages that vanished, name them, and begin ``epoch`` when one is given.
+
+        ``epoch`` comes without its two ``_at_start`` counters: they are taken here, after the count.
+        """
+        with store.transaction(self._connection):
+            if verdict.recovered or verdict.lost:
+                self._add_break(verdict)
+            if epoch is not None:
+                totals = self.ledger.totals()
+                self.ledger.put_epoch(
+                    replace(
+                        epoch,
+                        settled_at_start=settled(totals),
+                        own_at_start=totals.get("messages.own", 0),
+                    ),
+                )
+
+    def _add_break(self, verdict: Verdict) -> None:
+        now_ms = wall_ms()
+        tally = Tally.empty()
+        tally.totals["messages.recovered"] += verdict.recovered
+        tally.totals["messages.own"] += verdict.recovered
+        tally.totals["messages.lost"] += verdict.lost
+        tally.minutes["", "", "recovered"] += verdict.recovered
+        tally.minutes["", "", "lost"] += verdict.lost
+        self._add(tally, now_ms)
+        self.ledger.add_incident(
+            Incident(
+                "chain_break",
+                now_ms,
+                verdict.recovered + verdict.lost,
+                verdict.recovered,
+                verdict.cause,
+                verdict.ids[:MAX_NAMED],
+            ),
+        )
+
+    def put_balance(self, balance: Balance, epoch: Epoch) -> None:
+        """Store the snapshot, and with it the most that was seen of the stream's counters."""
+        with store.transaction(self._connection):
+            self.ledger.put_balance(wall_ms(), balance.body())
+            self.ledger.put_epoch(epoch)
+
+    def add_dictionary(self, source: str, data: bytes) -> Dictionary:
+        """Store a dictionary that was trained here, and use it from the next row on."""
+        with store.transaction(self._connection):
+            added = self._connection.execute(
+                "INSERT INTO dictionaries (source, data, trained_ms) VALUES (?, ?, ?)",
+                (source, data, wall_ms()),
+            )
+            dictionary = Dictionary(int(added.lastrowid or 0), source, data)
+        self.codec.add(dictionary)
+        return dictionary

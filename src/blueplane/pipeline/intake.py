@@ -1,0 +1,63 @@
+"""The sources' way into the stream.
+
+Owns the in-flight window: how much may be enqueued and not yet written.
+Promises that a source learns of every event whether it is in the stream, and otherwise keeps it.
+Leaves the stream to ``stream.py``, and sending again to the sources.
+"""
+
+from collections.abc import Sequence
+from threading import Event as Flag
+from typing import Final
+
+from blueplane import faults
+from blueplane.errors import QueueDetachedError, QueueError, QueueRefusedError
+from blueplane.event import Event, encode
+from blueplane.pipeline.custody import InFlight
+from blueplane.pipeline.stream import Stream
+from blueplane.pipeline.writer import Writer
+
+#: Seconds between two looks while the window is full.
+WINDOW_POLL_S: Final = 0.02
+
+
+class Intake:
+    """Appends events for sources, one batch of one source at a time."""
+
+    def __init__(self, stream: Stream, writer: Writer, max_entries: int, max_bytes: int) -> None:
+        self._stream = stream
+        self._writer = writer
+        self._in_flight: InFlight = writer.in_flight
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+
+    @property
+    def open(self) -> bool:
+        """Whether events can be appended now, the window apart."""
+        return self._stream.attached
+
+    def emit(self, events: Sequence[Event], stopping: Flag) -> None:
+        """Append events of one source, waiting while the window is full.
+
+        Raises QueueError when they are not known to be in the stream: the source keeps them, and
+        is told what is there by the next attach.
+        """
+        entries = [encode(event) for event in events]
+        self._wait_for_room(stopping)
+        faults.point("before_append")
+        origins = [event.origin for event in events]
+        self._stream.append(events[0].source, entries, origins, self._in_flight.register)
+        faults.point("after_xadd")
+
+    def recover(self, error: QueueError) -> None:
+        """Have the stream looked at anew, unless it only refused: then it is as it was."""
+        if self._stream.attached and not isinstance(error, QueueRefusedError):
+            self._writer.reattach()
+
+    def _wait_for_room(self, stopping: Flag) -> None:
+        while (
+            max(len(self._in_flight), self._stream.length) >= self._max_entries
+            or self._in_flight.bytes >= self._max_bytes
+        ):
+            if stopping.wait(WINDOW_POLL_S) or not self._stream.attached:
+                message = "the window is full"
+                raise QueueDetachedError(message)

@@ -1,0 +1,529 @@
+"""The Redis stream: append, read, settle, and attach.
+
+Owns every key in Redis and the only import of its driver.
+Promises that no command is ever sent twice by itself, that every error is one of ours, and that
+nothing is appended to a server or a stream that the writer has not attached to.
+Leaves what an entry holds to ``event.py`` and what it counts for to ``custody.py``.
+
+Keys, each behind ``redis.key_prefix``:
+
+``telemetry:events``    stream; one entry an event (``event.py`` has the fields); group
+                        ``processors`` with one consumer. Entries leave it when they are settled,
+                        so its length is what is in flight. Never trimmed.
+``telemetry:enqueued``  hash, source -> entries that our sources added in this epoch
+``telemetry:epoch``     string, ``<home id>:<token>``; missing = the stream was lost
+``telemetry:dlq``       hash, message id -> reason of the open dead letters (a mirror)
+``cdc:events``          stream, one entry a commit: first, last, count, priority; about 1,000 kept
+"""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection, parse_url
+from redis.retry import Retry
+
+from blueplane.errors import (
+    QueueDetachedError,
+    QueueError,
+    QueueRefusedError,
+    QueueUnavailableError,
+    QueueUnusableError,
+)
+
+#: Oldest server that knows the stream's entries-added.
+MIN_VERSION: Final = (7, 0)
+#: Milliseconds that an idle read waits in the server. A private server ticks once a second, so
+#: the answer may come a second late.
+BLOCK_MS: Final = 5_000
+#: Seconds until a silent server counts as gone. Longer than a block and its tick, for a timeout
+#: below the block would make each idle read an error.
+READ_TIMEOUT_S: Final = 8.0
+#: The same for every other command.
+COMMAND_TIMEOUT_S: Final = 3.0
+#: Entries of the wake-up stream that are kept.
+CDC_KEPT: Final = 1_000
+#: Entries that a scan takes at once.
+SCAN_PAGE: Final = 1_000
+#: The one consumer of the group: stable, so that its pending entries are its own after a restart.
+CONSUMER: Final = "writer"
+
+Reply = Any
+Command = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the stream. ``fields`` is None when it was deleted after its delivery."""
+
+    message_id: bytes
+    fields: list[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the server says of the stream in one instant.
+
+    ``enqueued`` are the entries that our own sources added in this epoch, by source; ``epoch`` is
+    None when the key is gone.
+    """
+
+    epoch: str | None
+    entries_added: int
+    length: int
+    enqueued: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one commit tells whoever waits for new rows."""
+
+    first_sequence: int
+    last_sequence: int
+    count: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """The server behind the connection, for ``status``."""
+
+    run_id: str
+    version: str
+    persistence: str
+    policy: str
+    process_id: int
+
+
+class Link:
+    """One connection of one thread, without any retry of its own."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        arguments = dict(parse_url(url))
+        make = arguments.pop("connection_class", Connection)
+        arguments.setdefault("socket_connect_timeout", COMMAND_TIMEOUT_S)
+        if make is redis.UnixDomainSocketConnection:
+            arguments.pop("socket_connect_timeout", None)
+        # The driver's default retries turn a timeout of 1 s into 15 s and send an XADD twice.
+        self._connection = make(
+            **arguments,
+            socket_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_timeout=False,
+            health_check_interval=0,
+            protocol=2,
+        )
+        self.client_id = 0
+
+    def connect(self) -> None:
+        """Connect and log in."""
+        with translated():
+            self._connection.connect()
+        self.client_id = int(self.call("CLIENT", "ID"))
+
+    def close(self) -> None:
+        """Close the connection; it can be connected again."""
+        self._connection.disconnect()
+
+    def call(self, *command: Any) -> Reply:
+        """Send one command and return its reply."""
+        with translated():
+            self._connection.send_command(*command, check_health=False)
+            return self._connection.read_response(disable_decoding=True)
+
+    def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send all commands at once; an error reply stands in the list as an exception."""
+        with translated():
+            packed = self._connection.pack_commands(commands)
+            self._connection.send_packed_command(packed, check_health=False)
+            return [self._reply() for _ in commands]
+
+    def transact(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send all commands as one transaction, either all or none of which run.
+
+        Raises the error of a command that was not even queued; one that failed while it ran stands
+        in the list as an exception.
+        """
+        replies = self.pipeline([("MULTI",), *commands, ("EXEC",)])
+        with translated():
+            for reply in replies[:-1]:
+                if isinstance(reply, redis.ResponseError):
+                    raise reply
+            if isinstance(replies[-1], Exception):
+                raise replies[-1]
+        executed: list[Reply] = replies[-1]
+        return executed
+
+    def _reply(self) -> Reply:
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except redis.ResponseError as error:
+            return error
+
+
+class Stream:
+    """The stream and the keys beside it, for the threads of one server.
+
+    Each role has its own connection: ``append`` (any source, one at a time), ``read`` (consumer),
+    everything else (writer). They talk only to the server instance that ``open`` named.
+    """
+
+    def __init__(self, find_url: Callable[[], str], prefix: str = "") -> None:
+        self._find_url = find_url
+        self._run_id: str | None = None
+        self._appending = Lock()
+        self._control: Link | None = None
+        self._reader: Link | None = None
+        self._appender: Link | None = None
+        self.length = 0
+        self.events = f"{prefix}telemetry:events"
+        self.dead_letters = f"{prefix}telemetry:dlq"
+        self._enqueued = f"{prefix}telemetry:enqueued"
+        self._epoch = f"{prefix}telemetry:epoch"
+        self._cdc = f"{prefix}cdc:events"
+        self._group = "processors"
+
+    # -- attaching: the writer, while nothing is in hand and no source appends ------------------
+
+    def inspect(self) -> ServerInfo:
+        """Connect anew and check that the server can serve us.
+
+        Raises QueueUnusableError, with what to change, when it never can.
+        """
+        self.close()
+        link = Link(self._find_url(), COMMAND_TIMEOUT_S)
+        link.connect()
+        self._control = link
+        info = _read_info(link)
+        _check_server(info, _policy(link))
+        for key, wanted in (
+            (self.events, b"stream"),
+            (self._cdc, b"stream"),
+            (self._enqueued, b"hash"),
+            (self.dead_letters, b"hash"),
+            (self._epoch, b"string"),
+        ):
+            found = link.call("TYPE", key)
+            if found not in (wanted, b"none"):
+                message = (
+                    f"redis key {key} is a {found.decode()}, not a {wanted.decode()}: something else "
+                    "uses this server; set redis.key_prefix or another redis.url"
+                )
+                raise QueueUnusableError(message)
+        return ServerInfo(
+            info["run_id"], info["redis_version"], _persistence(info), _policy(link),
+            int(info["process_id"]),
+        )
+
+    def make_group(self) -> None:
+        """Make the stream and its group, at the first entry, where they do not exist."""
+        try:
+            self._link().call("XGROUP", "CREATE", self.events, self._group, "0", "MKSTREAM")
+        except QueueRefusedError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def claim_vanished(self) -> None:
+        """Take over the pending entries of any consumer that is not us."""
+        start: Any = "0-0"
+        while start != b"0-0":
+            start = self._link().call(
+                "XAUTOCLAIM", self.events, self._group, CONSUMER, 0, start, "JUSTID",
+            )[0]
+
+    def scan(self) -> Iterator[Entry]:
+        """Return every entry of the stream, oldest first."""
+        start = b"-"
+        while True:
+            page = self._link().call("XRANGE", self.events, start, "+", "COUNT", SCAN_PAGE)
+            for message_id, fields in page:
+                yield Entry(message_id, fields)
+            if len(page) < SCAN_PAGE:
+                return
+            start = b"(" + page[-1][0]
+
+    def begin_epoch(self, token: str, enqueued: Mapping[str, int]) -> None:
+        """Mark the stream as belonging to the epoch ``token``, with what is of our own in it."""
+        commands: list[Command] = [("DEL", self._enqueued), ("SET", self._epoch, token)]
+        commands += [("HSET", self._enqueued, source, n) for source, n in enqueued.items()]
+        _require(self._link().transact(commands))
+
+    def open(self, server: ServerInfo) -> None:
+        """Let sources append and the consumer read, on this server instance only."""
+        self._run_id = server.run_id
+
+    # -- appending: any source, one at a time ----------------------------------------------------
+
+    def append(
+        self,
+        source: str,
+        entries: Sequence[list[bytes]],
+        origins: Sequence[str],
+        register: Callable[[Sequence[bytes], Sequence[str], Sequence[int]], None],
+    ) -> None:
+        """Append entries of one source and count them, as one transaction.
+
+        ``register`` is told their ids, origins and sizes before any attach can look at the stream.
+        Raises QueueError when none of them was appended, or when it is not known whether they were:
+        the caller keeps them either way, and asks again after the next attach.
+        """
+        # A stream that was lost is made again only by an attach, which begins a new epoch.
+        add = ("XADD", self.events, "NOMKSTREAM", "*")
+        commands: list[Command] = [(*add, *fields) for fields in entries]
+        commands.append(("HINCRBY", self._enqueued, source, len(entries)))
+        commands.append(("XLEN", self.events))
+        with self._appending:
+            if self._appender is None or not self.attached:
+                self._appender = self._open_link(COMMAND_TIMEOUT_S)
+            replies = self._appender.transact(commands)
+            added = [reply for reply in replies[: len(entries)] if isinstance(reply, bytes)]
+            if len(added) < len(entries):
+                self._appender.call("HINCRBY", self._enqueued, source, len(added) - len(entries))
+                message = "the stream is gone or is not a stream any more"
+                raise QueueDetachedError(message)
+            register(added, origins, [sum(map(len, fields)) for fields in entries])
+        self.length = int(replies[-1])
+
+    # -- reading: the consumer -------------------------------------------------------------------
+
+    def read_history(self, after: bytes, count: int) -> list[Entry]:
+        """Return pending entries of our consumer after the id ``after``."""
+        return self._read("COUNT", count, "STREAMS", self.events, after)
+
+    def read_new(self, count: int, block_ms: int) -> list[Entry]:
+        """Return entries that were never delivered; wait up to ``block_ms`` for the first."""
+        block = ("BLOCK", block_ms) if block_ms else ()
+        return self._read("COUNT", count, *block, "STREAMS", self.events, ">")
+
+    def unblock_reader(self) -> None:
+        """End a read that waits, from another thread; a server that is gone needs nothing."""
+        reader = self._reader
+        if reader is None or not reader.client_id:
+            return
+        try:
+            link = Link(self._find_url(), COMMAND_TIMEOUT_S)
+            link.connect()
+            link.call("CLIENT", "UNBLOCK", reader.client_id)
+            link.close()
+        except QueueError:
+            return  # the read ends by its own timeout
+
+    def _read(self, *rest: Any) -> list[Entry]:
+        if self._reader is None:
+            self._reader = self._open_link(READ_TIMEOUT_S)
+        try:
+            reply = self._reader.call("XREADGROUP", "GROUP", self._group, CONSUMER, *rest)
+        except QueueError:
+            self._reader.close()
+            self._reader = None
+            raise
+        return [Entry(*entry) for entry in reply[0][1]] if reply else []
+
+    # -- settling: the writer ----------------------------------------------------------------------
+
+    def settle(self, message_ids: Sequence[bytes], commit: Commit | None) -> None:
+        """Announce a commit, acknowledge its entries and remove them, in one round trip."""
+        commands: list[Command] = []
+        if commit is not None:
+            commands.append(
+                (
+                    "XADD", self._cdc, "MAXLEN", "~", CDC_KEPT, "*",
+                    "first", commit.first_sequence, "last", commit.last_sequence,
+                    "count", commit.count, "priority", commit.priority,
+                ),
+            )
+        remove: list[Command] = [
+            ("MULTI",),
+            ("XACK", self.events, self._group, *message_ids),
+            ("XDEL", self.events, *message_ids),
+            ("XLEN", self.events),
+            ("EXEC",),
+        ]
+        replies = self._link().pipeline([*commands, *remove])
+        executed = replies[-1]
+        _require([*replies, *(executed if isinstance(executed, list) else [])])
+        self.length = int(executed[-1])
+
+    def counts(self) -> Counts:
+        """Return the counters of the stream, all of one instant."""
+        info, length, enqueued, epoch = self._link().transact(
+            [
+                ("XINFO", "STREAM", self.events),
+                ("XLEN", self.events),
+                ("HGETALL", self._enqueued),
+                ("GET", self._epoch),
+            ],
+        )
+        _require([length, enqueued, epoch])
+        pairs = dict(zip(enqueued[0::2], enqueued[1::2], strict=True))
+        missing = isinstance(info, Exception)  # the stream itself does not exist
+        details = {} if missing else dict(zip(info[0::2], info[1::2], strict=True))
+        self.length = int(length)
+        return Counts(
+            epoch.decode() if epoch is not None else None,
+            int(details.get(b"entries-added", 0)),
+            int(length),
+            {name.decode(): int(value) for name, value in pairs.items()},
+        )
+
+    def mirror_dead_letters(
+        self, opened: Mapping[str, str], closed: Sequence[str], *, replace: bool = False,
+    ) -> None:
+        """Bring the mirror of the open dead letters up to date."""
+        commands: list[Command] = [("DEL", self.dead_letters)] if replace else []
+        if closed:
+            commands.append(("HDEL", self.dead_letters, *closed))
+        commands += [("HSET", self.dead_letters, key, reason) for key, reason in opened.items()]
+        if commands:
+            _require(self._link().pipeline(commands))
+
+    # -- connections -------------------------------------------------------------------------------
+
+    def detach(self) -> None:
+        """Close the gate: nothing is appended or read until the next attach.
+
+        Waits for an append under way, so that whoever looks next sees what it did.
+        """
+        self._run_id = None
+        with self._appending:
+            if self._appender is not None:
+                self._appender.close()
+                self._appender = None
+
+    @property
+    def attached(self) -> bool:
+        """Whether sources may append."""
+        return self._run_id is not None
+
+    def close(self) -> None:
+        """Close the gate and every connection."""
+        self.detach()
+        for link in (self._control, self._reader):
+            if link is not None:
+                link.close()
+        self._control = self._reader = None
+
+    def _link(self) -> Link:
+        if self._control is None:
+            message = "not attached to redis"
+            raise QueueDetachedError(message)
+        return self._control
+
+    def _open_link(self, timeout_s: float) -> Link:
+        wanted = self._run_id
+        if wanted is None:
+            message = "not attached to redis"
+            raise QueueDetachedError(message)
+        link = Link(self._find_url(), timeout_s)
+        link.connect()
+        if _read_info(link)["run_id"] != wanted:
+            link.close()
+            message = "redis was restarted"
+            raise QueueDetachedError(message)
+        return link
+
+
+def redact(url: str) -> str:
+    """Return a Redis URL without its password."""
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://***@{tail}" if at else url
+
+
+# --- the server ----------------------------------------------------------------------------------
+
+
+def _read_info(link: Link) -> dict[str, str]:
+    text = link.call("INFO").decode("utf-8", "replace")
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {name: value for name, _, value in pairs}
+
+
+def _policy(link: Link) -> str:
+    try:
+        reply = link.call("CONFIG", "GET", "maxmemory-policy")
+    except QueueRefusedError:
+        return "unknown"  # a hosted server may forbid CONFIG
+    return reply[1].decode() if len(reply) > 1 else "unknown"
+
+
+def _persistence(info: Mapping[str, str]) -> str:
+    if info.get("aof_enabled") == "1":
+        return "aof"
+    return "rdb" if info.get("rdb_last_save_time", "0") != "0" else "none"
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return ``7.0.15`` as (7, 0, 15); parts that are not numbers end it."""
+    parts: list[int] = []
+    for part in text.split("."):
+        if not part.isdigit():
+            break
+        parts.append(int(part))
+    return tuple(parts)
+
+
+def _check_server(info: Mapping[str, str], policy: str) -> None:
+    version = info.get("redis_version", "0")
+    if parse_version(version) < MIN_VERSION:
+        message = (
+            f"redis {version} is too old (7.0 or newer is needed); upgrade it, "
+            "or set redis.mode to private"
+        )
+        raise QueueUnusableError(message)
+    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled") == "1":
+        message = "redis runs in cluster mode, which cannot hold our transactions; use a single server"
+        raise QueueUnusableError(message)
+    if policy not in ("noeviction", "unknown"):
+        message = (
+            f"redis may evict our stream (maxmemory-policy {policy}); "
+            "run: redis-cli CONFIG SET maxmemory-policy noeviction"
+        )
+        raise QueueUnusableError(message)
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+#: The first word of an error reply, and the error of ours that it is.
+_PREFIXES: Final[dict[str, type[QueueError]]] = {
+    "NOGROUP": QueueDetachedError,
+    "UNBLOCKED": QueueDetachedError,
+    "LOADING": QueueUnavailableError,
+    "NOAUTH": QueueUnavailableError,
+    "WRONGPASS": QueueUnavailableError,
+    "NOPERM": QueueUnusableError,
+    "WRONGTYPE": QueueUnusableError,
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into ours."""
+    try:
+        yield
+    except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
+        message = f"redis refuses the login ({error}); check user and password in redis.url"
+        raise QueueUnavailableError(message) from error
+    except (redis.ConnectionError, redis.TimeoutError, ssl.SSLError, OSError) as error:
+        message = f"redis does not answer: {error or type(error).__name__}"
+        raise QueueUnavailableError(message) from error
+    except redis.NoPermissionError as error:
+        message = f"redis: the user of redis.url lacks a permission: {error}"
+        raise QueueUnusableError(message) from error
+    except redis.ResponseError as error:
+        text = str(error)
+        kind = _PREFIXES.get(text.partition(" ")[0], QueueRefusedError)
+        message = f"redis: {text}"
+        raise kind(message) from error
+
+
+def _require(replies: Sequence[Reply]) -> None:
+    """Raise the first error among replies."""
+    with translated():
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply

@@ -1,0 +1,1 @@
+"""What the running server answers: requests over its control socket."""

@@ -1,0 +1,137 @@
+"""The control socket: commands asked of the running server.
+
+Owns ``run/control.sock``: one JSON object a line in each direction, then the connection closes.
+Promises to serve only the user who runs the server, one request at a time, each bounded in size.
+Leaves what an operation does to whoever registered it.
+
+Request ``{"op": "dlq.retry", "args": {...}}``; answer ``{"ok": <result>}`` or
+``{"error": "<one line>", "exit_code": <int>}``.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from blueplane.errors import BlueplaneError, QueueUnavailableError
+from blueplane.logs import get
+from blueplane.threads import Service
+
+_log = get("control")
+
+#: Bytes of a request or an answer.
+MAX_BYTES: Final = 8 * 1024 * 1024
+#: Seconds for a client to send its request, and for the server to answer it.
+REQUEST_S: Final = 5.0
+ANSWER_S: Final = 60.0
+#: Seconds between two looks at the stop flag.
+TICK_S: Final = 1.0
+
+
+class ControlServer(Service):
+    """The control thread."""
+
+    def __init__(self, path: Path, operations: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init__("control")
+        self._path = path
+        self._operations = operations
+        self._listener: socket.socket | None = None
+
+    def loop(self) -> None:
+        """Answer one request after another until asked to stop."""
+        self._path.unlink(missing_ok=True)  # the server's lock is held: it can only be stale
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(self._path))
+            self._path.chmod(0o600)
+            listener.listen(8)
+            listener.settimeout(TICK_S)
+            self._listener = listener
+            while not self.stopping.is_set():
+                self.beat()
+                with suppress(TimeoutError):
+                    connection, _ = listener.accept()
+                    self._serve(connection)
+        self._path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Ask the loop to end, and wake it from its wait."""
+        super().stop()
+        if self._listener is not None:
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(REQUEST_S)
+            try:
+                if _peer_uid(connection) not in (os.getuid(), None):
+                    return
+                answer = self._answer(_read_line(connection))
+                connection.sendall(orjson.dumps(answer) + b"\n")
+            except OSError as error:
+                _log.info("client gone", reason=error)
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = orjson.loads(line)
+            operation = self._operations[request["op"]]
+            arguments = request.get("args", {})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return {"error": "the server does not know this request", "exit_code": 2}
+        try:
+            return {"ok": operation(**arguments)}
+        except BlueplaneError as error:
+            return {"error": str(error), "exit_code": error.exit_code}
+
+
+class RemoteError(BlueplaneError):
+    """The server could not do what was asked; it says why."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def ask(path: Path, operation: str, **arguments: Any) -> Any:
+    """Ask the running server.
+
+    Raises QueueUnavailableError when no server answers, RemoteError with its own words otherwise.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ANSWER_S)
+            connection.connect(str(path))
+            connection.sendall(orjson.dumps({"op": operation, "args": arguments}) + b"\n")
+            answer = orjson.loads(_read_line(connection))
+    except (OSError, ValueError) as error:
+        message = f"the server does not answer on {path}: {error}"
+        raise QueueUnavailableError(message) from error
+    if "error" in answer:
+        raise RemoteError(answer["error"], answer["exit_code"])
+    return answer["ok"]
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        part = connection.recv(64 * 1024)
+        if not part or len(data) > MAX_BYTES:
+            message = "half a request"
+            raise OSError(message)
+        data += part
+    return bytes(data)
+
+
+def _peer_uid(connection: socket.socket) -> int | None:
+    """Return the user at the other end, None where the system does not tell (0600 guards there)."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return None
+    size = struct.calcsize("3i")
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, size))
+    return int(uid)

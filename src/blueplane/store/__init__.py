@@ -1,0 +1,1 @@
+"""The one SQLite file: connections, schema, rows, custody tables and every query."""

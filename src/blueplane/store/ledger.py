@@ -1,0 +1,191 @@
+"""The custody tables: counters, epoch, duplicates, settlements, incidents and the balance.
+
+Owns every statement on those tables.
+Promises only what its caller's transaction promises: nothing here begins or commits.
+Leaves the laws, and when something counts, to ``pipeline/custody.py``.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from blueplane.store.connection import Connection
+from blueplane.store.traces import Duplicate
+
+MS_PER_MINUTE = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The life of one stream: from its creation, or adoption, to its loss.
+
+    ``base`` is the stream's entries-added at the start less what was in it; ``settled_at_start``
+    and ``own_at_start`` the cumulative counters then; ``high`` and ``own_high`` the most
+    entries-added, and the most of them by our own sources, that were ever seen.
+    """
+
+    token: str
+    base: int
+    settled_at_start: int
+    own_at_start: int
+    high: int
+    own_high: int
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A captured item that never reached the stream: filtered or quarantined, and by which rule."""
+
+    origin: str
+    outcome: str
+    rule: str
+    platform: str
+    hook_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A break of custody: messages that vanished, and how many of them were sent again."""
+
+    kind: str
+    at_ms: int
+    count: int
+    recovered: int
+    cause: str
+    ids: tuple[str, ...]
+
+
+class Ledger:
+    """Reads and writes the custody tables through the write connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def totals(self) -> dict[str, int]:
+        """Return every cumulative counter by name."""
+        return dict(self._connection.execute("SELECT name, value FROM custody_totals"))
+
+    def add(self, amounts: Mapping[str, int]) -> None:
+        """Add to cumulative counters."""
+        self._connection.executemany(
+            "INSERT INTO custody_totals VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            [(name, amount) for name, amount in amounts.items() if amount],
+        )
+
+    def add_minute(self, now_ms: int, amounts: Mapping[tuple[str, str, str], int]) -> None:
+        """Add to the counters of this minute, keyed by (platform, source, outcome)."""
+        minute = now_ms // MS_PER_MINUTE
+        self._connection.executemany(
+            "INSERT INTO custody_minutes VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (minute, platform, source, outcome)"
+            " DO UPDATE SET count = count + excluded.count",
+            [(minute, *key, amount) for key, amount in amounts.items() if amount],
+        )
+
+    def add_duplicates(self, duplicates: Iterable[Duplicate], now_ms: int) -> list[Duplicate]:
+        """Record duplicates; return those whose message was not recorded before."""
+        return [
+            duplicate
+            for duplicate in duplicates
+            if self._connection.execute(
+                "INSERT INTO duplicates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    duplicate.row.message_id,
+                    duplicate.row.event_id,
+                    duplicate.row.captured_ns,
+                    duplicate.same_origin,
+                    duplicate.differs,
+                    now_ms,
+                ),
+            ).rowcount
+        ]
+
+    def add_settlements(self, settlements: Iterable[Settlement], now_ms: int) -> list[Settlement]:
+        """Record settlements; return those whose origin was not recorded before."""
+        return [
+            item
+            for item in settlements
+            if self._connection.execute(
+                "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    item.origin, item.outcome, item.rule, item.platform, item.hook_type,
+                    item.size, now_ms,
+                ),
+            ).rowcount
+        ]
+
+    def settled_messages(self, messages: Sequence[tuple[str, str]]) -> set[str]:
+        """Return the ids of those messages, given as (message id, event id in hex), that are done.
+
+        Done is what has a row, a duplicate or a dead letter under this very message id.
+        """
+        return {
+            message_id
+            for message_id, event_id in messages
+            if self._connection.execute(
+                "SELECT 1 FROM duplicates WHERE message_id = ?1"
+                " UNION ALL SELECT 1 FROM dead_letters WHERE message_id = ?1"
+                " UNION ALL SELECT 1 FROM traces WHERE event_id = ?2"
+                " AND (captured_ns / 1000000 + message_lag) || '-' || message_number = ?1",
+                (message_id, _bytes_of(event_id)),
+            ).fetchone()
+        }
+
+    def epoch(self) -> Epoch | None:
+        """Return the present epoch; None before the first."""
+        found = self._connection.execute(
+            "SELECT token, base, settled_at_start, own_at_start, high, own_high, started_ms"
+            " FROM epoch",
+        ).fetchone()
+        return Epoch(*found) if found else None
+
+    def put_epoch(self, epoch: Epoch) -> None:
+        """Replace the epoch."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO epoch VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                epoch.token, epoch.base, epoch.settled_at_start, epoch.own_at_start,
+                epoch.high, epoch.own_high, epoch.started_ms,
+            ),
+        )
+
+    def put_balance(self, as_of_ms: int, body: Mapping[str, object]) -> None:
+        """Store the snapshot that everyone shows."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO balance VALUES (1, ?, ?)",
+            (as_of_ms, orjson.dumps(body).decode()),
+        )
+
+    def add_incident(self, incident: Incident) -> None:
+        """Record a break of custody."""
+        self._connection.execute(
+            "INSERT INTO incidents (kind, started_ms, ended_ms, count, recovered, cause, ids)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                incident.kind, incident.at_ms, incident.at_ms, incident.count,
+                incident.recovered, incident.cause, orjson.dumps(incident.ids).decode(),
+            ),
+        )
+
+    def cursor(self, name: str) -> int:
+        """Return a source's offset, 0 when it has none."""
+        found = self._connection.execute(
+            "SELECT value FROM cursors WHERE name = ?",
+            (name,),
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def put_cursor(self, name: str, value: int) -> None:
+        """Set a source's offset."""
+        self._connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, value))
+
+
+def _bytes_of(event_id: str) -> bytes:
+    try:
+        return bytes.fromhex(event_id)
+    except ValueError:
+        return b""  # no event of ours: no row has it

@@ -1,0 +1,148 @@
+"""The table of dead letters.
+
+Owns every statement on it.
+Promises that a message has at most one letter, and that a letter is never deleted here.
+Leaves what a failure is, and the sending, to ``pipeline/``.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from blueplane.store.connection import Connection
+from blueplane.store.traces import MAX_PARAMETERS
+
+#: Open letters that the mirror in Redis shows; the table has them all.
+MAX_MIRRORED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that could not be written, with its raw fields.
+
+    ``raw`` is JSON: a list of [name, value] pairs in base64, in the order of the entry.
+    ``event_id`` and ``captured_ns`` are None when the entry was not readable as an event;
+    ``origin`` is empty when no source of ours sent it.
+    """
+
+    message_id: str
+    event_id: bytes | None
+    captured_ns: int | None
+    origin: str
+    platform: str
+    source: str
+    hook_type: str
+    raw: bytes
+    reason: str
+    error_class: str
+    failures: int
+    hop: str
+    state: str = "open"
+    opened_ms: int = 0
+    retried_ms: int | None = None
+    settled_ms: int | None = None
+    dropped_ms: int | None = None
+
+
+_COLUMNS = (
+    "message_id, event_id, captured_ns, origin, platform, source, hook_type, raw, reason,"
+    " error_class, failures, hop, state, opened_ms, retried_ms, settled_ms, dropped_ms"
+)
+
+
+class Letters:
+    """Reads and writes dead letters through any connection that may."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def open(self, letter: Letter, now_ms: int) -> bool:
+        """Add a letter in state ``open``; False when the message already has one."""
+        added = self._connection.execute(
+            "INSERT INTO dead_letters (message_id, event_id, captured_ns, origin, platform, source,"
+            " hook_type, raw, reason, error_class, failures, hop, state, opened_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT DO NOTHING",
+            (
+                letter.message_id, letter.event_id, letter.captured_ns, letter.origin,
+                letter.platform, letter.source, letter.hook_type, letter.raw, letter.reason,
+                letter.error_class, letter.failures, letter.hop, now_ms,
+            ),
+        )
+        return bool(added.rowcount)
+
+    def retry(self, message_ids: Iterable[str], now_ms: int) -> list[str]:
+        """Set open letters to ``retried``; return the ids of those that were open."""
+        return self._change("retried", "retried_ms", message_ids, now_ms)
+
+    def drop(self, message_ids: Iterable[str], now_ms: int) -> list[str]:
+        """Set open letters to ``dropped``; return the ids of those that were open."""
+        return self._change("dropped", "dropped_ms", message_ids, now_ms)
+
+    def _change(self, state: str, column: str, ids: Iterable[str], now_ms: int) -> list[str]:
+        return [
+            message_id
+            for message_id in ids
+            if self._connection.execute(
+                f"UPDATE dead_letters SET state = ?, {column} = ?"  # noqa: S608 - our own words
+                " WHERE message_id = ? AND state = 'open'",
+                (state, now_ms, message_id),
+            ).rowcount
+        ]
+
+    def settle(self, message_id: str, now_ms: int) -> Letter | None:
+        """Note that the new message of a retried letter has its outcome; None if it had before."""
+        changed = self._connection.execute(
+            "UPDATE dead_letters SET settled_ms = ?"
+            " WHERE message_id = ? AND state = 'retried' AND settled_ms IS NULL",
+            (now_ms, message_id),
+        )
+        return self.get(message_id) if changed.rowcount else None
+
+    def get(self, message_id: str) -> Letter | None:
+        """Return the letter of a message."""
+        found = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM dead_letters WHERE message_id = ?",  # noqa: S608
+            (message_id,),
+        ).fetchone()
+        return Letter(*found) if found else None
+
+    def waiting(self, limit: int) -> list[Letter]:
+        """Return retried letters whose new message has no outcome yet, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM dead_letters"  # noqa: S608
+            " WHERE state = 'retried' AND settled_ms IS NULL ORDER BY retried_ms LIMIT ?",
+            (limit,),
+        )
+        return [Letter(*row) for row in rows]
+
+    def among(self, message_ids: Sequence[str]) -> set[str]:
+        """Return those of ``message_ids`` that have a letter in any state."""
+        found: set[str] = set()
+        for start in range(0, len(message_ids), MAX_PARAMETERS):
+            chunk = message_ids[start : start + MAX_PARAMETERS]
+            marks = ",".join("?" * len(chunk))
+            rows = self._connection.execute(
+                f"SELECT message_id FROM dead_letters WHERE message_id IN ({marks})",  # noqa: S608
+                chunk,
+            )
+            found.update(row[0] for row in rows)
+        return found
+
+    def open_reasons(self, limit: int = MAX_MIRRORED) -> dict[str, str]:
+        """Return the newest open letters: message id -> reason."""
+        return dict(
+            self._connection.execute(
+                "SELECT message_id, reason FROM dead_letters WHERE state = 'open'"
+                " ORDER BY opened_ms DESC LIMIT ?",
+                (limit,),
+            ),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return ``open``, ``closed`` (of our own events: open or dropped) and ``waiting``."""
+        row = self._connection.execute(
+            "SELECT coalesce(sum(state = 'open'), 0),"
+            " coalesce(sum(state IN ('open', 'dropped') AND origin != ''), 0),"
+            " coalesce(sum(state = 'retried' AND settled_ms IS NULL AND origin != ''), 0)"
+            " FROM dead_letters",
+        ).fetchone()
+        return {"open": row[0], "closed": row[1], "waiting": row[2]}

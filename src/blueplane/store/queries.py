@@ -1,0 +1,234 @@
+"""Every SELECT that the rest of the program needs.
+
+Owns the read-only side of the database.
+Promises short reads, in plain records, that never hold the writer up.
+Leaves showing them to the interfaces.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from blueplane.event import Event
+from blueplane.store.codec import Codec, Dictionary
+from blueplane.store.connection import Connection, open_reader, translated
+from blueplane.store.letters import Letter, Letters
+from blueplane.store.migrations import version
+from blueplane.store.traces import MAX_PARAMETERS
+
+_TRACE_COLUMNS: Final = (
+    "sequence",
+    "event_id",
+    "message_id",
+    "platform",
+    "source",
+    "event_type",
+    "hook_type",
+    "session_id",
+    "workspace_hash",
+    "timestamp_ms",
+    "captured_ms",
+    "enqueued_ms",
+    "delivered_ms",
+    "ingested_ms",
+    "model",
+    "tool_name",
+    "duration_ms",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "lines_added",
+    "lines_removed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The stored balance: both laws as ``custody.Balance.body`` gives them, and their time."""
+
+    as_of_ms: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSummary:
+    """Rows of one platform and source, and the time of the newest capture."""
+
+    platform: str
+    source: str
+    rows: int
+    last_captured_ms: int
+
+
+class Reader:
+    """A read-only connection; use it in one thread and close it."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection: Connection = open_reader(path)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def schema_version(self) -> int:
+        """Return the version of the schema."""
+        with translated():
+            return version(self._connection)
+
+    def balance(self) -> Snapshot | None:
+        """Return the stored snapshot of both laws; None before the first."""
+        with translated():
+            found = self._connection.execute("SELECT as_of_ms, body FROM balance").fetchone()
+        return Snapshot(found[0], orjson.loads(found[1])) if found else None
+
+    def settled(self, events: Sequence[Event]) -> set[str]:
+        """Return the origins of those events that have a row, a duplicate or a dead letter.
+
+        An event is known by its id and the nanosecond of its capture; a dead letter by its origin.
+        """
+        done: set[str] = set()
+        for start in range(0, len(events), MAX_PARAMETERS // 2):
+            chunk = events[start : start + MAX_PARAMETERS // 2]
+            captured = {(event.event_id, event.captured_ns): event.origin for event in chunk}
+            marks = ",".join("?" * len(chunk))
+            with translated():
+                for table in ("traces", "duplicates"):
+                    rows = self._connection.execute(
+                        f"SELECT event_id, captured_ns FROM {table} WHERE event_id IN ({marks})",  # noqa: S608
+                        [event.event_id for event in chunk],
+                    )
+                    done.update(
+                        captured[bytes(row[0]), row[1]]
+                        for row in rows
+                        if (bytes(row[0]), row[1]) in captured
+                    )
+                letters = self._connection.execute(
+                    f"SELECT origin FROM dead_letters WHERE event_id IN ({marks})",  # noqa: S608
+                    [event.event_id for event in chunk],
+                )
+                done.update(row[0] for row in letters)
+        return done & {event.origin for event in events}
+
+    def traces(self, column: str, value: str, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return rows of ``raw_traces`` by ``event_id`` (hex) or ``session_id``, oldest first."""
+        wheres = {
+            "event_id": ("t.event_id = ?", bytes.fromhex(value) if column == "event_id" else b""),
+            "session_id": ("t.session = (SELECT id FROM names WHERE text = ?)", value),
+        }
+        where, parameter = wheres[column]
+        with translated():
+            rows = self._connection.execute(
+                f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"  # noqa: S608
+                f" WHERE sequence IN (SELECT t.sequence FROM traces t WHERE {where})"
+                " ORDER BY captured_ms, sequence LIMIT ?",
+                (parameter, limit),
+            )
+            return [dict(zip(_TRACE_COLUMNS, row, strict=True)) for row in rows]
+
+    def event_data(self, sequence: int) -> bytes:
+        """Return the decoded JSON of a row: ``{"metadata": {...}, "payload": {...}}``."""
+        with translated():
+            row = self._connection.execute(
+                "SELECT codec, event_data FROM traces WHERE sequence = ?",
+                (sequence,),
+            ).fetchone()
+        return self._codec().decode(row[0], row[1])
+
+    def recent_data(self, source: str, limit: int) -> list[bytes]:
+        """Return the decoded JSON of the newest rows of a source."""
+        with translated():
+            rows = self._connection.execute(
+                "SELECT codec, event_data FROM traces JOIN kinds ON kinds.id = traces.kind"
+                " WHERE kinds.source = ? ORDER BY sequence DESC LIMIT ?",
+                (source, limit),
+            ).fetchall()
+        codec = self._codec()
+        return [codec.decode(number, data) for number, data in rows]
+
+    def _codec(self) -> Codec:
+        with translated():
+            rows = self._connection.execute("SELECT id, source, data FROM dictionaries").fetchall()
+        return Codec([Dictionary(*row) for row in rows])
+
+    def untrained_sources(self, wanted: int) -> list[str]:
+        """Return the sources with at least ``wanted`` rows and no dictionary of their own."""
+        with translated():
+            rows = self._connection.execute(
+                "SELECT source FROM ("
+                " SELECT k.source, count(*) AS n FROM traces t JOIN kinds k ON k.id = t.kind"
+                " WHERE t.sequence <= ?1 * 4 GROUP BY k.source)"
+                " WHERE n >= ?1 AND source != 'canary' AND source NOT IN"
+                " (SELECT source FROM dictionaries WHERE trained_ms > 0)",
+                (wanted,),
+            )
+            return [row[0] for row in rows]
+
+    def duplicates(self, event_id: bytes) -> list[dict[str, Any]]:
+        """Return the duplicates of an event."""
+        with translated():
+            rows = self._connection.execute(
+                "SELECT message_id, same_origin, differs, noted_ms FROM duplicates"
+                " WHERE event_id = ? ORDER BY noted_ms",
+                (event_id,),
+            )
+            return [
+                {"message_id": m, "same_origin": bool(s), "differs": bool(d), "noted_ms": n}
+                for m, s, d, n in rows
+            ]
+
+    def letters(self, where: str = "state = 'open'", parameters: Sequence[Any] = ()) -> Iterator[Letter]:
+        """Return the dead letters that ``where`` (our own words) chooses, oldest first."""
+        with translated():
+            ids = self._connection.execute(
+                f"SELECT message_id FROM dead_letters WHERE {where} ORDER BY opened_ms",  # noqa: S608
+                parameters,
+            ).fetchall()
+            letters = Letters(self._connection)
+            for (message_id,) in ids:
+                letter = letters.get(message_id)
+                if letter is not None:
+                    yield letter
+
+    def sources(self) -> list[SourceSummary]:
+        """Return what was written, by platform and source; canaries apart."""
+        with translated():
+            rows = self._connection.execute(
+                "SELECT platform, source, sum(count), max(minute) * 60000 FROM custody_minutes"
+                " WHERE outcome = 'written' AND source != 'canary' GROUP BY platform, source",
+            )
+            return [SourceSummary(*row) for row in rows]
+
+    def settlements(self) -> list[tuple[str, str, int]]:
+        """Return (outcome, rule, count) of what never reached the stream."""
+        with translated():
+            return self._connection.execute(
+                "SELECT outcome, rule, count(*) FROM settlements GROUP BY outcome, rule",
+            ).fetchall()
+
+    def incidents(self, since_ms: int, limit: int = 20) -> list[dict[str, Any]]:
+        """Return breaks of custody since ``since_ms``, newest first."""
+        names = ("kind", "started_ms", "count", "recovered", "cause", "ids")
+        with translated():
+            rows = self._connection.execute(
+                "SELECT kind, started_ms, count, recovered, cause, ids FROM incidents"
+                " WHERE started_ms >= ? ORDER BY started_ms DESC LIMIT ?",
+                (since_ms, limit),
+            )
+            return [
+                {**dict(zip(names, row, strict=True)), "ids": orjson.loads(row[5])} for row in rows
+            ]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Reader]:
+    """Open a reader for the length of a block."""
+    reader = Reader(path)
+    try:
+        yield reader
+    finally:
+        reader.close()

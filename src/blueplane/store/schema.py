@@ -1,0 +1,163 @@
+"""The tables, as text.
+
+Owns every CREATE of the database, in the order in which versions brought them.
+Promises that a step is never edited once it was released; ``migrations.py`` runs them.
+Leaves what the columns mean for a figure to ``docs/ARCHITECTURE.md``.
+
+How a row is kept small: ids are bytes; strings that repeat are interned (``names``), and the four
+that always come together as one (``kinds``); every time but the first is its distance in
+milliseconds from ``captured_ns``. The view ``raw_traces`` shows all of it as text and whole times.
+"""
+
+ROAD = """
+CREATE TABLE names (
+    id   INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+);
+CREATE TABLE kinds (
+    id         INTEGER PRIMARY KEY,
+    platform   TEXT NOT NULL,
+    source     TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    hook_type  TEXT NOT NULL,
+    UNIQUE (platform, source, event_type, hook_type)
+);
+CREATE TABLE traces (
+    sequence              INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id              BLOB NOT NULL UNIQUE,
+    kind                  INTEGER NOT NULL,
+    session               INTEGER,
+    workspace             INTEGER,
+    captured_ns           INTEGER NOT NULL,
+    timestamp_lag         INTEGER NOT NULL,
+    message_lag           INTEGER NOT NULL,
+    message_number        INTEGER NOT NULL,
+    delivered_lag         INTEGER NOT NULL,
+    ingested_lag          INTEGER NOT NULL,
+    model                 INTEGER,
+    tool                  INTEGER,
+    duration_ms           INTEGER,
+    input_tokens          INTEGER,
+    output_tokens         INTEGER,
+    cache_read_tokens     INTEGER,
+    cache_creation_tokens INTEGER,
+    lines_added           INTEGER,
+    lines_removed         INTEGER,
+    codec                 INTEGER NOT NULL,
+    event_data            BLOB NOT NULL
+);
+CREATE INDEX traces_session ON traces (session) WHERE session IS NOT NULL;
+CREATE VIEW raw_traces AS
+SELECT t.sequence,
+       lower(hex(t.event_id)) AS event_id,
+       (t.captured_ns / 1000000 + t.message_lag) || '-' || t.message_number AS message_id,
+       k.platform, k.source, k.event_type, k.hook_type,
+       coalesce(s.text, '') AS session_id,
+       coalesce(w.text, '') AS workspace_hash,
+       t.captured_ns / 1000000 + t.timestamp_lag AS timestamp_ms,
+       t.captured_ns / 1000000 AS captured_ms,
+       t.captured_ns / 1000000 + min(t.message_lag, t.delivered_lag) AS enqueued_ms,
+       t.captured_ns / 1000000 + t.delivered_lag AS delivered_ms,
+       t.captured_ns / 1000000 + t.ingested_lag AS ingested_ms,
+       m.text AS model, n.text AS tool_name,
+       t.duration_ms, t.input_tokens, t.output_tokens, t.cache_read_tokens,
+       t.cache_creation_tokens, t.lines_added, t.lines_removed, t.codec, t.event_data
+FROM traces t
+JOIN kinds k ON k.id = t.kind
+LEFT JOIN names s ON s.id = t.session
+LEFT JOIN names w ON w.id = t.workspace
+LEFT JOIN names m ON m.id = t.model
+LEFT JOIN names n ON n.id = t.tool;
+
+CREATE TABLE dictionaries (
+    id         INTEGER PRIMARY KEY,
+    source     TEXT NOT NULL,
+    data       BLOB NOT NULL,
+    trained_ms INTEGER NOT NULL
+);
+
+CREATE TABLE dead_letters (
+    message_id  TEXT PRIMARY KEY,
+    event_id    BLOB,
+    captured_ns INTEGER,
+    origin      TEXT NOT NULL,
+    platform    TEXT NOT NULL,
+    source      TEXT NOT NULL,
+    hook_type   TEXT NOT NULL,
+    raw         BLOB NOT NULL,
+    reason      TEXT NOT NULL,
+    error_class TEXT NOT NULL,
+    failures    INTEGER NOT NULL,
+    hop         TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('open', 'retried', 'dropped')),
+    opened_ms   INTEGER NOT NULL,
+    retried_ms  INTEGER,
+    settled_ms  INTEGER,
+    dropped_ms  INTEGER
+);
+CREATE INDEX dead_letters_event ON dead_letters (event_id);
+CREATE TABLE duplicates (
+    message_id  TEXT PRIMARY KEY,
+    event_id    BLOB NOT NULL,
+    captured_ns INTEGER NOT NULL,
+    same_origin INTEGER NOT NULL,
+    differs     INTEGER NOT NULL,
+    noted_ms    INTEGER NOT NULL
+);
+CREATE INDEX duplicates_event ON duplicates (event_id);
+CREATE TABLE settlements (
+    origin     TEXT PRIMARY KEY,
+    outcome    TEXT NOT NULL CHECK (outcome IN ('filtered', 'quarantined')),
+    rule       TEXT NOT NULL,
+    platform   TEXT NOT NULL,
+    hook_type  TEXT NOT NULL,
+    bytes      INTEGER NOT NULL,
+    settled_ms INTEGER NOT NULL
+);
+
+CREATE TABLE custody_totals (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE custody_minutes (
+    minute   INTEGER NOT NULL,
+    platform TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    outcome  TEXT NOT NULL,
+    count    INTEGER NOT NULL,
+    PRIMARY KEY (minute, platform, source, outcome)
+) WITHOUT ROWID;
+CREATE TABLE epoch (
+    id               INTEGER PRIMARY KEY CHECK (id = 1),
+    token            TEXT NOT NULL,
+    base             INTEGER NOT NULL,
+    settled_at_start INTEGER NOT NULL,
+    own_at_start     INTEGER NOT NULL,
+    high             INTEGER NOT NULL,
+    own_high         INTEGER NOT NULL,
+    started_ms       INTEGER NOT NULL
+);
+CREATE TABLE balance (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    as_of_ms INTEGER NOT NULL,
+    body     TEXT NOT NULL
+);
+CREATE TABLE incidents (
+    id         INTEGER PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    started_ms INTEGER NOT NULL,
+    ended_ms   INTEGER,
+    count      INTEGER NOT NULL,
+    recovered  INTEGER NOT NULL,
+    cause      TEXT NOT NULL,
+    ids        TEXT NOT NULL
+);
+CREATE TABLE cursors (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE watermarks (
+    worker   TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL
+) WITHOUT ROWID;
+"""

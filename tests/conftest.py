@@ -1,0 +1,105 @@
+"""What every test may use.
+
+Owns the fixtures ``home`` and ``redis_server``, the marker ``fault`` and the option
+``--fault-report``.
+Promises that no test sees the user's own home, and that every server ends with its test.
+Leaves helpers with more to say to ``tests/helpers``.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blueplane.paths import Home
+from helpers.redis_server import RedisServer, find_binary
+
+FAULT_IDS = Path(__file__).parent / "contract" / "fault_ids.txt"
+#: Variables that lead a program out of the test's home.
+OUTSIDE = ("CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """Give a prepared home directory; BLUEPLANE_HOME names it, HOME is another, empty one."""
+    user_home = tmp_path / "user"
+    user_home.mkdir()
+    # Short, for the sockets of a home that is too deep.
+    runtime = tempfile.mkdtemp(prefix="bp-", dir="/tmp")
+    monkeypatch.setenv("HOME", str(user_home))
+    monkeypatch.setenv("BLUEPLANE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    for name in OUTSIDE:
+        monkeypatch.delenv(name, raising=False)
+    home = Home(tmp_path / "home")
+    home.prepare()
+    yield home
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """Give a real, empty, running server with an append-only file, on a Unix socket."""
+    require_redis()
+    with RedisServer() as server:
+        yield server
+
+
+def require_redis() -> None:
+    """Skip the test when there is no server binary; fail it where CI is set."""
+    if find_binary() is not None:
+        return
+    message = "no redis-server: apt-get install redis-server"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option ``--fault-report``."""
+    parser.addoption(
+        "--fault-report",
+        action="store_true",
+        help="end with a table of the owed faults: passed, failed or absent",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker ``fault``."""
+    config.addinivalue_line("markers", "fault(*ids): the rows of the fault matrix that it covers")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write the fault IDs of a test into its report, which reaches us from workers too."""
+    for item in items:
+        for marker in item.iter_markers("fault"):
+            item.user_properties.extend(("fault", fault) for fault in marker.args)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of ``--fault-report``."""
+    if not terminalreporter.config.getoption("--fault-report"):
+        return
+    outcomes = {
+        outcome: _faults(terminalreporter, *categories)
+        for outcome, categories in (("failed", ("failed", "error")), ("passed", ("passed",)))
+    }
+    terminalreporter.section("faults")
+    for fault in FAULT_IDS.read_text().split():
+        outcome = next((name for name, faults in outcomes.items() if fault in faults), "absent")
+        terminalreporter.line(f"{fault:<4} {outcome}")
+
+
+def _faults(terminalreporter: pytest.TerminalReporter, *categories: str) -> set[str]:
+    reports = [
+        report for category in categories for report in terminalreporter.stats.get(category, ())
+    ]
+    return {
+        str(value)
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "fault"
+    }
