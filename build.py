@@ -137,13 +137,13 @@ def ensure_venv(lock_file: Path) -> None:
 
 def is_ready(lock_file: Path) -> bool:
     """Say whether ``.venv`` is finished and holds what ``lock_file`` lists."""
-    fitting = [[identity(), digest(each)] for each in (lock_file, DEV_LOCK)]
-    return read_stamp() in fitting and os.access(BIN / "python", os.X_OK)
+    return read_stamp() in [[identity(), digest(each)] for each in (lock_file, DEV_LOCK)]
 
 
 def read_stamp() -> list[str]:
-    """Return the lines of the stamp; none when there is no finished ``.venv``."""
-    return STAMP.read_text().splitlines() if STAMP.is_file() else []
+    """Return the lines of the stamp; none when there is no finished ``.venv`` that can run."""
+    finished = STAMP.is_file() and os.access(BIN / "python", os.X_OK)
+    return STAMP.read_text().splitlines() if finished else []
 
 
 def identity() -> str:

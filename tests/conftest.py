@@ -1,12 +1,10 @@
 """What every test may use.
 
-Owns the fixtures ``home`` and ``redis_server``, the marker ``fault`` and the option
-``--fault-report``.
+Owns the fixtures ``home`` and ``redis_server`` and the option ``--fault-report``.
 Promises that no test sees the user's own home, and that every server ends with its test.
 Leaves helpers with more to say to ``tests/helpers``.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from blueplane.paths import Home
-from helpers.redis_server import RedisServer, find_binary
+from helpers.redis_server import RedisServer, find_binary, missing
 
 FAULT_IDS = Path(__file__).parent / "contract" / "fault_ids.txt"
 #: Variables that lead a program out of the test's home.
@@ -43,19 +41,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
     """Give a real, empty, running server with an append-only file, on a Unix socket."""
-    require_redis()
+    if find_binary() is None:
+        missing("redis-server")
     with RedisServer() as server:
         yield server
-
-
-def require_redis() -> None:
-    """Skip the test when there is no server binary; fail it where CI is set."""
-    if find_binary() is not None:
-        return
-    message = "no redis-server: apt-get install redis-server"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,11 +54,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="end with a table of the owed faults: passed, failed or absent",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker ``fault``."""
-    config.addinivalue_line("markers", "fault(*ids): the rows of the fault matrix that it covers")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -339,7 +339,7 @@ def _compose(data: bytes) -> yaml.Node | None:
 
     The composer recurses: a few thousand nested brackets overflow the stack of the process.
     """
-    text = data.decode("utf-8-sig")
+    text = data.decode("utf-8")
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.AliasEvent):

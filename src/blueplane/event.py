@@ -5,6 +5,7 @@ Promises that ``decode(encode(event)) == event`` and that whatever is not an eve
 Leaves what may be in a payload to the sanitiser, and how a row is stored to the store.
 """
 
+from binascii import unhexlify
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -50,7 +51,7 @@ EVENT_TYPES: Final[dict[str, int]] = {
     "other": 3,
 }
 
-#: Metadata keys that are columns of a row, with the type that each must have.
+#: Metadata keys that are columns of a row too, with the type that each must have.
 COLUMNS: Final[dict[str, type]] = {
     "model": str,
     "tool_name": str,
@@ -87,8 +88,9 @@ class Event:
 
     ``captured_ns`` is ours (nanoseconds since the epoch), ``timestamp_ms`` the platform's own time
     or the same moment. ``payload`` and ``metadata`` are canonical JSON objects, already sanitised;
-    the keys of ``COLUMNS`` are lifted out of ``metadata`` into columns of the row. ``origin`` names
-    what the source lets go of after the commit; an event that none of our sources sent has none.
+    those keys of ``metadata`` that ``COLUMNS`` names are columns of the row as well. ``origin``
+    names what the source lets go of after the commit; an event that none of our sources sent has
+    none.
     """
 
     event_id: bytes
@@ -151,15 +153,36 @@ def encode(event: Event) -> list[bytes]:
 
 
 def decode(fields: Sequence[bytes]) -> Event:
-    """Read an event from the fields of a stream entry, in any order.
+    """Read an event from the fields of a stream entry.
 
-    Unknown fields are ignored, ``origin`` may be missing. Raises UndecodableEntryError, which names
-    the field, for everything else.
+    Raises UndecodableEntryError, which names the field, when it is none.
     """
-    if fields[0::2] == _FIELD_LIST:
-        values: Sequence[bytes] = fields[1::2]
-    else:
-        table = dict(zip(fields[0::2], fields[1::2], strict=False))
+    values = read_values(fields)
+    try:
+        return Event(
+            read_event_id(values[1]),
+            *[value.decode() for value in values[2:7]],
+            read_timestamp(values[7]),
+            read_captured(values[8]),
+            values[9].decode(),
+            values[10],
+            values[11],
+            values[12].decode(),
+        )
+    except UnicodeDecodeError:
+        message = "a text field is not UTF-8"
+        raise UndecodableEntryError(message) from None
+
+
+def read_values(fields: Sequence[bytes]) -> Sequence[bytes]:
+    """Return the values of an entry in the order of ``encode``, whatever order they came in.
+
+    Unknown fields are ignored, ``origin`` may be missing. Raises UndecodableEntryError for an entry
+    that lacks a field, and for a version that is not ours.
+    """
+    values = fields[1::2]
+    if fields[0::2] != _FIELD_LIST:
+        table = dict(zip(fields[0::2], values, strict=False))
         table.setdefault(b"origin", b"")
         missing = [name.decode() for name in _FIELDS if name not in table]
         if missing:
@@ -169,43 +192,36 @@ def decode(fields: Sequence[bytes]) -> Event:
     if values[0] != WIRE_VERSION:
         message = f"field v: wire version {values[0][:20]!r} is not {WIRE_VERSION.decode()}"
         raise UndecodableEntryError(message)
-    return _read_values(values)
+    return values
 
 
-def _read_values(values: Sequence[bytes]) -> Event:
-    name = "event_id"
+def read_event_id(value: bytes) -> bytes:
+    """Read the field ``event_id``."""
     try:
-        event_id = bytes.fromhex(values[1].decode())
-        if len(event_id) != EVENT_ID_BYTES:
-            message = f"field event_id: {len(event_id)} bytes instead of {EVENT_ID_BYTES}"
-            raise UndecodableEntryError(message)
-        name = "text"
-        platform, source, hook_type, event_type, session_id = (v.decode() for v in values[2:7])
-        workspace_hash, origin = values[9].decode(), values[12].decode()
-        name = "timestamp"
-        timestamp_ms = parse_iso_ms(values[7].decode())
-        name = "captured_at"
-        captured_ns = int(values[8])
-    except ValueError as error:
-        message = f"field {name}: {type(error).__name__}"
-        raise UndecodableEntryError(message) from None
-    if not 0 <= captured_ns <= MAX_INT:
-        message = "field captured_at: out of range"
+        event_id = unhexlify(value)
+    except ValueError:
+        event_id = b""
+    if len(event_id) != EVENT_ID_BYTES:
+        message = f"field event_id: not {EVENT_ID_BYTES} bytes in hex"
         raise UndecodableEntryError(message)
-    return Event(
-        event_id,
-        platform,
-        source,
-        hook_type,
-        event_type,
-        session_id,
-        timestamp_ms,
-        captured_ns,
-        workspace_hash,
-        values[10],
-        values[11],
-        origin,
-    )
+    return event_id
+
+
+def read_timestamp(value: bytes) -> int:
+    """Read the field ``timestamp``: milliseconds since the epoch."""
+    try:
+        return parse_iso_ms(value.decode())
+    except ValueError:
+        message = "field timestamp: not an ISO 8601 time"
+        raise UndecodableEntryError(message) from None
+
+
+def read_captured(value: bytes) -> int:
+    """Read the field ``captured_at``: nanoseconds since the epoch."""
+    if not value.isdigit() or len(value) > len(str(MAX_INT)) or int(value) > MAX_INT:
+        message = "field captured_at: not a number of nanoseconds"
+        raise UndecodableEntryError(message)
+    return int(value)
 
 
 def read_object(name: str, data: bytes) -> dict[str, object]:

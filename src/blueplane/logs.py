@@ -8,13 +8,12 @@ Leaves it to the callers to pass no payloads; of a foreign exception only class 
 import errno
 import logging
 import os
-import sys
 from dataclasses import dataclass
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from traceback import walk_tb
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 from blueplane import clock
 from blueplane.errors import BlueplaneError, HomeError
@@ -70,8 +69,18 @@ def get(component: str) -> Log:
     return Log(component)
 
 
-def set_up(file: Path | None, level: str, max_bytes: int, *, console: bool) -> None:
-    """Send lines of ``level`` and above to ``file`` and, with ``console``, to standard error.
+class Console(Protocol):
+    """Where a person reads along."""
+
+    def write(self, text: str, /) -> object:
+        """Take text."""
+
+    def flush(self) -> object:
+        """Show what was written."""
+
+
+def set_up(file: Path | None, level: str, max_bytes: int, console: Console | None) -> None:
+    """Send lines of ``level`` and above to ``file``, and warnings and errors to ``console`` too.
 
     Replaces an earlier set-up. ``max_bytes`` is the size at which the file is rotated. Raises
     HomeError when the file is a link; a file that cannot be opened for another reason is tried
@@ -80,8 +89,9 @@ def set_up(file: Path | None, level: str, max_bytes: int, *, console: bool) -> N
     handlers: list[logging.Handler] = []
     if file is not None:
         handlers.append(_open_file(file, max_bytes))
-    if console:
-        handlers.append(_ConsoleHandler(sys.stderr))
+    if console is not None:
+        handlers.append(_ConsoleHandler(console))
+        handlers[-1].setLevel(logging.WARNING)
     for old in _ROOT.handlers[:]:
         _ROOT.removeHandler(old)
         old.close()
@@ -106,7 +116,7 @@ def _open_file(file: Path, max_bytes: int) -> "_FileHandler":
 class _FileHandler(RotatingFileHandler):
     """A rotated file, private from the start and never written through a link.
 
-    Lines go out unbuffered, so that a full disk leaves nothing behind that fails again later.
+    Below the line there is no buffer: a full disk leaves nothing behind that fails again later.
     """
 
     def _open(self) -> TextIOWrapper:
@@ -116,13 +126,13 @@ class _FileHandler(RotatingFileHandler):
             raw.close()
             raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), self.baseFilename)
         os.fchmod(raw.fileno(), 0o600)
-        return TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)
+        return TextIOWrapper(raw, "utf-8", "backslashreplace")
 
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Drop the line: the program goes on when its log cannot."""
 
 
-class _ConsoleHandler(logging.StreamHandler[TextIO]):
+class _ConsoleHandler(logging.StreamHandler[Console]):
     def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Drop the line: nobody reads a closed terminal."""
 

@@ -13,8 +13,9 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
+import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -32,6 +33,14 @@ FILL = (
     "redis.call('SELECT', 1) local filler = string.rep('x', 1024) "
     "for i = 1, ARGV[1] do redis.call('SET', i, filler) end"
 )
+
+
+def missing(program: str) -> NoReturn:
+    """Skip the test that needs ``program``; fail it where CI is set."""
+    message = f"no {program} on this machine: install it to run this test"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def find_binary() -> Path | None:

@@ -138,7 +138,9 @@ def test_environment_is_refused_by_name_when_wrong(variable: str, value: str, sa
     assert str(caught.value).startswith(f"{variable} in the environment: {says}")
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "redis:\nlog:\n", "\ufeff{}"])
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "---\n", "redis:\nlog:\n", "redis: {url: null}", "\ufeff{}"]
+)
 def test_file_is_fine_when_it_holds_nothing(home: Home, text: str) -> None:
     """An empty file, one of comments, and empty sections choose nothing."""
     # Given a file without a value

@@ -23,23 +23,30 @@ LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO |WARN |ER
 @pytest.fixture(autouse=True)
 def _silent_afterwards() -> Iterator[None]:
     yield
-    logs.set_up(None, "info", 1, console=False)
+    logs.set_up(None, "info", 1, console=None)
 
 
 @pytest.fixture
 def log_file(home: Home) -> Path:
     """Give the log of a home, set up at level info with rotation far away."""
-    logs.set_up(home.log_file, "info", 10**6, console=False)
+    logs.set_up(home.log_file, "info", 10**6, console=None)
     return home.log_file
 
 
+HEAD = """
+import os, sys
+from blueplane import logs, paths
+home = paths.default_home()
+log = logs.get('test')
+"""
+SET_UP = "logs.set_up(home.log_file, 'info', 10**6, console=sys.stderr)\n"
+
+
 def run(script: str, home: Home) -> subprocess.CompletedProcess[str]:
-    """Run ``script`` in a process of its own, which has logged to the home's file."""
-    head = "import os; from blueplane import logs, paths; home = paths.default_home()\n"
-    head += "logs.set_up(home.log_file, 'info', 10**6, console=True); log = logs.get('test')\n"
+    """Run ``script`` in a process of its own that knows ``home`` and has a ``log``."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert environ["BLUEPLANE_HOME"] == str(home.root)
-    command = [sys.executable, "-X", "dev", "-c", head + script]
+    command = [sys.executable, "-X", "dev", "-c", HEAD + script]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 
@@ -118,18 +125,21 @@ def test_level_decides_when_a_line_is_below_it(log_file: Path) -> None:
 def test_call_goes_nowhere_when_nothing_is_set_up(home: Home) -> None:
     """A program that never set up logging prints nothing."""
     # Given a process without set-up / When it logs an error
-    ended = run("logs.set_up(None, 'info', 1, console=False); log.error('x')", home)
+    ended = run("log.error('x')", home)
     # Then it prints nothing
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_console_repeats_the_lines_when_asked(home: Home) -> None:
-    """With console the same line is on standard error and in the file."""
-    # Given a process with both / When it logs
-    ended = run("log.info('hello')", home)
-    # Then both have the line
+def test_console_repeats_warnings_when_there_is_one(home: Home) -> None:
+    """A warning is on the console and in the file, once; what is only news is in the file."""
+    # Given a process with both, and a library that sets up the root logger / When it logs
+    set_up = SET_UP + "import logging; logging.basicConfig()\n"
+    ended = run(set_up + "log.warning('alarm'); log.info('news')", home)
+    # Then both have the warning, and the file has the news
     assert LINE.fullmatch(ended.stderr.strip())
-    assert home.log_file.read_text() == ended.stderr
+    lines = home.log_file.read_text().splitlines(keepends=True)
+    assert lines[0] == ended.stderr
+    assert [line.split()[3] for line in lines] == ["alarm", "news"]
 
 
 def test_files_are_private_and_bounded_when_rotated(home: Home) -> None:
@@ -140,7 +150,8 @@ def test_files_are_private_and_bounded_when_rotated(home: Home) -> None:
     old = os.umask(0)
     try:
         # When it is rotated many times
-        logs.set_up(home.log_file, "info", 1000, console=False)
+        logs.set_up(home.log_file, "info", 1000, console=None)
+        repaired = stat.S_IMODE(home.log_file.stat().st_mode)
         for i in range(300):
             logs.get("test").info("rotate", i=i)
     finally:
@@ -148,6 +159,7 @@ def test_files_are_private_and_bounded_when_rotated(home: Home) -> None:
     # Then the newest line is in the newest file, all are private and none is larger
     files = sorted(home.logs.iterdir())
     assert [f.name for f in files] == ["server.log", *(f"server.log.{i}" for i in (1, 2, 3))]
+    assert repaired == 0o600
     assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
     assert max(f.stat().st_size for f in files) <= 1000
     assert home.log_file.read_text().endswith("i=299\n")
@@ -166,7 +178,7 @@ def test_set_up_refuses_when_the_file_is_a_link(
     make(other, home.log_file)
     # When logging is set up
     with pytest.raises(HomeError, match=r"server\.log: is a link to another file; remove it"):
-        logs.set_up(home.log_file, "info", 1000, console=False)
+        logs.set_up(home.log_file, "info", 1000, console=None)
     # Then the file is untouched
     assert other.read_text() == "kept"
     assert stat.S_IMODE(other.stat().st_mode) == 0o644
@@ -178,7 +190,7 @@ def test_program_goes_on_when_the_log_cannot_grow(home: Home) -> None:
     # Given a process that may not make a file grow, which fails like a full disk
     script = """
 import resource
-logs.set_up(home.log_file, 'info', 10**6, console=False)
+logs.set_up(home.log_file, 'info', 10**6, console=None)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
 for i in range(500): log.info('lost', i=i)
@@ -201,7 +213,7 @@ def test_program_goes_on_when_the_log_directory_vanishes(home: Home) -> None:
     # Given a process whose log directory is gone when it sets up logging
     script = """
 os.rename(home.logs, home.root / 'gone')
-logs.set_up(home.log_file, 'info', 10**6, console=False)
+logs.set_up(home.log_file, 'info', 10**6, console=None)
 log.info('lost')
 os.rename(home.root / 'gone', home.logs)
 log.info('found')
@@ -220,23 +232,25 @@ print('alive')
 def test_program_goes_on_when_the_console_is_closed(home: Home, before: str) -> None:
     """A closed terminal, or a pipe without reader, costs no line of the file."""
     # Given a process whose standard error is gone / When it logs
-    ended = run(f"{before}\nlog.info('hello')\nprint('alive')", home)
+    ended = run(f"{SET_UP}{before}\nlog.info('hello')\nprint('alive')", home)
     # Then it goes on, and the file has the line
     assert (ended.returncode, ended.stdout) == (0, "alive\n")
     assert home.log_file.read_text().endswith("test hello\n")
 
 
-def test_call_loses_its_line_when_a_value_cannot_be_shown(log_file: Path) -> None:
-    """A value that fails when it is shown does not fail its caller."""
-
+def test_call_loses_its_line_when_a_value_cannot_be_shown(home: Home) -> None:
+    """A value that fails when it is shown does not fail its caller, and nothing is printed."""
     # Given such a value
-    class Broken:
-        def __str__(self) -> str:
-            raise RuntimeError
-
+    script = """
+class Broken:
+    def __str__(self): raise RuntimeError
+log.info('first', value=Broken())
+log.info('second')
+"""
     # When it is logged, and then something else
-    logs.get("test").info("first", value=Broken())
-    logs.get("test").info("second")
+    ended = run(SET_UP + script, home)
     # Then only the second line is there
-    assert "first" not in log_file.read_text()
-    assert log_file.read_text().endswith("test second\n")
+    assert ended.returncode == 0
+    assert "first" not in ended.stderr + home.log_file.read_text()
+    assert "Traceback" not in ended.stderr
+    assert home.log_file.read_text().endswith("test second\n")

@@ -20,7 +20,7 @@ from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.parse import Body, Marks, parse_payload
 from blueplane.capture.platforms import CANARY, find_platform
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.capture.vocabulary import MAX_MODEL, MODEL, NAME
+from blueplane.capture.vocabulary import MODEL, NAME
 from blueplane.capture.workspace import NO_WORKSPACE
 from blueplane.clock import NS_PER_MS, parse_iso_ms
 from blueplane.errors import FilteredError
@@ -233,14 +233,13 @@ def _amount(value: object) -> int | None:
 
 
 def _model(value: object) -> str | None:
-    fits = type(value) is str and len(value) <= MAX_MODEL and MODEL.match(value)
-    return str(value) if fits else None
+    return value if type(value) is str and MODEL.match(value) else None
 
 
-def _tool_name(value: object) -> str | None:
+def _name(value: object) -> str | None:
     return value if type(value) is str and NAME.match(value) else None
 
 
 _FITTING: Final[Mapping[str, Callable[[object], str | int | None]]] = {
-    column: _amount if kind is int else _tool_name for column, kind in COLUMNS.items()
+    column: _amount if kind is int else _name for column, kind in COLUMNS.items()
 } | {"model": _model}

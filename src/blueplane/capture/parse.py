@@ -107,11 +107,14 @@ def _read_slowly(text: bytes) -> tuple[Body, Marks]:
         raise MalformedPayloadError(ENCODING, "UTF-16 or UTF-32 instead of UTF-8")
     if _nests_deeply(text):
         raise _too_deep()
-    value, big_numbers = _load_exactly(text.decode("utf-8", "replace"))
-    marks = {"repaired": 1}
-    if big_numbers:
-        marks["big_numbers"] = big_numbers
-    return _as_object(_mend(value)), marks
+    decoded = text.decode("utf-8", "replace")
+    value, big_numbers = _load_exactly(decoded)
+    mended = _mend(value)
+    marks = {"big_numbers": big_numbers} if big_numbers else {}
+    # Digits by the thousand bring a payload here, too; then its text needs no mending.
+    if not big_numbers or mended != value or decoded.encode() != text:
+        marks["repaired"] = 1
+    return _as_object(mended), marks
 
 
 def _nests_deeply(text: bytes) -> bool:

@@ -22,7 +22,7 @@ _CACHED: Final = 4096
 _MAX_CACHED_CHARS: Final = 512
 # A name that begins with its only dot has no extension.
 _NO_STEM: Final = frozenset({"", "/", "\\"})
-_PSEUDONYM: Final = re.compile(r"[bcikpn]:[0-9a-f]{12}(?:\.[a-z0-9]{1,10})?\Z")
+_PSEUDONYM: Final = re.compile(r"[biknp]:[0-9a-f]{12}\Z")
 
 
 class Pseudonyms:
@@ -52,11 +52,11 @@ class Pseudonyms:
         return make(prefix, text)
 
     def _make_path(self, path: str) -> str:
-        if not path or _PSEUDONYM.match(path):
-            return path
         stem, _, ending = path.rpartition(".")
         extension = ending.lower() if stem[-1:] not in _NO_STEM else ""
         shown = f".{extension}" if extension in EXTENSIONS else ""
+        if not path or _PSEUDONYM.match(path.removesuffix(shown)):
+            return path
         return f"p:{self.digest(normalise(path))}{shown}"
 
     def _make_name(self, prefix: str, text: str) -> str:

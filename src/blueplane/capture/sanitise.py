@@ -230,7 +230,9 @@ class _Rules:
     def _code(self, value: object) -> object:
         if type(value) is not str:
             return self._any(value)
-        lines = value.count("\n") + (not value.endswith("\n")) if value else 0
+        if not value:
+            return _text(value)
+        lines = value.count("\n") + (not value.endswith("\n"))
         return {"chars": len(value), "lines": lines, "hash": self._pseudonyms.digest(value)}
 
     def _named_command(self, value: object) -> object:

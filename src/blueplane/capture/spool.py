@@ -130,6 +130,7 @@ class Spooler(Service):
         self._directory = os.open(home.spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock = Lock()
         self._files: dict[str, _File] = {}
+        self._sent: dict[str, _File] = {}
         self._halves: dict[str, float] = {}
         self._suspects: set[str] = set()
         self._bytes = 0
@@ -140,25 +141,22 @@ class Spooler(Service):
     # -- for the writer ------------------------------------------------------------------------------
 
     def release(self, origins: Sequence[str]) -> None:
-        """Remove files whose outcome is stored."""
+        """Remove files whose outcome is stored; origins of other sources are not known here."""
         for origin in origins:
-            kind, _, rest = origin.partition(":")
-            if kind == "spool":
-                name, _, mtime = rest.rpartition(":")
-                self._remove(name, int(mtime))
+            file = self._sent.pop(origin, None)
+            if file is not None:
+                self._remove(file)
                 faults.point("mid_release")
 
-    def _remove(self, name: str, mtime_ns: int) -> None:
+    def _remove(self, file: _File) -> None:
         with self._lock:
-            known = self._files.get(name)
-            if known is not None and known.mtime_ns == mtime_ns:
-                self._forget(name)
-            elif not self._is(name, mtime_ns):
-                return  # the name belongs to another file by now
+            if self._files.get(file.name) is not file:
+                return  # removed already; the name may belong to another file by now
+            self._forget(file.name)
             try:
-                os.unlink(name, dir_fd=self._directory)
+                os.unlink(file.name, dir_fd=self._directory)
             except FileNotFoundError:
-                return  # removed before a crash, or by hand
+                return  # removed by hand
 
     def _is(self, name: str, mtime_ns: int) -> bool:
         try:
@@ -178,11 +176,14 @@ class Spooler(Service):
         names = set(os.listdir(self._home.spool))
         with self._lock:
             self._suspects = names
+            for origin in origins:
+                self._adopt(origin)
+            self._sent = {}
             for file in self._files.values():
                 file.sent = file.origin in origins
                 file.read = False
-            for origin in origins:
-                self._adopt(origin)
+                if file.sent:
+                    self._sent[file.origin] = file
 
     def wake(self) -> None:
         """Look at the whole directory now."""
@@ -192,7 +193,7 @@ class Spooler(Service):
         kind, _, rest = origin.partition(":")
         name, _, mtime = rest.rpartition(":")
         if kind == "spool" and mtime.isdigit() and name not in self._files and self._is(name, int(mtime)):
-            self._files[name] = _File(name, int(mtime), 0, sent=True)
+            self._files[name] = _File(name, int(mtime), 0)
 
     def waiting(self) -> int:
         """Return how many whole files are in the spool."""
@@ -350,7 +351,7 @@ class Spooler(Service):
         for file, outcome in outcomes:
             if outcome.outcome == "quarantined":
                 self._set_aside(file)
-            self._remove(file.name, file.mtime_ns)
+            self._remove(file)
 
     def _set_aside(self, file: _File) -> None:
         target = self._home.quarantine / f"{file.mtime_ns}-{file.name}"
@@ -368,11 +369,13 @@ class Spooler(Service):
             # Before the append, for the writer may release a file before the append returns.
             for file, _ in chosen:
                 file.sent = True
+                self._sent[file.origin] = file
             try:
                 self._intake.emit([event for _, event in chosen], self.stopping)
             except QueueError:
                 for file, _ in chosen:
                     file.sent = False
+                    self._sent.pop(file.origin, None)
                 raise
 
     def _unsettled(self, events: Sequence[tuple[_File, Event]]) -> Iterator[tuple[_File, Event]]:
@@ -382,7 +385,7 @@ class Spooler(Service):
         for file, event in events:
             self._suspects.discard(file.name)
             if event.origin in settled:
-                self._remove(file.name, file.mtime_ns)
+                self._remove(file)
             else:
                 yield file, event
 

@@ -35,7 +35,7 @@ _PUBLIC_MODEL: Final = re.compile(
 _PUBLIC_VERSION: Final = re.compile(r"[0-9.]{1,16}\Z")
 # Beginnings that are the same for everybody.
 _PREFIXES: Final = (
-    *("toolu_01", "toolu_", "call-", "call_", "fc_", "msg_01", "msg_", "req_", "agent-"),
+    *("toolu_01", "toolu_", "call-", "call_", "fc_", "msg_01", "msg_", "req_", "agent-", "mcp__"),
     *("p:", "b:", "i:", "k:", "n:"),
 )
 _ALPHABETS: Final = {
@@ -69,10 +69,9 @@ class StandIns:
     def _line(self, text: str) -> str:
         prefix, middle, ending = _split(text)
         noise = blake2b(text.encode("utf-8", "surrogatepass"), key=self._secret).digest()
-        alphabets = [_ALPHABETS.get(character, character) for character in middle]
         disguise = (
             letters[noise[place % len(noise)] % len(letters)]
-            for place, letters in enumerate(alphabets)
+            for place, letters in enumerate(map(_alphabet, middle))
         )
         return prefix + "".join(disguise) + ending
 
@@ -86,6 +85,11 @@ def _is_public(text: str, key: str) -> bool:
     if key in words.VERSIONS:
         return _PUBLIC_VERSION.match(text) is not None
     return text in _WORDS
+
+
+def _alphabet(character: str) -> str:
+    """Return what may stand for a character; punctuation stays."""
+    return _ALPHABETS.get(character, character if character.isascii() else ascii_lowercase)
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -226,9 +226,8 @@ IDENTIFIER_KEY: Final = re.compile(r"[a-z][A-Za-z0-9_]{0,31}\Z")
 ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,96}(?:\n[A-Za-z0-9_.:-]{1,96})?\Z")
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,127}\Z")
 MODEL: Final = re.compile(
-    r"[A-Za-z][A-Za-z0-9_.:-]*(?:/[A-Za-z0-9_.:-]+){0,2}(?:@\d{1,8})?(?:\[\w{1,8}\])?\Z",
+    r"(?=.{1,80}\Z)[A-Za-z][A-Za-z0-9_.:-]*(?:/[A-Za-z0-9_.:-]+){0,2}(?:@\d{1,8})?(?:\[\w{1,8}\])?\Z",
 )
-MAX_MODEL: Final = 80
 VERSION: Final = re.compile(r"[0-9][0-9A-Za-z.+-]{0,31}\Z")
 TIME: Final = re.compile(r"[0-9TZ:.+-]{4,40}\Z")
 #: A transcript's file name: a session, or one of its agents.

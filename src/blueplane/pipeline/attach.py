@@ -84,9 +84,9 @@ class Attacher:
         done: list[bytes] = []
         page: list[tuple[bytes, dict[bytes, bytes]]] = []
         length = 0
-        for entry in self.stream.scan():
-            fields = entry.fields or []
-            page.append((entry.message_id, dict(zip(fields[0::2], fields[1::2], strict=False))))
+        for message_id, found in self.stream.scan():
+            fields = found or []
+            page.append((message_id, dict(zip(fields[0::2], fields[1::2], strict=False))))
             length += 1
             if len(page) == _LOOK_UP:
                 done += self._sort(page, own, sources)

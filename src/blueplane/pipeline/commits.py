@@ -11,7 +11,7 @@ from pathlib import Path
 
 from blueplane import faults
 from blueplane.clock import wall_ms
-from blueplane.pipeline.custody import LETTER_ORIGIN, Balance, Tally, Verdict, settled
+from blueplane.pipeline.custody import LETTER_ORIGIN, Balance, Tally, Verdict, is_letter, settled
 from blueplane.store import connection as store
 from blueplane.store.codec import Codec, Dictionary
 from blueplane.store.ledger import Epoch, Incident, Ledger, Settlement
@@ -60,14 +60,13 @@ class Commits:
 
     def _count(self, inserted: Inserted, now_ms: int) -> None:
         tally = Tally.empty()
-        plain = [row for row in inserted.written if not row.origin.startswith(LETTER_ORIGIN)]
+        letters = [row for row in inserted.written if is_letter(row.origin)]
+        for row in letters:
+            tally.retried(row, "written", self._settle_letter(row.origin, now_ms))
+        plain = [row for row in inserted.written if not is_letter(row.origin)] if letters else inserted.written  # fmt: skip
         tally.written(plain)
-        if len(plain) < len(inserted.written):
-            for row in inserted.written:
-                if row.origin.startswith(LETTER_ORIGIN):
-                    tally.retried(row, "written", self._settle_letter(row.origin, now_ms))
         for duplicate in self.ledger.add_duplicates(inserted.duplicates, now_ms):
-            if duplicate.row.origin.startswith(LETTER_ORIGIN):
+            if is_letter(duplicate.row.origin):
                 letter = self._settle_letter(duplicate.row.origin, now_ms)
                 tally.retried(duplicate.row, "duplicate", letter)
             else:
@@ -91,7 +90,7 @@ class Commits:
             now_ms = wall_ms()
             retried = None
             own = bool(letter.origin)
-            if letter.origin.startswith(LETTER_ORIGIN):
+            if is_letter(letter.origin):
                 retried = self._settle_letter(letter.origin, now_ms)
                 before = retried or self.letters.get(letter.origin.removeprefix(LETTER_ORIGIN))
                 letter = replace(letter, origin=before.origin if before else "")

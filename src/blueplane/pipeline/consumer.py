@@ -85,7 +85,7 @@ class Consumer(Service):
             entries = self._stream.read_history(after, MAX_BATCH)
             if not entries:
                 return
-            after = entries[-1].message_id
+            after = entries[-1][0]
             self._hand_over(entries)
 
     def _follow(self) -> None:
@@ -99,12 +99,9 @@ class Consumer(Service):
 
     def _hand_over(self, entries: Sequence[Entry]) -> None:
         faults.point("after_read")
-        deliveries = [
-            prepare(entry.message_id, entry.fields, self._writer.commits)
-            for entry in entries
-            if entry.fields
-        ]
-        empty = [entry.message_id for entry in entries if not entry.fields]
+        whole = [(message_id, fields) for message_id, fields in entries if fields]
+        deliveries = prepare(whole, self._writer.commits)
+        empty = [message_id for message_id, fields in entries if not fields]
         faults.point("in_batch")
         self._writer.put(Batch(deliveries, empty), self.stopping)
 

@@ -36,6 +36,11 @@ def letter_origin(message_id: str) -> str:
     return LETTER_ORIGIN + message_id
 
 
+def is_letter(origin: str) -> bool:
+    """Whether a message came from a retried dead letter."""
+    return origin.startswith(LETTER_ORIGIN)
+
+
 class InFlight:
     """The messages of our own sources that have an id and no outcome yet.
 
@@ -45,51 +50,55 @@ class InFlight:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._origins: dict[bytes, str] = {}
-        self._sizes: dict[bytes, int] = {}
+        self._known: dict[bytes, tuple[str, int]] = {}
         self._settled_early: set[bytes] = set()
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._origins)
+        return len(self._known)
 
-    def register(self, message_ids: Sequence[bytes], origins: Sequence[str], sizes: Sequence[int]) -> None:
+    def register(
+        self,
+        message_ids: Sequence[bytes],
+        origins: Sequence[str],
+        sizes: Sequence[int],
+    ) -> None:
         """Note messages that were appended."""
         with self._lock:
             for message_id, origin, size in zip(message_ids, origins, sizes, strict=True):
                 if message_id in self._settled_early:
                     self._settled_early.discard(message_id)
                     continue
-                self._origins[message_id] = origin
-                self._sizes[message_id] = size
+                self._known[message_id] = (origin, size)
                 self.bytes += size
 
     def settle(self, message_ids: Iterable[bytes]) -> None:
         """Note messages of our own that have their outcome."""
         with self._lock:
+            take = self._known.pop
             for message_id in message_ids:
-                if self._origins.pop(message_id, None) is None:
+                known = take(message_id, None)
+                if known is None:
                     self._settled_early.add(message_id)
                 else:
-                    self.bytes -= self._sizes.pop(message_id)
+                    self.bytes -= known[1]
 
     def replace(self, found: Mapping[bytes, tuple[str, int]]) -> None:
         """Take what is in the stream, (origin, size) by id, as the truth."""
         with self._lock:
             self._settled_early.clear()
-            self._origins = {key: origin for key, (origin, _) in found.items()}
-            self._sizes = {key: size for key, (_, size) in found.items()}
-            self.bytes = sum(self._sizes.values())
+            self._known = dict(found)
+            self.bytes = sum(size for _, size in found.values())
 
     def origins(self) -> list[str]:
         """Return the origins, oldest first."""
         with self._lock:
-            return list(self._origins.values())
+            return [origin for origin, _ in self._known.values()]
 
     def ids(self) -> list[bytes]:
         """Return the ids, oldest first."""
         with self._lock:
-            return list(self._origins)
+            return list(self._known)
 
 
 # --- counting, inside the transaction of what is counted --------------------------------------------
@@ -118,16 +127,14 @@ class Tally:
         self.totals[f"events.{outcome}"] += 1
         self.totals["events.captured"] += captured
 
-    def written(self, rows: Iterable[Row]) -> None:
+    def written(self, rows: Sequence[Row]) -> None:
         """Count new rows that no retried letter stands behind."""
-        kinds = Counter((row.kind[0], row.kind[1], bool(row.origin)) for row in rows)
-        for (platform, source, own), count in kinds.items():
-            self.totals["messages.written"] += count
+        for (platform, source, *_), count in Counter([row.kind for row in rows]).items():
             self.minutes[platform, source, "written"] += count
-            if own:
-                self.totals["messages.own"] += count
-                self.totals["events.captured"] += count
-                self.totals["events.written"] += count
+        own = sum([bool(row.origin) for row in rows])
+        self.totals["messages.written"] += len(rows)
+        for name in ("messages.own", "events.captured", "events.written"):
+            self.totals[name] += own
 
     def duplicate(self, duplicate: Duplicate) -> None:
         """Count a duplicate that no retried letter stands behind."""

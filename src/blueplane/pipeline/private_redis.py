@@ -11,7 +11,6 @@ exactly as long as the child, also when we are killed: whoever finds it taken ha
 
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import shutil
@@ -28,11 +27,11 @@ from typing import Final, TypeGuard
 
 import psutil
 
-from blueplane import clock
+from blueplane import clock, logs
 from blueplane.errors import QueueUnavailableError
 from blueplane.paths import Home, private_file
 
-_log = logging.getLogger(__name__)
+_log = logs.get("redis")
 
 START_TIMEOUT_S: Final = 10.0
 #: A server that keeps silent for so long is frozen or hung: healthy ones answer while they load.
@@ -153,10 +152,8 @@ class PrivateRedis:
         if self.alive():
             return
         self._home.prepare()
-        deadline = clock.monotonic_s() + START_TIMEOUT_S
         try:
-            with self._as_only_starter(deadline):
-                self._adopt_or_spawn(deadline)
+            self._adopt_or_spawn(clock.monotonic_s() + START_TIMEOUT_S)
         except OSError as error:
             message = f"private Redis cannot start: {error}; see blueplane doctor"
             raise QueueUnavailableError(message) from error
@@ -167,20 +164,7 @@ class PrivateRedis:
         if _runs(process):
             self._send_shutdown()
             _end(process, timeout_s)
-            _log.info("redis_stopped pid=%d", process.pid)
-
-    @contextlib.contextmanager
-    def _as_only_starter(self, deadline: float) -> Iterator[None]:
-        """Keep others from judging a server that is about to come up."""
-        path = self._home.redis / "start.lock"
-        with private_file(path, os.O_RDWR | os.O_CREAT) as lock:
-            for _ in _ticks(deadline):
-                if _locks(lock):
-                    break
-            else:
-                message = f"{path}: another process is starting the private Redis; try again"
-                raise QueueUnavailableError(message)
-            yield
+            _log.info("stopped", pid=process.pid)
 
     def _adopt_or_spawn(self, deadline: float) -> None:
         self.set_aside = None
@@ -188,8 +172,8 @@ class PrivateRedis:
             self.adopted = not self._take_lock(lock, deadline)
             if not self.adopted:
                 self._spawn(lock, deadline)
-        verb = "adopted" if self.adopted else "started"
-        _log.info("redis_%s pid=%s version=%r", verb, self.pid, self.info and self.info.version)
+        version = self.info.version if self.info else "unknown"
+        _log.info("adopted" if self.adopted else "started", pid=self.pid, version=version)
 
     def _take_lock(self, lock: FileIO, deadline: float) -> bool:
         """Take the lock and return True, or adopt its holder and return False."""
@@ -219,10 +203,10 @@ class PrivateRedis:
         try:
             pid = int(self._pid_file.read_text())
         except (FileNotFoundError, ValueError):
-            return  # it has not got as far as writing its pid, or it is not our server
+            return  # somebody is starting it just now, or it is not our server
         process = self._verified(pid)
         if process is not None:
-            _log.warning("redis_orphan_ended pid=%d reason=silent", pid)
+            _log.warning("silent orphan ended", pid=pid)
             _end(process, END_TIMEOUT_S)
 
     def _verified(self, pid: int) -> psutil.Process | None:
@@ -308,7 +292,7 @@ class PrivateRedis:
         stamp = clock.iso_utc(clock.wall_ms()).replace(":", "")
         self.set_aside = self._home.redis / f"damaged-{stamp}"
         (self._home.redis / "appendonlydir").rename(self.set_aside)
-        _log.error("redis_data_set_aside path=%s reason=%r", self.set_aside, self._last_words())
+        _log.error("damaged data set aside", path=self.set_aside, reason=self._last_words())
 
     def _ask(self) -> ServerInfo | None:
         """Ask the server who it is; None when nobody answers. INFO answers while it loads, too."""

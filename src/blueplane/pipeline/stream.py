@@ -55,14 +55,8 @@ CONSUMER: Final = "writer"
 
 Reply = Any
 Command = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of the stream. ``fields`` is None when it was deleted after its delivery."""
-
-    message_id: bytes
-    fields: list[bytes] | None
+#: (message id, fields); the fields are None when the entry was deleted after its delivery.
+Entry = tuple[bytes, list[bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +235,7 @@ class Stream:
         start = b"-"
         while True:
             page = self._link().call("XRANGE", self.events, start, "+", "COUNT", SCAN_PAGE)
-            for message_id, fields in page:
-                yield Entry(message_id, fields)
+            yield from map(tuple, page)
             if len(page) < SCAN_PAGE:
                 return
             start = b"(" + page[-1][0]
@@ -322,7 +315,7 @@ class Stream:
             self._reader.close()
             self._reader = None
             raise
-        return [Entry(*entry) for entry in reply[0][1]] if reply else []
+        return [tuple(entry) for entry in reply[0][1]] if reply else []
 
     # -- settling: the writer ----------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event as Flag
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
@@ -29,11 +29,11 @@ from blueplane.event import EVENT_TYPES, Event, decode
 from blueplane.logs import get
 from blueplane.pipeline.attach import Attacher, Attachment
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.custody import LETTER_ORIGIN, Balance, InFlight, enqueued, letter_origin
+from blueplane.pipeline.custody import Balance, InFlight, enqueued, is_letter, letter_origin
 from blueplane.pipeline.stream import Commit, Counts, Stream
 from blueplane.store.ledger import Epoch
 from blueplane.store.letters import Letter
-from blueplane.store.traces import Inserted, Row, make_row
+from blueplane.store.traces import Inserted, Row, make_rows
 from blueplane.threads import Backoff, Service
 
 _log = get("writer")
@@ -71,14 +71,12 @@ class Source(Protocol):
         """Return how many captured items have no outcome yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One entry in hand: its raw fields, and the row it makes or the reason why it makes none."""
 
     message_id: bytes
     fields: list[bytes]
-    row: Row | None
-    error: UndecodableEntryError | None
+    row: Row | UndecodableEntryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,22 +220,27 @@ class Writer(Service):
         if isinstance(item, Job):
             item.run()
             self._changed = True
-            return
-        ready = [delivery for delivery in item.deliveries if delivery.row is not None]
-        if ready:
-            self._write(ready)
-        for delivery in item.deliveries:
-            if delivery.error is not None:
-                self._fail(delivery, delivery.error)
-        if item.empty:
-            self._settle(item.empty, None)
+        else:
+            self._take_batch(item)
 
     # -- a batch -----------------------------------------------------------------------------------
 
+    def _take_batch(self, item: Batch) -> None:
+        """Write what makes rows; count a failure of what does not."""
+        ready = [delivery for delivery in item.deliveries if isinstance(delivery.row, Row)]
+        if ready:
+            self._write(ready)
+        for delivery in item.deliveries:
+            if isinstance(delivery.row, UndecodableEntryError):
+                self._fail(delivery, delivery.row)
+        if item.empty:
+            self._settle(item.empty, None)
+
     def _write(self, ready: Sequence[Delivery]) -> None:
         """Commit a batch; one that the store refuses is halved until the culprit is alone."""
+        rows = [delivery.row for delivery in ready if isinstance(delivery.row, Row)]
         try:
-            inserted = self._patiently(lambda: self.commits.write([d.row for d in ready if d.row]))
+            inserted = self._patiently(lambda: self.commits.write(rows))
         except RowRefusedError as error:
             if len(ready) == 1:
                 self._fail(ready[0], error)
@@ -246,21 +249,20 @@ class Writer(Service):
             self._write(ready[:half])
             self._write(ready[half:])
             return
-        self._let_go(inserted, ready)
+        self._let_go(inserted, [delivery.message_id for delivery in ready], rows)
 
-    def _let_go(self, inserted: Inserted, ready: Sequence[Delivery]) -> None:
+    def _let_go(self, inserted: Inserted, message_ids: Sequence[bytes], rows: Sequence[Row]) -> None:
         """Announce, acknowledge, remove and release what was committed, in this order."""
         faults.point("after_commit")
         self._changed = True
-        message_ids = [delivery.message_id for delivery in ready]
         self._settle(message_ids, _announce(inserted))
         faults.point("after_ack")
         if self._failures:
             for message_id in message_ids:
                 self._failures.pop(message_id, None)
-        rows = [delivery.row for delivery in ready if delivery.row is not None]
-        self._release(message_ids, [row.origin for row in rows])
-        if any(row.origin.startswith(LETTER_ORIGIN) for row in rows):
+        origins = [row.origin for row in rows]
+        self._release(message_ids, origins)
+        if any(map(is_letter, origins)):
             self._letter_counts = None
 
     def _settle(self, message_ids: Sequence[bytes], commit: Commit | None) -> None:
@@ -272,13 +274,13 @@ class Writer(Service):
             self.stream.detach()
 
     def _release(self, message_ids: Sequence[bytes], origins: Sequence[str]) -> None:
-        own = [(key, origin) for key, origin in zip(message_ids, origins, strict=True) if origin]
-        if not own:
-            return
-        self.in_flight.settle([key for key, _ in own])
+        if not all(origins):
+            own = [(key, origin) for key, origin in zip(message_ids, origins, strict=True) if origin]
+            message_ids, origins = [key for key, _ in own], [origin for _, origin in own]
+        self.in_flight.settle(message_ids)
         faults.point("before_release")
         for source in self.sources:
-            source.release([origin for _, origin in own])
+            source.release(origins)
 
     def _patiently(self, work: Callable[[], Any]) -> Any:
         """Do ``work`` again and again while the store is away."""
@@ -318,15 +320,8 @@ class Writer(Service):
     def _retry_due(self) -> None:
         now_s = monotonic_s()
         for failure in [f for f in self._failures.values() if f.due_s <= now_s]:
-            delivery = failure.delivery
-            if delivery.row is not None:
-                self._write([delivery])
-            else:
-                again = prepare(delivery.message_id, delivery.fields, self.commits)
-                if again.error is not None:
-                    self._fail(again, again.error)
-                else:
-                    self._write([again])
+            message_id, fields, _ = failure.delivery
+            self._take_batch(Batch(prepare([(message_id, fields)], self.commits), ()))
 
     def _dead_letter(self, delivery: Delivery, failures: int, error: Exception) -> None:
         letter = make_letter(delivery, failures, error)
@@ -459,13 +454,10 @@ class Writer(Service):
 # --- entries and letters ------------------------------------------------------------------------------
 
 
-def prepare(message_id: bytes, fields: list[bytes], commits: Commits) -> Delivery:
-    """Make a row of an entry, or note why it makes none."""
-    try:
-        row = make_row(message_id, decode(fields), wall_ms(), commits.codec)
-    except UndecodableEntryError as error:
-        return Delivery(message_id, fields, None, error)
-    return Delivery(message_id, fields, row, None)
+def prepare(entries: Sequence[tuple[bytes, list[bytes]]], commits: Commits) -> list[Delivery]:
+    """Make a row of each entry, or note why it makes none."""
+    rows = make_rows(entries, wall_ms(), commits.codec)
+    return [Delivery(*entry, row) for entry, row in zip(entries, rows, strict=True)]
 
 
 def _announce(inserted: Inserted) -> Commit | None:
@@ -493,7 +485,7 @@ def make_letter(delivery: Delivery, failures: int, error: Exception) -> Letter:
         reason=str(error),
         error_class=type(cause).__name__,
         failures=failures,
-        hop="delivered" if delivery.row is None else "written",
+        hop="written" if isinstance(delivery.row, Row) else "delivered",
     )
 
 

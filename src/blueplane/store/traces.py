@@ -7,13 +7,19 @@ Leaves counting to ``custody.py`` and the transaction to the writer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-import orjson
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 from blueplane.clock import NS_PER_MS
 from blueplane.errors import UndecodableEntryError
-from blueplane.event import COLUMNS, MAX_INT, Event, read_object
+from blueplane.event import (
+    COLUMNS,
+    read_captured,
+    read_event_id,
+    read_object,
+    read_timestamp,
+    read_values,
+)
 from blueplane.store.codec import Codec
 from blueplane.store.connection import Connection
 
@@ -24,25 +30,36 @@ MAX_PARAMETERS: Final = 900
 
 Kind = tuple[str, str, str, str]
 
-_INSERT = """
+#: Rows of one INSERT. SQLite runs a statement without Python's lock: inserting many rows at once
+#: lets the consumer decode the next batch meanwhile, where a statement a row would make the two
+#: threads hand the lock to and fro a thousand times a batch.
+ROWS_AT_ONCE: Final = 64
+
+_ROW: Final = f"({', '.join('?' * 21)})"
+
+
+def _insert(rows: int) -> str:
+    return f"""
 INSERT INTO traces (
     event_id, kind, session, workspace, captured_ns, timestamp_lag, message_lag, message_number,
     delivered_lag, ingested_lag, model, tool, duration_ms, input_tokens, output_tokens,
     cache_read_tokens, cache_creation_tokens, lines_added, lines_removed, codec, event_data)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES {', '.join([_ROW] * rows)}
 ON CONFLICT (event_id) DO NOTHING"""
 
 
-@dataclass(slots=True)
-class Row:
+_INSERT_ONE: Final = _insert(1)
+_INSERT_MANY: Final = _insert(ROWS_AT_ONCE)
+
+
+class Row(NamedTuple):
     """A row in the making: everything but the interned ids and the time of the commit.
 
-    ``kind`` is (platform, source, event_type, hook_type); ``values`` are the columns of
-    ``event.COLUMNS`` in their order.
+    ``kind`` is (platform, source, event_type, hook_type); ``columns`` are those of
+    ``event.COLUMNS`` in their order. A tuple, for there are tens of thousands a second.
     """
 
-    message_ms: int
-    message_number: int
+    message_id: str
     event_id: bytes
     kind: Kind
     session_id: str
@@ -50,15 +67,10 @@ class Row:
     captured_ns: int
     timestamp_ms: int
     delivered_ms: int
-    values: list[str | int | None]
+    columns: Sequence[Any]
+    origin: str
     codec: int
     data: bytes
-    origin: str
-
-    @property
-    def message_id(self) -> str:
-        """The id of the stream entry."""
-        return f"{self.message_ms}-{self.message_number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,40 +96,79 @@ class Inserted:
     last_sequence: int
 
 
-def make_row(message_id: bytes, event: Event, delivered_ms: int, codec: Codec) -> Row:
-    """Make a row from an event and the stream entry that carried it.
+def make_rows(
+    entries: Sequence[tuple[bytes, list[bytes]]],
+    delivered_ms: int,
+    codec: Codec,
+) -> list[Row | UndecodableEntryError]:
+    """Make a row of each entry, (message id, fields), or the error that says why there is none."""
+    drafts: list[tuple[Any, ...] | UndecodableEntryError] = []
+    texts: list[tuple[str, bytes]] = []
+    for message_id, fields in entries:
+        try:
+            draft, text = _read_entry(message_id, fields, delivered_ms)
+        except UndecodableEntryError as error:
+            drafts.append(error)
+        except UnicodeDecodeError:
+            drafts.append(UndecodableEntryError("a text field is not UTF-8"))
+        else:
+            drafts.append(draft)
+            texts.append((draft[2][1], text))
+    encoded = iter(codec.encode_many(texts))
+    return [
+        draft if isinstance(draft, UndecodableEntryError) else Row(*draft, *next(encoded))
+        for draft in drafts
+    ]
 
-    Raises UndecodableEntryError, naming the field, when the JSON of the event is not what the
-    columns need.
-    """
-    metadata = read_object("metadata", event.metadata)
-    if not (event.payload.startswith(b"{") and event.payload.endswith(b"}")):
-        read_object("payload", event.payload)
-    values = [metadata.pop(name, None) for name in COLUMNS]
-    for (name, wanted), value in zip(COLUMNS.items(), values, strict=True):
-        if value is not None and (
-            type(value) is not wanted or (wanted is int and abs(value) > MAX_INT)  # type: ignore[arg-type]
-        ):
+
+def _read_entry(
+    message_id: bytes,
+    fields: list[bytes],
+    delivered_ms: int,
+) -> tuple[tuple[Any, ...], bytes]:
+    """Return a row's parts up to ``origin``, and the text of its event_data."""
+    (
+        _, event_id, platform, source, hook_type, event_type, session_id,
+        timestamp, captured_at, workspace_hash, payload, metadata, origin,
+    ) = read_values(fields)  # fmt: skip
+    if not (payload.startswith(b"{") and payload.endswith(b"}")):
+        read_object("payload", payload)
+    draft = (
+        message_id.decode(),
+        read_event_id(event_id),
+        (platform.decode(), source.decode(), event_type.decode(), hook_type.decode()),
+        session_id.decode(),
+        workspace_hash.decode(),
+        read_captured(captured_at),
+        read_timestamp(timestamp),
+        delivered_ms,
+        _read_columns(metadata),
+        origin.decode(),
+    )
+    return draft, b'{"metadata":%b,"payload":%b}' % (metadata, payload)
+
+
+def _read_columns(metadata: bytes) -> Sequence[Any]:
+    if metadata == b"{}":
+        return _NO_COLUMNS
+    found = read_object("metadata", metadata)
+    columns = tuple(map(found.get, COLUMNS))
+    if tuple(map(type, columns)) not in _GOOD_TYPES:
+        _check_types(columns)
+    return columns
+
+
+_NO_COLUMNS: Final = (None,) * len(COLUMNS)
+#: Combinations of types that were checked: there are few, and each row has one of them.
+_GOOD_TYPES: Final[set[tuple[type, ...]]] = set()
+
+
+def _check_types(columns: Sequence[object]) -> None:
+    for (name, wanted), value in zip(COLUMNS.items(), columns, strict=True):
+        if value is not None and type(value) is not wanted:
             message = f"field metadata.{name}: {type(value).__name__} instead of {wanted.__name__}"
             raise UndecodableEntryError(message)
-    text = b'{"metadata":%b,"payload":%b}' % (orjson.dumps(metadata), event.payload)
-    number, data = codec.encode(event.source, text)
-    milliseconds, _, counter = message_id.partition(b"-")
-    return Row(
-        int(milliseconds),
-        int(counter),
-        event.event_id,
-        (event.platform, event.source, event.event_type, event.hook_type),
-        event.session_id,
-        event.workspace_hash,
-        event.captured_ns,
-        event.timestamp_ms,
-        delivered_ms,
-        values,  # type: ignore[arg-type]  # checked above
-        number,
-        data,
-        event.origin,
-    )
+    _GOOD_TYPES.add(tuple(map(type, columns)))
 
 
 class Traces:
@@ -142,7 +193,11 @@ class Traces:
         changes = self._connection.total_changes
         parameters = [self._parameters(row, ingested_ms) for row in rows]
         interned = self._connection.total_changes - changes
-        self._connection.executemany(_INSERT, parameters)
+        whole = len(parameters) - len(parameters) % ROWS_AT_ONCE
+        for start in range(0, whole, ROWS_AT_ONCE):
+            many = chain.from_iterable(parameters[start : start + ROWS_AT_ONCE])
+            self._connection.execute(_INSERT_MANY, tuple(many))
+        self._connection.executemany(_INSERT_ONE, parameters[whole:])
         added = self._connection.total_changes - changes - interned
         last = before + added
         if added == len(rows):
@@ -157,7 +212,8 @@ class Traces:
 
     def _parameters(self, row: Row, ingested_ms: int) -> tuple[object, ...]:
         captured_ms = row.captured_ns // NS_PER_MS
-        model, tool, *numbers = row.values
+        message_ms, _, message_number = row.message_id.partition("-")
+        model, tool, *numbers = row.columns
         return (
             row.event_id,
             self._kinds.get(row.kind) or self._intern_kind(row.kind),
@@ -165,8 +221,8 @@ class Traces:
             self._name(row.workspace_hash),
             row.captured_ns,
             row.timestamp_ms - captured_ms,
-            row.message_ms - captured_ms,
-            row.message_number,
+            int(message_ms) - captured_ms,
+            int(message_number),
             row.delivered_ms - captured_ms,
             ingested_ms - captured_ms,
             self._name(model),

@@ -19,6 +19,7 @@ from blueplane.capture.handoff import (
     split_trailer,
 )
 from blueplane.paths import Home
+from unit.hooks.running import refused, set_lease
 
 PAYLOAD = b'{"hook_event_name":"Stop"}'
 WORDS = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)
@@ -34,23 +35,24 @@ class BrokenStream(BytesIO):
         return super().read(size)
 
 
+class Relief(BytesIO):
+    """A standard input at whose end there is room on the disk again."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            allow_files(resource.RLIM_INFINITY)
+        return super().read(size)
+
+
+def allow_files(size: int) -> None:
+    """Let this process write files of up to ``size`` bytes (Python ignores the signal)."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+
 def spooled(home: Home) -> list[bytes]:
     """Return the content of every spool file."""
     return [path.read_bytes() for path in home.spool.iterdir()]
-
-
-def refused(home: Home) -> str:
-    """Return the letters of the refusals so far."""
-    tally = home.run / "refused"
-    return tally.read_text() if tally.exists() else ""
-
-
-def set_lease(home: Home, seconds_from_now: int) -> None:
-    """Make a lease that ends then."""
-    lease = home.run / "lease"
-    lease.touch()
-    end = lease.stat().st_mtime + seconds_from_now
-    os.utime(lease, (end, end))
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -227,16 +229,29 @@ def test_hand_off_leaves_no_trailer_when_the_input_breaks(home: Home):
 @pytest.mark.fault("C2")
 def test_hand_off_leaves_no_trailer_when_no_more_can_be_written(home: Home):
     """A write that the system cuts short raises nothing and leaves no whole event."""
-    # Given a file size limit inside the payload (Python ignores its signal)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    # Given a file size limit inside the payload
+    allow_files(10)
     # When an event is handed off
     try:
         hand_off(home, "cursor", "stop", BytesIO(PAYLOAD))
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        allow_files(resource.RLIM_INFINITY)
     # Then the part that fitted is there, and no more
     assert spooled(home) == [PAYLOAD[:10]]
+
+
+@pytest.mark.fault("C2")
+@pytest.mark.parametrize("size", [len(PAYLOAD), 1_000_000])
+def test_hand_off_never_completes_a_cut_payload_when_room_comes_back(home: Home, size: int):
+    """A payload of which a part could not be written gets no trailer, even if that would fit."""
+    # Given a file size limit inside the payload, which is gone at its end
+    payload = PAYLOAD.ljust(size, b" ")
+    allow_files(size - 10)
+    # When an event is handed off
+    hand_off(home, "cursor", "stop", Relief(payload))
+    # Then it is either whole or not complete
+    [raw] = spooled(home)
+    assert split_trailer(raw) in {None, (payload, "cursor", "stop")}
 
 
 @pytest.mark.parametrize("missing", ["spool", "run", "both", "home"])

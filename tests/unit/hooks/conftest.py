@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.hooks.running import SCRIPT, SHELLS, Hook, make_hook
 
 from blueplane.paths import Home
+from unit.hooks.running import SCRIPT, SHELLS, Hook, make_hook
 
 
 @pytest.fixture(params=SHELLS)

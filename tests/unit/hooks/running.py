@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from blueplane.capture.handoff import split_trailer
 from blueplane.paths import Home
+from helpers.redis_server import missing
 
 SCRIPT = Path(__file__).parents[3] / "hooks" / "blueplane-hook"
 TIMEOUT_S = 30.0
@@ -74,8 +73,7 @@ class Hook:
 
     def refused(self) -> str:
         """Return the letters of the refusals so far."""
-        tally = self.home.run / "refused"
-        return tally.read_text() if tally.exists() else ""
+        return refused(self.home)
 
 
 def make_hook(label: str, home: Home, script: Path = SCRIPT) -> Hook:
@@ -83,12 +81,23 @@ def make_hook(label: str, home: Home, script: Path = SCRIPT) -> Hook:
     program, *argv = SHELLS[label] or ("",)
     found = shutil.which(program)
     if program and not found:
-        message = f"no {program} on PATH"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(program)
     environment = {"BLUEPLANE_HOME": str(home.root), "HOME": str(home.root)}
     return Hook(found, tuple(argv or filter(None, [program])), script, home, environment)
+
+
+def refused(home: Home) -> str:
+    """Return the letters of the refusals so far."""
+    tally = home.run / "refused"
+    return tally.read_text() if tally.exists() else ""
+
+
+def set_lease(home: Home, seconds_from_now: int) -> None:
+    """Make a lease that ends then."""
+    lease = home.run / "lease"
+    lease.touch()
+    end = lease.stat().st_mtime + seconds_from_now
+    os.utime(lease, (end, end))
 
 
 def without_rights() -> None:

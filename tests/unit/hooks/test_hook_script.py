@@ -18,11 +18,12 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.helpers.waiting import wait_until
-from tests.unit.hooks.running import SCRIPT, Hook, make_hook, take_names, without_rights
 
 from blueplane.capture.handoff import MAX_NAMES, NAME, REFUSALS
 from blueplane.paths import Home
+from helpers.redis_server import missing
+from helpers.waiting import wait_until
+from unit.hooks.running import SCRIPT, Hook, make_hook, set_lease, take_names, without_rights
 
 PAYLOAD = b'{"hook_event_name":"Stop","prompt":"water the tulips"}'
 TRAILER = b"\n\036claude_code Stop\n"
@@ -71,21 +72,13 @@ HOSTILE_VARIABLES = {
     "ids": {"PPID": "../../1", "PWD": "/nowhere", "OLDPWD": "/nowhere", "CDPATH": "/"},
     "no path": {"PATH": ""},
     "locale": {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"},
-    "options": {"SHELLOPTS": "errexit:nounset:noglob", "BASHOPTS": "extglob", "ZSH_OPTIONS": "e"},
+    "options": {"SHELLOPTS": "errexit:nounset:noglob", "BASHOPTS": "extglob"},
     "prompts": {"PS4": "$(touch hijacked)", "PROMPT_COMMAND": "touch hijacked"},
     "functions": {
         f"BASH_FUNC_{name}%%": "() { touch hijacked; }"
         for name in ("cat", "printf", "umask", "rm", "refuse")
     },
 }
-
-
-def set_lease(home: Home, seconds_from_now: int) -> None:
-    """Make a lease that ends then."""
-    lease = home.run / "lease"
-    lease.touch()
-    end = lease.stat().st_mtime + seconds_from_now
-    os.utime(lease, (end, end))
 
 
 # --- the normal case -----------------------------------------------------------------------------
@@ -115,7 +108,7 @@ def test_hook_loses_nothing_when_many_run_at_once(hook: Hook):
 def test_hook_forks_once_when_it_captures_and_never_when_full(home: Home):
     """The normal path costs one process, cat, and a refusal costs none."""
     if not shutil.which("strace"):
-        pytest.skip("no strace on PATH")
+        missing("strace")
     # Given a tracer that sees every new process
     trace = home.root / "trace"
     tracer = ("strace", "-f", "-o", str(trace), "-e", "trace=fork,vfork,clone,clone3")
@@ -209,8 +202,6 @@ def test_hook_captures_when_the_environment_is_hostile(
     hook: Hook, variables: dict[str, str], tmp_path: Path
 ):
     """No variable that an editor passes on changes what the hook does."""
-    if "SHELLOPTS" in variables and hook.argv == ("zsh",):
-        variables = {"ZSH_OPTIONS": "e"}
     # Given an environment that aims at the script
     hook = hook.with_environment(**variables)
     # When the hook runs
@@ -325,7 +316,8 @@ def test_hook_heeds_the_lease_when_there_is_one(
 )
 def test_hook_takes_the_next_name_when_names_are_taken(hook: Hook, make: Callable[[Path], object]):
     """What stands under a name is neither written to nor followed."""
-    # Given three taken names and a file that a link may lead to
+    # Given three taken names, a file that a link may lead to, and a variable that means "opened"
+    hook = hook.with_environment(opened="1")
     (hook.home.root / "refused").touch()
     taken = take_names(hook.home.spool, 3, make)
     # When the hook runs

@@ -26,12 +26,16 @@ def act(what):
     if what == "long":
         for _ in range(100_000):
             click.echo("a line of some length")
+    if what == "buffered":
+        print("a line")
     if what == "dash":
         click.echo("\\u2013")
     if what == "bug":
         raise KeyError("two\\nlines")
     if what == "disk":
         raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
+    if what == "hostile":
+        raise errors.UsageError("a\\x1b[31m\\nb")
     if what == "abort":
         raise click.Abort
     if what.startswith("return="):
@@ -47,7 +51,9 @@ WITH_ACT = HEAD + "m.COMMANDS['act'] = ('act_command', 'Do something.')\n"
 def environ(tmp_path: Path) -> dict[str, str]:
     """Give an environment in which a process finds the program and the command ``act``."""
     (tmp_path / "act_command.py").write_text(COMMAND)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    environ.pop("PYTHONUNBUFFERED", None)  # a buffer that cannot be written is part of the tests
+    return environ
 
 
 def start(script: str, environ: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -118,6 +124,7 @@ def test_start_imports_no_command_when_none_is_run(
         (["act", "NotFoundError"], (1, "here: this happened; do that")),
         (["act", "AlreadyRunningError"], (3, "here: this happened; do that")),
         (["act", "StoreError"], (4, "here: this happened; do that")),
+        (["act", "hostile"], (2, r"a\x1b[31m\nb")),
         (["act", "abort"], (1, "stopped")),
         (["atc"], (2, "no command 'atc'; did you mean act?")),
         (["zzzzz"], (2, "no command 'zzzzz'; see `blueplane --help`")),
@@ -221,28 +228,44 @@ def test_pipe_is_silent_when_its_reader_leaves(environ: dict[str, str]) -> None:
 
 @pytest.mark.fault("F9")
 @pytest.mark.parametrize(
-    ("redirection", "code", "says"),
+    ("arguments", "code", "says"),
     [
-        (">/dev/full", 4, "blueplane: output: No space left on device; "),
-        (">&-", 0, ""),
-        ("2>&- >/dev/full", 4, ""),
+        ("--help >/dev/full", 4, "blueplane: output: No space left on device; "),
+        ("--help >&-", 0, ""),
+        ("--help 2>&- >/dev/full", 4, ""),
+        ("nonsense 2>&-", 2, ""),
+        ("nonsense 2>/dev/full", 2, ""),
     ],
 )
 def test_output_that_cannot_be_written_is_no_bug(
     environ: dict[str, str],
-    redirection: str,
+    arguments: str,
     code: int,
     says: str,
 ) -> None:
     """A full disk under standard output is named in a line; a closed one is accepted."""
     # Given a shell that redirects the output
-    command = f'exec "{sys.executable}" -m blueplane --help {redirection}'
-    # When the program prints its help
+    command = f'exec "{sys.executable}" -m blueplane {arguments}'
+    # When the program prints
     ended = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, check=False)
     # Then there is a line at most
     assert ended.returncode == code
     assert ended.stderr.decode().startswith(says)
     assert ended.stderr.count(b"\n") == bool(says)
+
+
+@pytest.mark.fault("F9")
+def test_output_is_missed_when_its_last_piece_cannot_be_written(environ: dict[str, str]) -> None:
+    """A command whose output is still buffered at its end does not exit with 0 on a full disk."""
+    # Given a command that leaves its output to be written at the end
+    command = [sys.executable, "-c", WITH_ACT + "sys.exit(m.main())", "act", "buffered"]
+    # When it runs with a full disk under its output
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            command, env=environ, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    # Then it says so
+    assert (ended.returncode, ended.stderr) == (4, "blueplane: output: No space left on device\n")
 
 
 def test_output_is_escaped_when_the_encoding_lacks_a_character(environ: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from blueplane.errors import QueueUnavailableError
 from blueplane.paths import Home
 from blueplane.pipeline import private_redis
 from blueplane.pipeline.private_redis import PrivateRedis, find_server
+from helpers.redis_server import missing
 from helpers.waiting import wait_until
 
 STARTER = """
@@ -47,6 +48,8 @@ def servers_of(home: Home) -> list[psutil.Process]:
 @pytest.fixture
 def server(home: Home) -> Iterator[PrivateRedis]:
     """Give a private server that is not started; nothing of its home runs afterwards."""
+    if find_server() is None:
+        missing("redis-server")
     server = PrivateRedis(home)
     yield server
     server.stop(5)
@@ -68,11 +71,9 @@ def another(home: Home, server: PrivateRedis) -> Iterator[PrivateRedis]:
 def any_binary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test with the system's server and with the bundled one."""
     if request.param == "redis-server":
-        found = private_redis._on_path("redis-server")
+        found = private_redis._on_path("redis-server") or missing("redis-server")
     else:
-        found = private_redis._bundled()
-    if not found:
-        pytest.skip(f"no {request.param} on this machine")
+        found = private_redis._bundled() or pytest.skip("no bundled server for this system")
     monkeypatch.setenv("BLUEPLANE_REDIS_SERVER", str(found[0]))
 
 
@@ -139,6 +140,18 @@ def command(server: PrivateRedis, *arguments: object) -> object:
     )
     with client:
         return client.execute_command(*arguments)
+
+
+def rewrite(server: PrivateRedis) -> None:
+    """Have the append-only file rewritten, and wait for it."""
+
+    def is_done() -> bool:
+        state = command(server, "INFO", "persistence")
+        assert isinstance(state, dict)
+        return not (state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"])
+
+    command(server, "BGREWRITEAOF")
+    wait_until(is_done, 10, "the append-only file is rewritten")
 
 
 def script(tmp_path: Path, body: str) -> Path:
@@ -233,7 +246,7 @@ def test_private_redis_keeps_its_data_when_the_program_changes(
         # Then it has what the one before left, of which the file was rewritten
         assert server.set_aside is None
         assert command(server, "INCR", "starts") == number + 1
-        command(server, "BGREWRITEAOF")
+        rewrite(server)
         server.stop(5)
 
 
@@ -335,7 +348,7 @@ def test_private_redis_keeps_every_file_private_when_it_runs(
     try:
         server.start()
         command(server, "SET", "key", "value")
-        command(server, "BGREWRITEAOF")
+        rewrite(server)
         server.stop(5)
         another.start()
     finally:
@@ -343,7 +356,7 @@ def test_private_redis_keeps_every_file_private_when_it_runs(
     # When the modes of all that it made are read
     modes = {path: S_IMODE(path.lstat().st_mode) for path in server._home.root.rglob("*")}
     # Then none has a bit for the group or for others
-    assert server._home.redis / INCREMENTS in modes or server._home.redis / MANIFEST in modes
+    assert server._home.redis / MANIFEST in modes
     assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
 
 
@@ -406,10 +419,8 @@ def test_private_redis_returns_when_the_server_still_loads(
     monkeypatch.setattr(private_redis, "START_TIMEOUT_S", 1.0)
     server.start()
     command(server, "EVAL", "for i = 1, 9000 do redis.call('SET', i, i) end", 0)
-    command(server, "BGREWRITEAOF")
+    rewrite(server)
     binary = find_server()
-    manifest = server._home.redis / MANIFEST
-    wait_until(lambda: b"aof.1.incr" not in manifest.read_bytes(), 10, "the file is rewritten")
     server.stop(5)
     slow = script(tmp_path, f'exec {binary} "$@" --key-load-delay 300')
     monkeypatch.setenv("BLUEPLANE_REDIS_SERVER", str(slow))

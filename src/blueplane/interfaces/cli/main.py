@@ -11,11 +11,10 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Final
+from typing import Final, TextIO
 
 import click
 
@@ -142,19 +141,27 @@ def _explain_usage(error: click.UsageError) -> str:
 
 
 def _complain(message: str) -> None:
-    with suppress(OSError):  # standard error may be closed; the exit code still tells
+    try:
         click.echo(f"blueplane: {visible(message)}", err=True)
+    except OSError:  # nobody can be told; the exit code still tells
+        _abandon(sys.stderr)
 
 
 def _flush(code: int) -> int:
     """Write out what is left; a reader that went away, or a full disk, is no bug of ours."""
     try:
         click.echo(nl=False)
+    except BrokenPipeError:
+        _abandon(sys.stdout)
+        return EXIT_PIPE
     except OSError as error:
-        # what is still buffered would fail again, loudly, when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return EXIT_PIPE
-        _complain(f"standard output: {error.strerror}; nothing more can be written there")
-        return code or EXIT_SYSTEM
+        _abandon(sys.stdout)
+        if code == 0:  # else somebody has complained already
+            _complain(f"output: {error.strerror}")
+            return EXIT_SYSTEM
     return code
+
+
+def _abandon(stream: TextIO) -> None:
+    """Drop what is still buffered: when the interpreter ends it would fail again, loudly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

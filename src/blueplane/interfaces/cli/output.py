@@ -1,6 +1,6 @@
 """Rendering: a table for people on a terminal, for people in a pipe, and for programs.
 
-Owns how numbers, ages and sizes look, and the JSON shape of every command's answer.
+Owns the JSON shape of every command's answer.
 Promises that foreign text steers neither the terminal nor the markup, that a table on a terminal
 is at most 80 columns wide, that colour only repeats what a word says, and that unknown is a dash.
 Leaves what the rows are to the commands.
@@ -20,66 +20,15 @@ from rich.console import Console
 from rich.text import Text
 
 from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli.figures import UNKNOWN, shown
 
-#: What stands for a value that is not known.
-UNKNOWN: Final = "–"  # noqa: RUF001 - an en dash, on purpose
 #: Columns; wider than this a table is hard to read and to paste.
 MAX_WIDTH: Final = 80
 
 _GAP: Final = "  "
-_SIZES: Final = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
-_AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 Form = Literal["table", "json"]
 Row = Mapping[str, Any]
-
-
-def shown(value: object) -> str:
-    """Show a value as it is; None is unknown, bytes are hex digits."""
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def number(value: float | None) -> str:
-    """Show a number with thousands separated; two decimals at most."""
-    if value is None:
-        return UNKNOWN
-    text = f"{value:,.2f}"
-    return text.rstrip("0").rstrip(".")
-
-
-def milliseconds(value: float | None) -> str:
-    """Show a duration given in milliseconds: ``3.2 ms``, ``1.5 s``, ``2 min``, ``3 h``, ``4 d``."""
-    if value is None:
-        return UNKNOWN
-    for step, unit in _AGES:
-        if abs(value) >= step:
-            return f"{number(value / step)} {unit}"
-    return f"{number(value)} ms"
-
-
-def age(value: float | None) -> str:
-    """Show how long ago something was, given in milliseconds: ``3 s ago``, ``now``, ``in 2 h``."""
-    if value is None:
-        return UNKNOWN
-    for step, unit in _AGES:
-        if abs(value) >= step:
-            count = int(abs(value) // step)
-            return f"{count} {unit} ago" if value > 0 else f"in {count} {unit}"
-    return "now"
-
-
-def size(value: float | None) -> str:
-    """Show a number of bytes: ``512 B``, ``1.5 MB`` (of 1,048,576 bytes)."""
-    if value is None:
-        return UNKNOWN
-    for step, unit in _SIZES:
-        if abs(value) >= step:
-            return f"{value / step:.1f} {unit}"
-    return f"{value:.0f} B"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +88,7 @@ def _total_cells(table: Table) -> list[str]:
 
 
 def _draw(table: Table) -> None:
-    console = Console(highlight=False, emoji=False, markup=False)
+    console = Console()
     console.width = min(console.width, MAX_WIDTH)
     drawn = rich_table.Table(
         box=box.SIMPLE_HEAD, show_footer=bool(table.total), pad_edge=False, caption_justify="left"

@@ -1,0 +1,71 @@
+"""Figures for people: numbers, durations, ages, sizes and moments.
+
+Owns how each of them looks, the same everywhere.
+Promises a dash for what is unknown, and to import nothing heavy: the server shows figures, too.
+Leaves where they stand to the commands.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+#: What stands for a value that is not known.
+UNKNOWN: Final = "–"  # noqa: RUF001 - an en dash, on purpose
+
+_SIZES: Final = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
+_AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
+
+
+def shown(value: object) -> str:
+    """Show a value as it is; None is unknown, bytes are hex digits."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def number(value: float | None) -> str:
+    """Show a number with thousands separated; two decimals at most."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:,.2f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def milliseconds(value: float | None) -> str:
+    """Show a duration given in milliseconds: ``3.2 ms``, ``1.5 s``, ``2 min``, ``3 h``, ``4 d``."""
+    if value is None:
+        return UNKNOWN
+    for step, unit in _AGES:
+        if abs(value) >= step:
+            return f"{number(value / step)} {unit}"
+    return f"{number(value)} ms"
+
+
+def age(value: float | None) -> str:
+    """Show how long ago something was, given in milliseconds: ``3 s ago``, ``now``, ``in 2 h``."""
+    if value is None:
+        return UNKNOWN
+    for step, unit in _AGES:
+        if abs(value) >= step:
+            count = int(abs(value) // step)
+            return f"{count} {unit} ago" if value > 0 else f"in {count} {unit}"
+    return "now"
+
+
+def size(value: float | None) -> str:
+    """Show a number of bytes: ``512 B``, ``1.5 MB`` (of 1,048,576 bytes)."""
+    if value is None:
+        return UNKNOWN
+    for step, unit in _SIZES:
+        if abs(value) >= step:
+            return f"{value / step:.1f} {unit}"
+    return f"{value:.0f} B"
+
+
+def moment(value: int | None) -> str:
+    """Show milliseconds since the epoch in local time: ``2026-11-20 07:16:35.123``."""
+    if value is None:
+        return UNKNOWN
+    at = datetime.fromtimestamp(value // 1000, UTC).astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S}.{value % 1000:03d}"

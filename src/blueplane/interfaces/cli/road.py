@@ -1,0 +1,59 @@
+"""The road of an event and its two laws, in words.
+
+Owns the names and order of the hops, and how a law reads.
+Promises numbers as the store has them: nothing is computed but differences.
+Leaves the numbers to the store and the place on the screen to the commands.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from blueplane.interfaces.cli.figures import number
+
+#: The hops in their order, and the column of ``raw_traces`` that has the time of each.
+HOPS: Final = {
+    "captured": "captured_ms",
+    "enqueued": "enqueued_ms",
+    "delivered": "delivered_ms",
+    "written": "ingested_ms",
+}
+#: The two laws: what is on the left of "=", in ``Balance.body``.
+LAWS: Final = {"messages": "enqueued", "events": "captured"}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One hop of one event: its time, and the milliseconds since the first and the one before."""
+
+    name: str
+    at_ms: int
+    since_captured_ms: int
+    since_previous_ms: int
+
+
+def hops(row: Mapping[str, Any]) -> list[Hop]:
+    """Return the hops of a row of ``raw_traces``."""
+    times = [row[column] for column in HOPS.values()]
+    before = [times[0], *times]
+    return [
+        Hop(name, at, at - times[0], at - previous)
+        for name, at, previous in zip(HOPS, times, before, strict=False)
+    ]
+
+
+def remainder(law: str, body: Mapping[str, Any]) -> int:
+    """Return by how much a law does not close."""
+    terms = body[law]
+    whole = terms[LAWS[law]]
+    return int(2 * whole - sum(terms.values()))
+
+
+def law_text(law: str, body: Mapping[str, Any]) -> str:
+    """Return a law with every number, and before it whether it closes."""
+    terms = dict(body[law])
+    whole = LAWS[law]
+    left = f"{whole} {number(terms.pop(whole))}"
+    right = " + ".join(f"{name.replace('_', ' ')} {number(n)}" for name, n in terms.items())
+    open_by = remainder(law, body)
+    return f"{f'OPEN by {number(open_by)}' if open_by else 'closed'}: {left} = {right}"
