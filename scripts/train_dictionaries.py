@@ -11,11 +11,8 @@ Run it from the checkout: ``PYTHONPATH=src:tests python3 scripts/train_dictionar
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-
 from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.event import COLUMNS, Event
 from blueplane.store.codec import train
 from helpers.payloads import payloads
 
@@ -39,14 +36,9 @@ def hook_samples(seed: int) -> Iterator[bytes]:
     reader = HookReader(sanitiser, lambda _hook: False)
     for number, payload in enumerate(payloads(EVENTS_PER_SEED, seed)):
         item = HandOff(str(number), number, payload.raw, payload.platform, payload.hook_name)
-        yield sanitiser.training_form(event_data(reader.read(item)))
-
-
-def event_data(event: Event) -> bytes:
-    """Make the text of ``event_data``: what of an event is in no column of its row."""
-    metadata = orjson.loads(event.metadata)
-    rest = {key: value for key, value in metadata.items() if key not in COLUMNS}
-    return b'{"metadata":%b,"payload":%b}' % (orjson.dumps(rest), event.payload)
+        event = reader.read(item)
+        text = b'{"metadata":%b,"payload":%b}' % (event.metadata, event.payload)
+        yield sanitiser.training_form(text)
 
 
 if __name__ == "__main__":

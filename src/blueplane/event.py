@@ -75,10 +75,14 @@ _FIELDS: Final = (
     b"timestamp",
     b"captured_at",
     b"workspace_hash",
+    b"project",
+    b"turn_id",
+    b"tool_use_id",
     b"payload",
     b"metadata",
     b"origin",
 )
+_OPTIONAL: Final = (b"project", b"turn_id", b"tool_use_id", b"origin")
 _FIELD_LIST: Final = list(_FIELDS)
 
 
@@ -86,7 +90,9 @@ _FIELD_LIST: Final = list(_FIELDS)
 class Event:
     """One event on the road.
 
-    ``captured_ns`` is ours (nanoseconds since the epoch), ``timestamp_ms`` the platform's own time
+    ``session_id``, ``turn_id`` (of a prompt and all that follows from it) and ``tool_use_id`` are
+    the platform's own, "" where it names none: they join events, and stand apart from the payload
+    for that, and because they are most of what no compression makes smaller. ``captured_ns`` is ours (nanoseconds since the epoch), ``timestamp_ms`` the platform's own time
     or the same moment. ``payload`` and ``metadata`` are canonical JSON objects, already sanitised;
     those keys of ``metadata`` that ``COLUMNS`` names are columns of the row as well. ``origin``
     names what the source lets go of after the commit; an event that none of our sources sent has
@@ -102,6 +108,9 @@ class Event:
     timestamp_ms: int
     captured_ns: int
     workspace_hash: str
+    project: str
+    turn_id: str
+    tool_use_id: str
     payload: bytes
     metadata: bytes
     origin: str
@@ -143,6 +152,12 @@ def encode(event: Event) -> list[bytes]:
         b"%d" % event.captured_ns,
         b"workspace_hash",
         event.workspace_hash.encode(),
+        b"project",
+        event.project.encode(),
+        b"turn_id",
+        event.turn_id.encode(),
+        b"tool_use_id",
+        event.tool_use_id.encode(),
         b"payload",
         event.payload,
         b"metadata",
@@ -158,32 +173,28 @@ def decode(fields: Sequence[bytes]) -> Event:
     Raises UndecodableEntryError, which names the field, when it is none.
     """
     values = read_values(fields)
-    try:
-        return Event(
-            read_event_id(values[1]),
-            *[value.decode() for value in values[2:7]],
-            read_timestamp(values[7]),
-            read_captured(values[8]),
-            values[9].decode(),
-            values[10],
-            values[11],
-            values[12].decode(),
-        )
-    except UnicodeDecodeError:
-        message = "a text field is not UTF-8"
-        raise UndecodableEntryError(message) from None
+    return Event(
+        read_event_id(values[1]),
+        *map(read_text, values[2:7]),
+        read_timestamp(values[7]),
+        read_captured(values[8]),
+        *map(read_text, values[9:13]),
+        values[13],
+        values[14],
+        read_text(values[15]),
+    )
 
 
 def read_values(fields: Sequence[bytes]) -> Sequence[bytes]:
     """Return the values of an entry in the order of ``encode``, whatever order they came in.
 
-    Unknown fields are ignored, ``origin`` may be missing. Raises UndecodableEntryError for an entry
+    Unknown fields are ignored, the ids that not every event has may be missing. Raises UndecodableEntryError for an entry
     that lacks a field, and for a version that is not ours.
     """
     values = fields[1::2]
     if fields[0::2] != _FIELD_LIST:
         table = dict(zip(fields[0::2], values, strict=False))
-        table.setdefault(b"origin", b"")
+        table = dict.fromkeys(_OPTIONAL, b"") | table
         missing = [name.decode() for name in _FIELDS if name not in table]
         if missing:
             message = f"no field {', '.join(missing)}"
@@ -193,6 +204,15 @@ def read_values(fields: Sequence[bytes]) -> Sequence[bytes]:
         message = f"field v: wire version {values[0][:20]!r} is not {WIRE_VERSION.decode()}"
         raise UndecodableEntryError(message)
     return values
+
+
+def read_text(value: bytes) -> str:
+    """Read a field that holds text."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        message = "a text field is not UTF-8"
+        raise UndecodableEntryError(message) from None
 
 
 def read_event_id(value: bytes) -> bytes:
@@ -218,10 +238,14 @@ def read_timestamp(value: bytes) -> int:
 
 def read_captured(value: bytes) -> int:
     """Read the field ``captured_at``: nanoseconds since the epoch."""
-    if not value.isdigit() or len(value) > len(str(MAX_INT)) or int(value) > MAX_INT:
+    try:
+        captured_ns = int(value)
+    except ValueError:
+        captured_ns = -1
+    if not 0 <= captured_ns <= MAX_INT:
         message = "field captured_at: not a number of nanoseconds"
         raise UndecodableEntryError(message)
-    return int(value)
+    return captured_ns
 
 
 def read_object(name: str, data: bytes) -> dict[str, object]:

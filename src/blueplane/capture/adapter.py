@@ -53,6 +53,7 @@ class Platform:
 
     ``hooks`` maps native hook names; an unknown one is ``other``. Of ``session_keys`` and
     ``workspace_keys`` the first that holds a text (or a list that begins with one) counts.
+    ``turn_key`` and ``tool_use_key`` name the ids of a turn and of a tool call.
     ``column_keys`` maps payload keys to columns of the row. ``identity`` returns, for a
     payload and its hook, what identifies an event that may be sent twice; nothing means: the
     hand-off file. ``line_counts`` holds, per native hook, how lines added and removed are counted.
@@ -63,6 +64,8 @@ class Platform:
     aliases: tuple[str, ...] = ()
     session_keys: tuple[str, ...] = ("session_id",)
     workspace_keys: tuple[str, ...] = ("cwd",)
+    turn_key: str = "prompt_id"
+    tool_use_key: str = "tool_use_id"
     column_keys: Mapping[str, str] = field(default_factory=lambda: COLUMN_KEYS)
     identity: Callable[[Body, str], tuple[str, ...]] = no_identity
     line_counts: Mapping[str, Callable[[Body], LineCounts | None]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ Leaves the files to the spooler, the words of each editor to its platform, priva
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
@@ -21,7 +22,7 @@ from blueplane.capture.parse import Body, Marks, parse_payload
 from blueplane.capture.platforms import CANARY, find_platform
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.vocabulary import MODEL, NAME
-from blueplane.capture.workspace import NO_WORKSPACE
+from blueplane.capture.workspace import NO_WORKSPACE, Workspace
 from blueplane.clock import NS_PER_MS, parse_iso_ms
 from blueplane.errors import FilteredError
 from blueplane.event import COLUMNS, MAX_INT, MAX_PAYLOAD_BYTES, Event, derive_id
@@ -55,6 +56,16 @@ def spool_origin(name: str, mtime_ns: int) -> str:
     return f"spool:{name}:{mtime_ns}"
 
 
+def captured_at(name: str, mtime_ns: int) -> int:
+    """Return the time of a capture, in ns, that tells any two hand-off files apart.
+
+    Exact to the millisecond, below which it is a hash of the name: a kernel may give all files of
+    one tick of its clock (1 to 10 ms) the same mtime, and Cursor's double sends come together.
+    """
+    below = int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") % NS_PER_MS
+    return mtime_ns - mtime_ns % NS_PER_MS + below
+
+
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """What the trailer and the platform say of an event, and its metadata so far."""
@@ -73,9 +84,11 @@ class _Envelope:
     """What the payload says of its event's place and time."""
 
     event_id: bytes
-    session_id: str
-    workspace_hash: str
     timestamp_ms: int
+    session_id: str = ""
+    workspace: Workspace = NO_WORKSPACE
+    turn_id: str = ""
+    tool_use_id: str = ""
 
 
 class HookReader:
@@ -99,7 +112,7 @@ class HookReader:
         """
         platform = find_platform(item.platform)
         if len(item.raw) > MAX_PARSED_BYTES:
-            envelope = _Envelope(_file_id(item), "", "", item.mtime_ns // NS_PER_MS)
+            envelope = _Envelope(_file_id(item), item.mtime_ns // NS_PER_MS)
             return _event(item, _Draft(platform, item.hook_name, {}), envelope, None)
         body, marks = parse_payload(item.raw)
         draft = self._route(platform, item.hook_name, body, marks)
@@ -125,8 +138,6 @@ class HookReader:
         session_id, path = platform.session_id(body), platform.workspace(body)
         timestamp_ms = _take_time(body)
         workspace = self._sanitiser.workspace(path) if path else NO_WORKSPACE
-        if workspace.project:
-            draft.metadata["project"] = workspace.project
         for key in platform.session_keys:
             _take(body, key, session_id)
         for key in platform.workspace_keys:
@@ -136,10 +147,20 @@ class HookReader:
             _take_transcript(body, session_id)
         return _Envelope(
             derive_id(*identity) if identity else _file_id(item),
-            self._sanitiser.identifier(session_id),
-            workspace.hash,
             item.mtime_ns // NS_PER_MS if timestamp_ms is None else timestamp_ms,
+            self._sanitiser.identifier(session_id),
+            workspace,
+            self._take_id(body, platform.turn_key),
+            self._take_id(body, platform.tool_use_key),
         )
+
+    def _take_id(self, body: Body, key: str) -> str:
+        """Take an id out of the payload; what is no text stays there."""
+        value = body.get(key)
+        if type(value) is not str:
+            return ""
+        del body[key]
+        return self._sanitiser.identifier(value)
 
 
 def _event(item: HandOff, draft: _Draft, envelope: _Envelope, payload: bytes | None) -> Event:
@@ -158,8 +179,11 @@ def _event(item: HandOff, draft: _Draft, envelope: _Envelope, payload: bytes | N
         hook.event_type,
         envelope.session_id,
         envelope.timestamp_ms,
-        item.mtime_ns,
-        envelope.workspace_hash,
+        captured_at(item.name, item.mtime_ns),
+        envelope.workspace.hash,
+        envelope.workspace.project,
+        envelope.turn_id,
+        envelope.tool_use_id,
         payload,
         orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS),
         spool_origin(item.name, item.mtime_ns),

@@ -328,6 +328,8 @@ class Spooler(Service):
     def _gone(self, file: _File) -> Outcome | None:
         """Somebody removed a file: a hook its refused one, which was never whole, or a person."""
         with self._lock:
+            if file.sent or self._files.get(file.name) is not file:
+                return None  # sent by an earlier server, and released since we listed it
             self._forget(file.name)
         if not file.read:
             return None
@@ -365,11 +367,10 @@ class Spooler(Service):
     def _emit(self, events: Sequence[tuple[_File, Event]]) -> None:
         pending = list(self._unsettled(events))
         for source in {event.source for _, event in pending}:
-            chosen = [(file, event) for file, event in pending if event.source == source]
             # Before the append, for the writer may release a file before the append returns.
-            for file, _ in chosen:
-                file.sent = True
-                self._sent[file.origin] = file
+            chosen = self._mark_sent([pair for pair in pending if pair[1].source == source])
+            if not chosen:
+                continue
             try:
                 self._intake.emit([event for _, event in chosen], self.stopping)
             except QueueError:
@@ -377,6 +378,19 @@ class Spooler(Service):
                     file.sent = False
                     self._sent.pop(file.origin, None)
                 raise
+
+    def _mark_sent(self, events: Sequence[tuple[_File, Event]]) -> list[tuple[_File, Event]]:
+        """Mark files as sent; leave out those that an attach found in the stream meanwhile."""
+        with self._lock:
+            chosen = [
+                (file, event)
+                for file, event in events
+                if not file.sent and self._files.get(file.name) is file
+            ]
+            for file, _ in chosen:
+                file.sent = True
+                self._sent[file.origin] = file
+        return chosen
 
     def _unsettled(self, events: Sequence[tuple[_File, Event]]) -> Iterator[tuple[_File, Event]]:
         """Leave out, and remove, files whose outcome an earlier server stored."""

@@ -74,7 +74,7 @@ class Canary:
                 message = f"the hook {script} cannot be run: {error}"
                 raise BlueplaneError(message) from error
             if ended.returncode or ended.stdout or ended.stderr:
-                message = f"the hook {script} is not silent, or exits with {ended.returncode}, not 0"
+                message = f"the hook {script} exits with {ended.returncode}, or prints something"
                 raise BlueplaneError(message)
 
     def row(self, reader: Reader) -> dict[str, Any] | None:

@@ -8,12 +8,13 @@ Leaves the judgement itself to ``custody.py``; runs in the writer's thread, with
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
 
 from blueplane import faults
 from blueplane.clock import wall_ms
-from blueplane.errors import QueueUnusableError
+from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, settled
@@ -58,8 +59,9 @@ class Attacher:
         self.stream.claim_vanished()
         found = self._look()
         epoch = self._judge(epoch, found)
-        self._mirror()
+        # Before anything else can fail: what was judged must not be judged again.
         self.in_flight.replace(found.own)
+        self._mirror()
         origins = {origin: message_id for message_id, (origin, _) in found.own.items()}
         retell(origins)
         self.stream.open(server)
@@ -131,19 +133,23 @@ class Attacher:
         return self._turn(verdict, found, totals)
 
     def _turn(self, verdict: Verdict, found: Found, totals: Mapping[str, int]) -> Epoch:
-        """Begin an epoch: in the store first, so that a death between the two only repeats it."""
-        own = sum(found.sources.values())
-        added = found.counts.entries_added
+        """Begin an epoch: in the store first, so that a death between the two only repeats it.
+
+        Until the first balance the epoch has seen nothing, and so lacks nothing when it is repeated:
+        what is in the stream is carried into the next one.
+        """
+        base = found.counts.entries_added - found.length
         start = Epoch(
             token=token_hex(8),
-            base=added - found.length,
+            base=base,
             settled_at_start=settled(totals),
             own_at_start=totals.get("messages.own", 0),
-            high=added,
-            own_high=own,
+            high=base,
+            own_high=0,
             started_ms=wall_ms(),
         )
         self.commits.vanished(verdict, start)
+        self.in_flight.replace({})
         faults.point("after_epoch_commit")
         self.stream.begin_epoch(f"{self.home_id}:{start.token}", found.sources)
         faults.point("after_epoch_set")
@@ -153,7 +159,8 @@ class Attacher:
 
     def _mirror(self) -> None:
         opened = self.commits.letters.open_reasons()
-        self.stream.mirror_dead_letters(opened, (), replace=True)
+        with suppress(QueueRefusedError):  # a full server: what fills it must be drained first
+            self.stream.mirror_dead_letters(opened, (), replace=True)
 
 
 def _text(field: bytes | None) -> str:

@@ -16,17 +16,16 @@ Keys, each behind ``redis.key_prefix``:
 ``cdc:events``          stream, one entry a commit: first, last, count, priority; about 1,000 kept
 """
 
+import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from threading import Lock
+from types import ModuleType
 from typing import Any, Final
-
-import redis
-from redis.backoff import NoBackoff
-from redis.connection import Connection, parse_url
-from redis.retry import Retry
 
 from blueplane.errors import (
     QueueDetachedError,
@@ -35,6 +34,33 @@ from blueplane.errors import (
     QueueUnavailableError,
     QueueUnusableError,
 )
+
+
+@contextmanager
+def _without_the_package_itself() -> Iterator[None]:
+    """Let modules of redis-py be imported without its ``__init__``.
+
+    That would import the asyncio client, the cluster and every module command: 5 MB of an idle
+    server's memory for nothing that we use. Whoever imports ``redis`` later gets all of it.
+    """
+    if "redis" in sys.modules:
+        yield
+        return
+    found = find_spec("redis")
+    stand_in = ModuleType("redis")
+    stand_in.__path__ = list(found.submodule_search_locations or ()) if found else []
+    sys.modules["redis"] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules["redis"]
+
+
+with _without_the_package_itself():
+    from redis import exceptions as driver
+    from redis.backoff import NoBackoff
+    from redis.connection import Connection, UnixDomainSocketConnection, parse_url
+    from redis.retry import Retry
 
 #: Oldest server that knows the stream's entries-added.
 MIN_VERSION: Final = (7, 0)
@@ -46,8 +72,14 @@ BLOCK_MS: Final = 5_000
 READ_TIMEOUT_S: Final = 8.0
 #: The same for every other command.
 COMMAND_TIMEOUT_S: Final = 3.0
+#: And for the one that ends a waiting read: a frozen server must not hold up a stop.
+UNBLOCK_TIMEOUT_S: Final = 1.0
+#: Bytes that are read from a socket at once: a batch arrives in few pieces.
+READ_BYTES: Final = 1 << 20
 #: Entries of the wake-up stream that are kept.
 CDC_KEPT: Final = 1_000
+#: Replies of a removal: MULTI, three commands, EXEC.
+REMOVAL: Final = 5
 #: Entries that a scan takes at once.
 SCAN_PAGE: Final = 1_000
 #: The one consumer of the group: stable, so that its pending entries are its own after a restart.
@@ -101,12 +133,13 @@ class Link:
         arguments = dict(parse_url(url))
         make = arguments.pop("connection_class", Connection)
         arguments.setdefault("socket_connect_timeout", COMMAND_TIMEOUT_S)
-        if make is redis.UnixDomainSocketConnection:
+        if make is UnixDomainSocketConnection:
             arguments.pop("socket_connect_timeout", None)
         # The driver's default retries turn a timeout of 1 s into 15 s and send an XADD twice.
         self._connection = make(
             **arguments,
             socket_timeout=timeout_s,
+            socket_read_size=READ_BYTES,
             retry=Retry(NoBackoff(), 0),
             retry_on_timeout=False,
             health_check_interval=0,
@@ -124,6 +157,13 @@ class Link:
         """Close the connection; it can be connected again."""
         self._connection.disconnect()
 
+    def sever(self) -> None:
+        """End whatever waits for this connection, from another thread: it fails at once."""
+        sock = self._connection._sock  # noqa: SLF001 - disconnect() would close it under the other
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def call(self, *command: Any) -> Reply:
         """Send one command and return its reply."""
         with translated():
@@ -132,10 +172,19 @@ class Link:
 
     def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
         """Send all commands at once; an error reply stands in the list as an exception."""
+        self.send(commands)
+        return self.receive(len(commands))
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send commands whose replies are read later."""
         with translated():
             packed = self._connection.pack_commands(commands)
             self._connection.send_packed_command(packed, check_health=False)
-            return [self._reply() for _ in commands]
+
+    def receive(self, count: int) -> list[Reply]:
+        """Read the next ``count`` replies; an error reply stands in the list as an exception."""
+        with translated():
+            return [self._reply() for _ in range(count)]
 
     def transact(self, commands: Sequence[Command]) -> list[Reply]:
         """Send all commands as one transaction, either all or none of which run.
@@ -146,7 +195,7 @@ class Link:
         replies = self.pipeline([("MULTI",), *commands, ("EXEC",)])
         with translated():
             for reply in replies[:-1]:
-                if isinstance(reply, redis.ResponseError):
+                if isinstance(reply, driver.ResponseError):
                     raise reply
             if isinstance(replies[-1], Exception):
                 raise replies[-1]
@@ -156,7 +205,7 @@ class Link:
     def _reply(self) -> Reply:
         try:
             return self._connection.read_response(disable_decoding=True)
-        except redis.ResponseError as error:
+        except driver.ResponseError as error:
             return error
 
 
@@ -174,6 +223,7 @@ class Stream:
         self._control: Link | None = None
         self._reader: Link | None = None
         self._appender: Link | None = None
+        self._owed = 0
         self.length = 0
         self.events = f"{prefix}telemetry:events"
         self.dead_letters = f"{prefix}telemetry:dlq"
@@ -216,11 +266,15 @@ class Stream:
 
     def make_group(self) -> None:
         """Make the stream and its group, at the first entry, where they do not exist."""
-        try:
+        # Not by trying: a full server refuses that before it looks whether there is anything to do.
+        if not self._has_group():
             self._link().call("XGROUP", "CREATE", self.events, self._group, "0", "MKSTREAM")
-        except QueueRefusedError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+
+    def _has_group(self) -> bool:
+        if self._link().call("TYPE", self.events) == b"none":
+            return False
+        groups = self._link().call("XINFO", "GROUPS", self.events)
+        return any(self._group.encode() in group for group in groups)
 
     def claim_vanished(self) -> None:
         """Take over the pending entries of any consumer that is not us."""
@@ -294,17 +348,17 @@ class Stream:
         return self._read("COUNT", count, *block, "STREAMS", self.events, ">")
 
     def unblock_reader(self) -> None:
-        """End a read that waits, from another thread; a server that is gone needs nothing."""
+        """End a read that waits, from another thread; a server that does not help is cut off."""
         reader = self._reader
         if reader is None or not reader.client_id:
             return
         try:
-            link = Link(self._find_url(), COMMAND_TIMEOUT_S)
+            link = Link(self._find_url(), UNBLOCK_TIMEOUT_S)
             link.connect()
             link.call("CLIENT", "UNBLOCK", reader.client_id)
             link.close()
         except QueueError:
-            return  # the read ends by its own timeout
+            reader.sever()
 
     def _read(self, *rest: Any) -> list[Entry]:
         if self._reader is None:
@@ -320,7 +374,11 @@ class Stream:
     # -- settling: the writer ----------------------------------------------------------------------
 
     def settle(self, message_ids: Sequence[bytes], commit: Commit | None) -> None:
-        """Announce a commit, acknowledge its entries and remove them, in one round trip."""
+        """Announce a commit, acknowledge its entries and remove them, in one round trip.
+
+        The answer is read by ``finish``, or before the next command: the next batch need not wait
+        for it. Raises QueueError when the one before failed, or when this one cannot be sent.
+        """
         commands: list[Command] = []
         if commit is not None:
             commands.append(
@@ -330,17 +388,27 @@ class Stream:
                     "count", commit.count, "priority", commit.priority,
                 ),
             )
-        remove: list[Command] = [
+        commands += [
             ("MULTI",),
             ("XACK", self.events, self._group, *message_ids),
             ("XDEL", self.events, *message_ids),
             ("XLEN", self.events),
             ("EXEC",),
         ]
-        replies = self._link().pipeline([*commands, *remove])
-        executed = replies[-1]
-        _require([*replies, *(executed if isinstance(executed, list) else [])])
-        self.length = int(executed[-1])
+        link = self._link()
+        link.send(commands)
+        self._owed = len(commands)
+
+    def finish(self) -> None:
+        """Read the answer to ``settle``; raise QueueError when it failed."""
+        if self._owed and self._control is not None:
+            owed, self._owed = self._owed, 0
+            replies = self._control.receive(owed)
+            executed = replies[-1]
+            # Not the announcement: a full server may refuse it, and must be emptied all the same.
+            removal = replies[-REMOVAL:]
+            _require([*removal, *(executed if isinstance(executed, list) else [])])
+            self.length = int(executed[-1])
 
     def counts(self) -> Counts:
         """Return the counters of the stream, all of one instant."""
@@ -400,11 +468,13 @@ class Stream:
             if link is not None:
                 link.close()
         self._control = self._reader = None
+        self._owed = 0
 
     def _link(self) -> Link:
         if self._control is None:
             message = "not attached to redis"
             raise QueueDetachedError(message)
+        self.finish()
         return self._control
 
     def _open_link(self, timeout_s: float) -> Link:
@@ -439,8 +509,8 @@ def _read_info(link: Link) -> dict[str, str]:
 def _policy(link: Link) -> str:
     try:
         reply = link.call("CONFIG", "GET", "maxmemory-policy")
-    except QueueRefusedError:
-        return "unknown"  # a hosted server may forbid CONFIG
+    except (QueueRefusedError, QueueUnusableError):
+        return "unknown"  # a hosted server may not have CONFIG, or forbid it
     return reply[1].decode() if len(reply) > 1 else "unknown"
 
 
@@ -498,16 +568,16 @@ def translated() -> Iterator[None]:
     """Turn the driver's errors into ours."""
     try:
         yield
-    except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
+    except (driver.AuthenticationError, driver.AuthorizationError) as error:
         message = f"redis refuses the login ({error}); check user and password in redis.url"
         raise QueueUnavailableError(message) from error
-    except (redis.ConnectionError, redis.TimeoutError, ssl.SSLError, OSError) as error:
+    except (driver.ConnectionError, driver.TimeoutError, ssl.SSLError, OSError) as error:
         message = f"redis does not answer: {error or type(error).__name__}"
         raise QueueUnavailableError(message) from error
-    except redis.NoPermissionError as error:
+    except driver.NoPermissionError as error:
         message = f"redis: the user of redis.url lacks a permission: {error}"
         raise QueueUnusableError(message) from error
-    except redis.ResponseError as error:
+    except driver.ResponseError as error:
         text = str(error)
         kind = _PREFIXES.get(text.partition(" ")[0], QueueRefusedError)
         message = f"redis: {text}"

@@ -21,6 +21,7 @@ from blueplane import faults
 from blueplane.clock import monotonic_s, wall_ms
 from blueplane.errors import (
     QueueError,
+    QueueRefusedError,
     RowRefusedError,
     StoreUnavailableError,
     UndecodableEntryError,
@@ -187,8 +188,9 @@ class Writer(Service):
 
     def reattach(self) -> None:
         """Have the consumer attach again: something about the stream is not as it should be."""
-        self.stream.detach()
-        self.stream.unblock_reader()
+        if self.stream.attached:
+            self.stream.detach()
+            self.stream.unblock_reader()
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -214,9 +216,13 @@ class Writer(Service):
 
     def _take(self, patience_s: float) -> None:
         try:
-            item = self.inbox.get(timeout=patience_s) if patience_s else self.inbox.get_nowait()
+            item = self.inbox.get_nowait()
         except queue.Empty:
-            return
+            self._finish()
+            try:
+                item = self.inbox.get(timeout=patience_s)
+            except queue.Empty:
+                return
         if isinstance(item, Job):
             item.run()
             self._changed = True
@@ -271,6 +277,14 @@ class Writer(Service):
             self.stream.settle(message_ids, commit)
         except QueueError as error:
             _log.warning("ack failed", entries=len(message_ids), reason=error)
+            self.reattach()
+
+    def _finish(self) -> None:
+        """Learn whether the last acknowledgement was taken."""
+        try:
+            self.stream.finish()
+        except QueueError as error:
+            _log.warning("ack failed", reason=error)
             self.stream.detach()
 
     def _release(self, message_ids: Sequence[bytes], origins: Sequence[str]) -> None:
@@ -357,8 +371,10 @@ class Writer(Service):
             return  # the next attach writes the mirror anew
         try:
             self.stream.mirror_dead_letters(opened, closed)
+        except QueueRefusedError as error:
+            _log.info("mirror waits", reason=error)
         except QueueError:
-            self.stream.detach()
+            self.reattach()
 
     def _send_letters(self) -> None:
         """Append retried letters that are not in the stream: the letter is their source."""
@@ -370,9 +386,12 @@ class Writer(Service):
         try:
             for letter in letters[:LETTERS_AT_ONCE]:
                 self._send_letter(letter)
+        except QueueRefusedError as error:
+            _log.info("letters wait", reason=error)
+            return
         except QueueError as error:
             _log.warning("letters wait", reason=error)
-            self.stream.detach()
+            self.reattach()
             return
         self._letters_wait = len(letters) > LETTERS_AT_ONCE
 
@@ -386,6 +405,8 @@ class Writer(Service):
     def attach(self) -> None:
         """Attach to the stream; a job of the consumer, which has nothing in hand meanwhile."""
         self._failures.clear()
+        # From the store, for an attach that failed half-way may have begun an epoch there.
+        self._epoch = self.commits.ledger.epoch()
         self.attachment = self._attacher.attach(self._epoch, self._retell)
         self._epoch = self.attachment.epoch
         self._letters_wait = True
@@ -415,7 +436,7 @@ class Writer(Service):
         try:
             counts = self.stream.counts()
         except QueueError:
-            self.stream.detach()
+            self.reattach()
             return
         token = f"{self._attacher.home_id}:{self._epoch.token}"
         balance = self._weigh(self._epoch, counts)
@@ -457,7 +478,10 @@ class Writer(Service):
 def prepare(entries: Sequence[tuple[bytes, list[bytes]]], commits: Commits) -> list[Delivery]:
     """Make a row of each entry, or note why it makes none."""
     rows = make_rows(entries, wall_ms(), commits.codec)
-    return [Delivery(*entry, row) for entry, row in zip(entries, rows, strict=True)]
+    return [
+        Delivery(message_id, fields, row)
+        for (message_id, fields), row in zip(entries, rows, strict=True)
+    ]
 
 
 def _announce(inserted: Inserted) -> Commit | None:

@@ -30,6 +30,9 @@ _TRACE_COLUMNS: Final = (
     "hook_type",
     "session_id",
     "workspace_hash",
+    "project",
+    "turn_id",
+    "tool_use_id",
     "timestamp_ms",
     "captured_ms",
     "enqueued_ms",
@@ -130,6 +133,44 @@ class Reader:
             )
             return [dict(zip(_TRACE_COLUMNS, row, strict=True)) for row in rows]
 
+    def newest(self, session_id: str, limit: int) -> list[dict[str, Any]]:
+        """Return the newest rows of ``raw_traces`` of a session, oldest first."""
+        with translated():
+            rows = self._connection.execute(
+                f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"  # noqa: S608
+                " WHERE sequence IN (SELECT t.sequence FROM traces t"
+                " WHERE t.session = (SELECT id FROM names WHERE text = ?))"
+                " ORDER BY captured_ms DESC, sequence DESC LIMIT ?",
+                (session_id, limit),
+            ).fetchall()
+        return [dict(zip(_TRACE_COLUMNS, row, strict=True)) for row in reversed(rows)]
+
+    def count_session(self, session_id: str) -> int:
+        """Return how many rows a session has."""
+        with translated():
+            found = self._connection.execute(
+                "SELECT count(*) FROM traces"
+                " WHERE session = (SELECT id FROM names WHERE text = ?)",
+                (session_id,),
+            ).fetchone()
+        return int(found[0])
+
+    def event_ids(self, first: bytes, last: bytes, limit: int) -> list[str]:
+        """Return ids (hex) from ``first`` to ``last`` that have a row or a dead letter."""
+        with translated():
+            rows = self._connection.execute(
+                "SELECT event_id FROM traces WHERE event_id BETWEEN ?1 AND ?2"
+                " UNION SELECT event_id FROM dead_letters WHERE event_id BETWEEN ?1 AND ?2"
+                " LIMIT ?3",
+                (first, last, limit),
+            )
+            return [bytes(row[0]).hex() for row in rows]
+
+    def count_rows(self) -> int:
+        """Return how many raw traces there are."""
+        with translated():
+            return int(self._connection.execute("SELECT count(*) FROM traces").fetchone()[0])
+
     def event_data(self, sequence: int) -> bytes:
         """Return the decoded JSON of a row: ``{"metadata": {...}, "payload": {...}}``."""
         with translated():
@@ -193,6 +234,11 @@ class Reader:
                 letter = letters.get(message_id)
                 if letter is not None:
                     yield letter
+
+    def count_open_letters(self) -> int:
+        """Return how many dead letters are open."""
+        with translated():
+            return Letters(self._connection).counts()["open"]
 
     def sources(self) -> list[SourceSummary]:
         """Return what was written, by platform and source; canaries apart."""

@@ -28,6 +28,9 @@ CREATE TABLE traces (
     kind                  INTEGER NOT NULL,
     session               INTEGER,
     workspace             INTEGER,
+    project               INTEGER,
+    turn                  INTEGER,
+    tool_use_id           TEXT,
     captured_ns           INTEGER NOT NULL,
     timestamp_lag         INTEGER NOT NULL,
     message_lag           INTEGER NOT NULL,
@@ -54,6 +57,9 @@ SELECT t.sequence,
        k.platform, k.source, k.event_type, k.hook_type,
        coalesce(s.text, '') AS session_id,
        coalesce(w.text, '') AS workspace_hash,
+       coalesce(p.text, '') AS project,
+       coalesce(u.text, '') AS turn_id,
+       coalesce(t.tool_use_id, '') AS tool_use_id,
        t.captured_ns / 1000000 + t.timestamp_lag AS timestamp_ms,
        t.captured_ns / 1000000 AS captured_ms,
        t.captured_ns / 1000000 + min(t.message_lag, t.delivered_lag) AS enqueued_ms,
@@ -66,6 +72,8 @@ FROM traces t
 JOIN kinds k ON k.id = t.kind
 LEFT JOIN names s ON s.id = t.session
 LEFT JOIN names w ON w.id = t.workspace
+LEFT JOIN names p ON p.id = t.project
+LEFT JOIN names u ON u.id = t.turn
 LEFT JOIN names m ON m.id = t.model
 LEFT JOIN names n ON n.id = t.tool;
 

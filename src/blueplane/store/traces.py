@@ -7,7 +7,9 @@ Leaves counting to ``custody.py`` and the transaction to the writer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, repeat
+from operator import sub
 from typing import Any, Final, NamedTuple
 
 from blueplane.clock import NS_PER_MS
@@ -17,6 +19,7 @@ from blueplane.event import (
     read_captured,
     read_event_id,
     read_object,
+    read_text,
     read_timestamp,
     read_values,
 )
@@ -25,6 +28,8 @@ from blueplane.store.connection import Connection
 
 #: Interned strings that are kept in memory; one is about 150 bytes.
 MAX_CACHED_NAMES: Final = 10_000
+#: Metadata texts whose columns are kept in memory; one is about 300 bytes.
+MAX_CACHED_COLUMNS: Final = 2_000
 #: Parameters of one statement: SQLite before 3.32 took 999.
 MAX_PARAMETERS: Final = 900
 
@@ -33,15 +38,15 @@ Kind = tuple[str, str, str, str]
 #: Rows of one INSERT. SQLite runs a statement without Python's lock: inserting many rows at once
 #: lets the consumer decode the next batch meanwhile, where a statement a row would make the two
 #: threads hand the lock to and fro a thousand times a batch.
-ROWS_AT_ONCE: Final = 64
+ROWS_AT_ONCE: Final = 128
 
-_ROW: Final = f"({', '.join('?' * 21)})"
+_ROW: Final = f"({', '.join('?' * 24)})"
 
 
 def _insert(rows: int) -> str:
     return f"""
 INSERT INTO traces (
-    event_id, kind, session, workspace, captured_ns, timestamp_lag, message_lag, message_number,
+    event_id, kind, session, workspace, project, turn, tool_use_id, captured_ns, timestamp_lag, message_lag, message_number,
     delivered_lag, ingested_lag, model, tool, duration_ms, input_tokens, output_tokens,
     cache_read_tokens, cache_creation_tokens, lines_added, lines_removed, codec, event_data)
 VALUES {', '.join([_ROW] * rows)}
@@ -55,8 +60,9 @@ _INSERT_MANY: Final = _insert(ROWS_AT_ONCE)
 class Row(NamedTuple):
     """A row in the making: everything but the interned ids and the time of the commit.
 
-    ``kind`` is (platform, source, event_type, hook_type); ``columns`` are those of
-    ``event.COLUMNS`` in their order. A tuple, for there are tens of thousands a second.
+    ``kind`` is (platform, source, event_type, hook_type); ``model`` and what follows it up to
+    ``origin`` are ``event.COLUMNS``. There are tens of thousands a second: rows are tuples, and
+    batches of them are handled by columns, so that the loops run inside the interpreter.
     """
 
     message_id: str
@@ -64,13 +70,28 @@ class Row(NamedTuple):
     kind: Kind
     session_id: str
     workspace_hash: str
+    project: str
+    turn_id: str
+    tool_use_id: str
     captured_ns: int
     timestamp_ms: int
     delivered_ms: int
-    columns: Sequence[Any]
+    model: str | None
+    tool_name: str | None
+    duration_ms: int | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_creation_tokens: int | None
+    lines_added: int | None
+    lines_removed: int | None
     origin: str
     codec: int
     data: bytes
+
+
+_FIRST_NUMBER: Final = Row._fields.index("duration_ms")
+_ORIGIN: Final = Row._fields.index("origin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,73 +123,75 @@ def make_rows(
     codec: Codec,
 ) -> list[Row | UndecodableEntryError]:
     """Make a row of each entry, (message id, fields), or the error that says why there is none."""
-    drafts: list[tuple[Any, ...] | UndecodableEntryError] = []
-    texts: list[tuple[str, bytes]] = []
-    for message_id, fields in entries:
-        try:
-            draft, text = _read_entry(message_id, fields, delivered_ms)
-        except UndecodableEntryError as error:
-            drafts.append(error)
-        except UnicodeDecodeError:
-            drafts.append(UndecodableEntryError("a text field is not UTF-8"))
-        else:
-            drafts.append(draft)
-            texts.append((draft[2][1], text))
-    encoded = iter(codec.encode_many(texts))
-    return [
-        draft if isinstance(draft, UndecodableEntryError) else Row(*draft, *next(encoded))
-        for draft in drafts
-    ]
+    try:
+        return list(_read_entries(entries, delivered_ms, codec))
+    except UndecodableEntryError as error:
+        if len(entries) == 1:
+            return [error]
+        return [row for entry in entries for row in make_rows([entry], delivered_ms, codec)]
 
 
-def _read_entry(
-    message_id: bytes,
-    fields: list[bytes],
+def _read_entries(
+    entries: Sequence[tuple[bytes, list[bytes]]],
     delivered_ms: int,
-) -> tuple[tuple[Any, ...], bytes]:
-    """Return a row's parts up to ``origin``, and the text of its event_data."""
+    codec: Codec,
+) -> Iterable[Row]:
+    """Make the rows of entries that are all events; raise UndecodableEntryError if one is not."""
     (
-        _, event_id, platform, source, hook_type, event_type, session_id,
-        timestamp, captured_at, workspace_hash, payload, metadata, origin,
-    ) = read_values(fields)  # fmt: skip
-    if not (payload.startswith(b"{") and payload.endswith(b"}")):
-        read_object("payload", payload)
-    draft = (
-        message_id.decode(),
-        read_event_id(event_id),
-        (platform.decode(), source.decode(), event_type.decode(), hook_type.decode()),
-        session_id.decode(),
-        workspace_hash.decode(),
-        read_captured(captured_at),
-        read_timestamp(timestamp),
-        delivered_ms,
-        _read_columns(metadata),
-        origin.decode(),
+        _, event_ids, platforms, sources, hook_types, event_types, session_ids, timestamps,
+        captured, workspaces, projects, turns, tool_uses, payloads, metadata, origins,
+    ) = zip(*[read_values(fields) for _, fields in entries], strict=True)  # fmt: skip
+    for payload, origin in zip(payloads, origins, strict=True):
+        if not origin:  # our own sources send nothing but JSON
+            read_object("payload", payload)
+    texts = [
+        b'{"metadata":%b,"payload":%b}' % pair for pair in zip(metadata, payloads, strict=True)
+    ]
+    return map(
+        Row._make,
+        zip(
+            map(read_text, [message_id for message_id, _ in entries]),
+            map(read_event_id, event_ids),
+            zip(*[map(read_text, part) for part in (platforms, sources, event_types, hook_types)]),  # noqa: B905
+            map(read_text, session_ids),
+            map(read_text, workspaces),
+            map(read_text, projects),
+            map(read_text, turns),
+            map(read_text, tool_uses),
+            map(read_captured, captured),
+            map(read_timestamp, timestamps),
+            repeat(delivered_ms, len(entries)),
+            *zip(*map(_read_columns, metadata), strict=True),
+            map(read_text, origins),
+            *zip(*_encode(codec, sources, texts), strict=True),
+            strict=True,
+        ),
     )
-    return draft, b'{"metadata":%b,"payload":%b}' % (metadata, payload)
 
 
-def _read_columns(metadata: bytes) -> Sequence[Any]:
-    if metadata == b"{}":
-        return _NO_COLUMNS
-    found = read_object("metadata", metadata)
-    columns = tuple(map(found.get, COLUMNS))
-    if tuple(map(type, columns)) not in _GOOD_TYPES:
-        _check_types(columns)
-    return columns
+def _encode(codec: Codec, sources: Sequence[bytes], texts: list[bytes]) -> list[tuple[int, bytes]]:
+    """Encode texts of several sources, each with the dictionary of its own."""
+    encoded = {
+        source: iter(
+            codec.encode(
+                read_text(source),
+                [text for text, of in zip(texts, sources, strict=True) if of == source],
+            ),
+        )
+        for source in set(sources)
+    }
+    return [next(encoded[source]) for source in sources]
 
 
-_NO_COLUMNS: Final = (None,) * len(COLUMNS)
-#: Combinations of types that were checked: there are few, and each row has one of them.
-_GOOD_TYPES: Final[set[tuple[type, ...]]] = set()
-
-
-def _check_types(columns: Sequence[object]) -> None:
+@lru_cache(MAX_CACHED_COLUMNS)
+def _read_columns(metadata: bytes) -> tuple[Any, ...]:
+    """Read the columns of a row; many events have the same metadata to the letter."""
+    columns = tuple(map(read_object("metadata", metadata).get, COLUMNS))
     for (name, wanted), value in zip(COLUMNS.items(), columns, strict=True):
         if value is not None and type(value) is not wanted:
             message = f"field metadata.{name}: {type(value).__name__} instead of {wanted.__name__}"
             raise UndecodableEntryError(message)
-    _GOOD_TYPES.add(tuple(map(type, columns)))
+    return columns
 
 
 class Traces:
@@ -177,21 +200,22 @@ class Traces:
     def __init__(self, connection: Connection, codec: Codec) -> None:
         self._connection = connection
         self._codec = codec
-        self._names: dict[str, int] = {}
+        self._names: dict[str | None, int | None] = {}
         self._kinds: dict[Kind, int] = {}
+        self.forget_interned()
 
     def forget_interned(self) -> None:
         """Drop the cache of interned ids: after a rollback some of them do not exist."""
-        self._names.clear()
-        self._kinds.clear()
+        self._names = {"": None, None: None}
+        self._kinds = {}
 
     def insert(self, rows: Sequence[Row], ingested_ms: int) -> Inserted:
         """Insert ``rows`` inside the caller's transaction."""
         if len(self._names) > MAX_CACHED_NAMES:
-            self._names.clear()
+            self.forget_interned()
         before = self._last_sequence()
         changes = self._connection.total_changes
-        parameters = [self._parameters(row, ingested_ms) for row in rows]
+        parameters = self._parameters(rows, ingested_ms)
         interned = self._connection.total_changes - changes
         whole = len(parameters) - len(parameters) % ROWS_AT_ONCE
         for start in range(0, whole, ROWS_AT_ONCE):
@@ -210,43 +234,53 @@ class Traces:
         ).fetchone()
         return int(found[0]) if found else 0
 
-    def _parameters(self, row: Row, ingested_ms: int) -> tuple[object, ...]:
-        captured_ms = row.captured_ns // NS_PER_MS
-        message_ms, _, message_number = row.message_id.partition("-")
-        model, tool, *numbers = row.columns
-        return (
-            row.event_id,
-            self._kinds.get(row.kind) or self._intern_kind(row.kind),
-            self._name(row.session_id),
-            self._name(row.workspace_hash),
-            row.captured_ns,
-            row.timestamp_ms - captured_ms,
-            int(message_ms) - captured_ms,
-            int(message_number),
-            row.delivered_ms - captured_ms,
-            ingested_ms - captured_ms,
-            self._name(model),
-            self._name(tool),
-            *numbers,
-            row.codec,
-            row.data,
+    def _parameters(self, rows: Sequence[Row], ingested_ms: int) -> list[tuple[object, ...]]:
+        of = Row(*zip(*rows, strict=True))  # type: ignore[arg-type]  # each field is a column now
+        captured_ms = [captured_ns // NS_PER_MS for captured_ns in of.captured_ns]  # type: ignore[attr-defined]
+        message_ids = [message_id.split("-") for message_id in of.message_id]
+        return list(
+            zip(
+                of.event_id,
+                self._kind_ids(of.kind),  # type: ignore[arg-type]
+                self._name_ids(of.session_id),
+                self._name_ids(of.workspace_hash),
+                self._name_ids(of.project),
+                self._name_ids(of.turn_id),
+                [tool_use_id or None for tool_use_id in of.tool_use_id],
+                of.captured_ns,  # type: ignore[arg-type]
+                map(sub, of.timestamp_ms, captured_ms),  # type: ignore[arg-type]
+                [int(parts[0]) - at for parts, at in zip(message_ids, captured_ms, strict=True)],
+                [int(parts[1]) for parts in message_ids],
+                map(sub, of.delivered_ms, captured_ms),  # type: ignore[arg-type]
+                [ingested_ms - at for at in captured_ms],
+                self._name_ids(of.model),
+                self._name_ids(of.tool_name),
+                *of[_FIRST_NUMBER:_ORIGIN],  # type: ignore[arg-type]
+                of.codec,  # type: ignore[arg-type]
+                of.data,
+                strict=True,
+            ),
         )
 
-    def _name(self, text: str | int | None) -> int | None:
-        if not text:
-            return None
-        return self._names.get(text) or self._intern_name(text)  # type: ignore[call-overload,no-any-return]
+    def _name_ids(self, texts: Iterable[str | None]) -> Iterable[int | None]:
+        for text in set(texts).difference(self._names):
+            self._intern_name(text)
+        return map(self._names.__getitem__, texts)
 
-    def _intern_name(self, text: str) -> int:
+    def _kind_ids(self, kinds: Iterable[Kind]) -> Iterable[int]:
+        for kind in set(kinds).difference(self._kinds):
+            self._intern_kind(kind)
+        return map(self._kinds.__getitem__, kinds)
+
+    def _intern_name(self, text: str | None) -> None:
         self._connection.execute(
             "INSERT INTO names (text) VALUES (?) ON CONFLICT DO NOTHING",
             (text,),
         )
         found = self._connection.execute("SELECT id FROM names WHERE text = ?", (text,)).fetchone()
         self._names[text] = int(found[0])
-        return int(found[0])
 
-    def _intern_kind(self, kind: Kind) -> int:
+    def _intern_kind(self, kind: Kind) -> None:
         self._connection.execute(
             "INSERT INTO kinds (platform, source, event_type, hook_type) VALUES (?, ?, ?, ?)"
             " ON CONFLICT DO NOTHING",
@@ -258,7 +292,6 @@ class Traces:
             kind,
         ).fetchone()
         self._kinds[kind] = int(found[0])
-        return int(found[0])
 
     def _sort_out(self, rows: Sequence[Row], before: int, last: int) -> Inserted:
         """Tell new rows, duplicates and redeliveries apart; only when there was a conflict."""

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blueplane.interfaces.cli import output
-from blueplane.interfaces.cli.output import Column, Table, age, milliseconds, number, render, size
+from blueplane.interfaces.cli.figures import age, number
+from blueplane.interfaces.cli.output import Column, Fact, Table, render, render_facts
 
 COLUMNS = (
     Column("name", "name"),
@@ -149,35 +150,32 @@ def test_columns_line_up_when_letters_are_wide(capsys: pytest.CaptureFixture[str
     assert printed(table, capsys, "table").splitlines() == ["a     b", "日本  1", "x     2"]
 
 
-@pytest.mark.parametrize(
-    ("shown", "text"),
-    [
-        (number(None), output.UNKNOWN),
-        (number(0), "0"),
-        (number(100), "100"),
-        (number(1_234_567), "1,234,567"),
-        (number(3.14159), "3.14"),
-        (number(-1200.5), "-1,200.5"),
-        (milliseconds(None), output.UNKNOWN),
-        (milliseconds(0.134), "0.13 ms"),
-        (milliseconds(999.4), "999.4 ms"),
-        (milliseconds(1500), "1.5 s"),
-        (milliseconds(120_000), "2 min"),
-        (milliseconds(86_400_000), "1 d"),
-        (age(None), output.UNKNOWN),
-        (age(999), "now"),
-        (age(3999), "3 s ago"),
-        (age(7_200_000), "2 h ago"),
-        (age(-5000), "in 5 s"),
-        (size(None), output.UNKNOWN),
-        (size(1023), "1023 B"),
-        (size(1536), "1.5 KB"),
-        (size(5 * 1024**3), "5.0 GB"),
-        (output.shown(None), output.UNKNOWN),
-        (output.shown(True), "yes"),  # noqa: FBT003 - the value under test
-        (output.shown(b"\x0f"), "0f"),
-    ],
-)
-def test_figure_reads_well_when_shown(shown: str, text: str) -> None:
-    """Numbers, durations, ages and sizes look the same everywhere; unknown is a dash."""
-    assert shown == text
+def test_extra_columns_are_left_out_when_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column for which a terminal has no room is shown in a pipe only."""
+    # Given a table with such a column
+    table = Table((Column("a", "a"), Column("b", "b", extra=True)), ({"a": "x", "b": "y"},))
+    # When it is printed into a pipe and on a terminal
+    piped = printed(table, capsys, "table")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    on_terminal = printed(table, capsys, "table")
+    # Then only the pipe has it
+    assert piped.splitlines() == ["a  b", "x  y"]
+    assert "y" not in on_terminal
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_facts_line_up_when_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    """Facts are labels and texts in two columns, escaped."""
+    # Given facts, one of them hostile
+    facts = (Fact("a", "[bold]one"), Fact("label", "t\x1b[2Jwo", "bold red"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    # When they are shown
+    capsys.readouterr()
+    render_facts(facts)
+    # Then they line up
+    lines = ANSI.sub("", capsys.readouterr().out).splitlines()
+    assert [line.rstrip() for line in lines] == ["a      [bold]one", r"label  t\x1b[2Jwo"]

@@ -68,6 +68,7 @@ PLATFORM: Final = Platform(
     hooks=_HOOKS,
     session_keys=("conversation_id", "session_id"),
     workspace_keys=("workspace_roots", "cwd"),
+    turn_key="generation_id",
     column_keys={
         **COLUMN_KEYS,
         "duration": "duration_ms",

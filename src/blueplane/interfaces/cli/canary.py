@@ -5,6 +5,7 @@ Promises one line that says how far it came when it was not written.
 Leaves the sending to ``install/canary.py`` and the road to the running server.
 """
 
+from textwrap import fill
 from typing import Any, Final
 
 from blueplane.clock import monotonic_s
@@ -13,8 +14,8 @@ from blueplane.errors import BlueplaneError
 from blueplane.install.canary import Canary
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.figures import milliseconds, moment
-from blueplane.interfaces.cli.road import hops, law_text
-from blueplane.interfaces.cli.screen import Screen
+from blueplane.interfaces.cli.road import LAWS, hops, law_text
+from blueplane.interfaces.cli.screen import MAX_WIDTH, Screen
 from blueplane.store.queries import Reader, Snapshot, reading
 
 #: Seconds until a canary that is not written counts as lost on the way.
@@ -54,6 +55,7 @@ def _await_balance(
     row: dict[str, Any], reader: Reader, daemon: Daemon, deadline_s: float
 ) -> Snapshot | None:
     """Return the first balance that counts the row; None when it does not come."""
+    daemon.writer.ask(daemon.writer.balance)  # it comes by itself, too, some seconds later
     while monotonic_s() < deadline_s:
         snapshot = reader.balance()
         if snapshot is not None and snapshot.as_of_ms >= row["ingested_ms"]:
@@ -64,21 +66,21 @@ def _await_balance(
 
 
 def _show_hops(row: dict[str, Any], screen: Screen) -> None:
-    lines = [f"canary {row['event_id']}"]
-    lines += [
-        f"  {hop.name:<10}{moment(hop.at_ms)}{milliseconds(hop.since_captured_ms):>10}"
+    lines = [
+        f"{hop.hop:<12}{moment(hop.at_ms)}{milliseconds(hop.since_captured_ms):>10}"
         f"{'+' + milliseconds(hop.since_previous_ms):>10}"
         for hop in hops(row)
     ]
-    screen.say("\n".join(lines))
+    screen.say("\n".join([f"{'canary':<12}{row['event_id']}", *lines]))
 
 
 def _show_laws(snapshot: Snapshot | None, screen: Screen) -> bool:
     if snapshot is None:
-        screen.say(f"canary written, but no balance counts it after {PATIENCE_S:.0f} s; see the log")
+        screen.say(f"canary written, but in no balance after {PATIENCE_S:.0f} s; see the log")
         return False
-    screen.say(f"messages {law_text('messages', snapshot.body)}")
-    screen.say(f"events   {law_text('events', snapshot.body)}")
+    for law in LAWS:
+        text = f"{law:<12}{law_text(law, snapshot.body)}"
+        screen.say(fill(text, MAX_WIDTH, subsequent_indent=" " * 12))
     return bool(snapshot.body["balanced"])
 
 

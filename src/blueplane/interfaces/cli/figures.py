@@ -63,6 +63,11 @@ def size(value: float | None) -> str:
     return f"{value:.0f} B"
 
 
+def count(value: int, thing: str) -> str:
+    """Show how many things there are: ``1 event``, ``1,200 events``."""
+    return f"{number(value)} {thing}{'' if value == 1 else 's'}"
+
+
 def moment(value: int | None) -> str:
     """Show milliseconds since the epoch in local time: ``2026-11-20 07:16:35.123``."""
     if value is None:

@@ -36,7 +36,8 @@ class Column:
     """One column: the ``key`` of its values in a row, its title, and how a value looks.
 
     ``style`` is a rich style, or a function from the value to one; it may only repeat what the
-    text says.
+    text says. A ``whole`` column is never broken into lines: it is short, or has to be copied. An
+    ``extra`` one is left out on a terminal, where there is no room for it.
     """
 
     key: str
@@ -44,6 +45,8 @@ class Column:
     show: Callable[[Any], str] = shown
     justify: Literal["left", "right"] = "left"
     style: str | Callable[[Any], str] = ""
+    whole: bool = False
+    extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,41 @@ class Table:
     caption: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A label and what is to be said of it; ``style`` may only repeat what the text says."""
+
+    label: str
+    text: str
+    style: str = ""
+
+
 def render(table: Table, form: Form) -> None:
     """Print ``table`` on standard output."""
     if form == "json":
-        answer = {"rows": table.rows, "total": table.total}
-        click.echo(json.dumps(answer, default=_as_json, indent=2, allow_nan=False))
+        render_json({"rows": table.rows, "total": table.total})
     elif sys.stdout is not None and sys.stdout.isatty():
         _draw(table)
     else:
         _align(table)
+
+
+def render_json(answer: Mapping[str, Any]) -> None:
+    """Print the answer of a command for programs; bytes are hex digits, unknown is null."""
+    click.echo(json.dumps(answer, default=_as_json, indent=2, allow_nan=False))
+
+
+def render_facts(facts: Sequence[Fact]) -> None:
+    """Print facts one below the other; what is too long goes on below itself."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        width = max(cell_len(fact.label) for fact in facts)
+        for fact in facts:
+            click.echo(f"{fact.label:<{width}}{_GAP}{visible(fact.text)}".rstrip())
+        return
+    grid = rich_table.Table.grid(padding=(0, len(_GAP), 0, 0))
+    for fact in facts:
+        grid.add_row(Text(fact.label, "dim"), Text(visible(fact.text), fact.style))
+    _console().print(grid)
 
 
 def _as_json(value: object) -> object:
@@ -81,26 +110,36 @@ def _cell(column: Column, row: Row) -> str:
     return UNKNOWN if value is None else visible(column.show(value))
 
 
-def _total_cells(table: Table) -> list[str]:
+def _total_cells(table: Table, columns: Sequence[Column]) -> list[str]:
     """Return the cells of the last line; a key without a total stays empty, the first says so."""
-    cells = [_cell(c, table.total) if c.key in table.total else "" for c in table.columns]
+    cells = [_cell(c, table.total) if c.key in table.total else "" for c in columns]
     return [cells[0] or "total", *cells[1:]]
 
 
 def _draw(table: Table) -> None:
+    drawn = rich_table.Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
+        show_footer=bool(table.total),
+    )  # fmt: skip
+    columns = [column for column in table.columns if not column.extra]
+    footer = _total_cells(table, columns) if table.total else [""] * len(columns)
+    for column, foot in zip(columns, footer, strict=True):
+        drawn.add_column(
+            Text(column.title), Text(foot), justify=column.justify, overflow="fold",
+            no_wrap=column.whole,
+        )  # fmt: skip
+    for row in table.rows:
+        drawn.add_row(*(Text(_cell(c, row), _style(c, row)) for c in columns))
+    console = _console()
+    console.print(drawn)
+    if table.caption:
+        console.print(Text(visible(table.caption), "dim"))
+
+
+def _console() -> Console:
     console = Console()
     console.width = min(console.width, MAX_WIDTH)
-    drawn = rich_table.Table(
-        box=box.SIMPLE_HEAD, show_footer=bool(table.total), pad_edge=False, caption_justify="left"
-    )
-    footer = _total_cells(table) if table.total else [""] * len(table.columns)
-    for column, foot in zip(table.columns, footer, strict=True):
-        drawn.add_column(Text(column.title), Text(foot), justify=column.justify, overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(Text(_cell(c, row), _style(c, row)) for c in table.columns))
-    if table.caption:
-        drawn.caption = Text(visible(table.caption))
-    console.print(drawn)
+    return console
 
 
 def _style(column: Column, row: Row) -> str:
@@ -113,7 +152,7 @@ def _align(table: Table) -> None:
     lines = [[column.title for column in table.columns]]
     lines += [[_cell(column, row) for column in table.columns] for row in table.rows]
     if table.total:
-        lines.append(_total_cells(table))
+        lines.append(_total_cells(table, table.columns))
     widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
     for cells in lines:
         padded = map(_pad, cells, widths, table.columns)

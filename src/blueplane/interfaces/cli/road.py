@@ -5,7 +5,7 @@ Promises numbers as the store has them: nothing is computed but differences.
 Leaves the numbers to the store and the place on the screen to the commands.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,20 +26,25 @@ LAWS: Final = {"messages": "enqueued", "events": "captured"}
 class Hop:
     """One hop of one event: its time, and the milliseconds since the first and the one before."""
 
-    name: str
+    hop: str
     at_ms: int
     since_captured_ms: int
     since_previous_ms: int
 
 
-def hops(row: Mapping[str, Any]) -> list[Hop]:
-    """Return the hops of a row of ``raw_traces``."""
-    times = [row[column] for column in HOPS.values()]
-    before = [times[0], *times]
+def chain(steps: Sequence[tuple[str, int]]) -> list[Hop]:
+    """Return hops, given by name and time in milliseconds since the epoch, with their distances."""
+    times = [at for _, at in steps]
+    before = [*times[:1], *times]
     return [
         Hop(name, at, at - times[0], at - previous)
-        for name, at, previous in zip(HOPS, times, before, strict=False)
+        for (name, at), previous in zip(steps, before, strict=False)
     ]
+
+
+def hops(row: Mapping[str, Any]) -> list[Hop]:
+    """Return the hops of a row of ``raw_traces``."""
+    return chain([(name, row[column]) for name, column in HOPS.items()])
 
 
 def remainder(law: str, body: Mapping[str, Any]) -> int:

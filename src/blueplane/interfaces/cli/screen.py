@@ -11,6 +11,9 @@ import shutil
 from threading import Lock
 from typing import Final, TextIO
 
+#: Columns; wider text is hard to read and to paste.
+MAX_WIDTH: Final = 80
+
 _ERASE: Final = "\r\x1b[K"
 
 

@@ -30,15 +30,23 @@ EXIT_GAVE_UP: Final = 70
 #: Seconds between two lines in a pipe.
 PIPE_S: Final = 5.0
 
+#: The figures of a running server: what they are called, and their names in the balance.
+_COUNTS: Final = {
+    "captured": "captured",
+    "enqueued": "enqueued",
+    "written": "written",
+    "in flight": "in_flight",
+    "dlq": "open_dead_letters",
+}
 _MB: Final = 1024 * 1024
 
 
 @click.command()
 @click.option("--canary", is_flag=True, help="Send one event down the whole road, show its hops.")
-@click.option("--once", is_flag=True, help="Stop after the canary; exit 0 if it arrived, else 1.")
+@click.option("--once", is_flag=True, help="Stop after a canary; exit 0 if it arrived, else 1.")
 @home_option
 def serve(home: Home, *, canary: bool, once: bool) -> int:
-    """Run the server in the foreground, until Ctrl-C or SIGTERM.
+    r"""Run the server in the foreground, until Ctrl-C or SIGTERM.
 
     It takes what the hooks leave in the spool and writes it to the database. Only one server can
     run in a home. A second signal ends it at once; nothing is lost by that, either.
@@ -58,17 +66,24 @@ def serve(home: Home, *, canary: bool, once: bool) -> int:
     daemon = Daemon(home, settings)
     daemon.handle_signals()
     daemon.start()
-    stop = "Ctrl-C stops it" if screen.live else f"`kill {os.getpid()}` stops it"
-    screen.say(f"blueplane {__version__} serves {home.root}; {stop}")
+    screen.say(f"blueplane {__version__} serves {home.root}; {_stops(screen, once=once)}")
+    progress = _Progress(daemon, screen, quiet=once)
     try:
-        arrived, code = _watch(daemon, screen, canary=canary or once, once=once)
+        arrived, code = _watch(daemon, screen, progress, canary=canary or once, once=once)
     finally:
         clean = daemon.stop()
+        progress.show()
         screen.close()
     screen.say("stopped" if clean else f"stopped, but not in order; see {home.log_file}")
     if code == 0 and not clean:
         return EXIT_GAVE_UP
     return code or int(once and not arrived)
+
+
+def _stops(screen: Screen, *, once: bool) -> str:
+    if once:
+        return "it stops after the canary"
+    return "Ctrl-C stops it" if screen.live else f"`kill {os.getpid()}` stops it"
 
 
 def _set_up_log(home: Home, settings: Settings, screen: Screen) -> None:
@@ -80,44 +95,39 @@ def _set_up_log(home: Home, settings: Settings, screen: Screen) -> None:
     )  # fmt: skip
 
 
-def _watch(daemon: Daemon, screen: Screen, *, canary: bool, once: bool) -> tuple[bool, int]:
-    """Watch over the server until it is to stop; return whether a canary arrived, and the code."""
-    tick = (lambda: None) if once else _Progress(daemon, screen).tick
-    with ThreadPoolExecutor(1, "canary") as thread:
-        flight: Future[bool] | None = None
-        if canary:
-            flight = thread.submit(fly, daemon, screen)
-            if once:
-                flight.add_done_callback(lambda _: daemon.stopping.set())
-        code = daemon.watch(tick)
-        daemon.stopping.set()  # when it gave up, the canary need not wait any longer
-    return flight is not None and flight.result(), code
-
-
 class _Progress:
-    """Figures of a running server, drawn at every tick on a terminal, now and then in a pipe."""
+    """The figures of a server: at every tick on a terminal, in a pipe now and then."""
 
-    def __init__(self, daemon: Daemon, screen: Screen) -> None:
+    def __init__(self, daemon: Daemon, screen: Screen, *, quiet: bool) -> None:
         self._daemon = daemon
         self._screen = screen
+        self._quiet = quiet
         self._said = ""
         self._due_s = 0.0
 
     def tick(self) -> None:
-        """Show the figures."""
-        if self._screen.live:
-            self._screen.show(self._figures())
-        elif monotonic_s() >= self._due_s:
-            figures = self._figures()
-            if figures != self._said:
-                self._screen.say(f"{iso_utc(wall_ms())}  {figures}")
-            self._said = figures
+        """Show the figures, if it is time."""
+        if self._screen.live or monotonic_s() >= self._due_s:
             self._due_s = monotonic_s() + PIPE_S
+            self.show()
+
+    def show(self) -> None:
+        """Show the figures, in a pipe only if they changed."""
+        if self._quiet:
+            return
+        figures = self._figures()
+        if self._screen.live:
+            self._screen.show(figures)
+        elif figures != self._said:
+            self._screen.say(f"{iso_utc(wall_ms())}  {figures}")
+        self._said = figures
 
     def _figures(self) -> str:
+        if self._daemon.stopping.is_set():
+            return self._counts()
         redis = "ok" if self._daemon.stream.attached else "AWAY"
-        store = "ok" if self._daemon.writer.store_error is None else "FAILS"
-        return f"{self._counts()}  redis {redis}  store {store}"
+        store = "" if self._daemon.writer.store_error is None else "  database FAILS"
+        return f"{self._counts()}  redis {redis}{store}"
 
     def _counts(self) -> str:
         try:
@@ -127,7 +137,19 @@ class _Progress:
             return "no figures"
         if snapshot is None:
             return "nothing captured yet"
-        names = ("captured", "enqueued", "written", "in_flight", "open_dead_letters")
-        body = snapshot.body
-        shown = {"in_flight": "in flight", "open_dead_letters": "dead letters"}
-        return "  ".join(f"{shown.get(name, name)} {number(body[name])}" for name in names)
+        return "  ".join(f"{label} {number(snapshot.body[key])}" for label, key in _COUNTS.items())
+
+
+def _watch(
+    daemon: Daemon, screen: Screen, progress: _Progress, *, canary: bool, once: bool
+) -> tuple[bool, int]:
+    """Watch over the server until it is to stop; return whether a canary arrived, and the code."""
+    with ThreadPoolExecutor(1, "canary") as thread:
+        flight: Future[bool] | None = None
+        if canary:
+            flight = thread.submit(fly, daemon, screen)
+            if once:
+                flight.add_done_callback(lambda _: daemon.stopping.set())
+        code = daemon.watch(progress.tick)
+        daemon.stopping.set()  # when it gave up, the canary need not wait any longer
+    return flight is not None and flight.result(), code

@@ -1,0 +1,151 @@
+"""Where an event is: rows, dead letters, the stream, and what may be in the spool.
+
+Owns the search behind ``blueplane trace``.
+Promises to look everywhere an event can be, and to say of each place what it found.
+Leaves showing to ``trace.py``.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from blueplane.clock import NS_PER_MS
+from blueplane.config import load
+from blueplane.daemon import is_running
+from blueplane.errors import QueueError, UndecodableEntryError, UsageError
+from blueplane.event import EVENT_ID_BYTES, Event, decode
+from blueplane.interfaces.cli.figures import count
+from blueplane.interfaces.cli.reach import in_stream, uses_private_redis
+from blueplane.interfaces.cli.road import Hop, chain, hops
+from blueplane.paths import Home
+from blueplane.pipeline.writer import unpack_fields
+from blueplane.store.letters import Letter
+from blueplane.store.queries import Reader
+
+_ID_DIGITS: Final = 2 * EVENT_ID_BYTES
+_EVENT_ID: Final = re.compile(rf"[0-9a-f]{{6,{_ID_DIGITS}}}\Z")
+#: What an event in the queue has beside its hops.
+_ENVELOPE: Final = (
+    "platform",
+    "source",
+    "hook_type",
+    "event_type",
+    "session_id",
+    "workspace_hash",
+)
+
+
+# --- what is stored ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event, its hops, sentences about it, and what was stored of it, if that is wanted."""
+
+    event: Mapping[str, Any]
+    hops: Sequence[Hop]
+    notes: Sequence[str] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_event_id(reader: Reader, name: str) -> str | None:
+    """Return the event id (hex) that begins with ``name``; raise UsageError when several do."""
+    digits = name.lower()
+    if not _EVENT_ID.match(digits):
+        return None
+    first, last = (bytes.fromhex(digits.ljust(_ID_DIGITS, fill)) for fill in "0f")
+    found = reader.event_ids(first, last, 2)
+    if len(found) > 1:
+        message = f"{name}: several event ids begin like this; give more digits"
+        raise UsageError(message)
+    return found[0] if found else None
+
+
+def stored_event(reader: Reader, event_id: str, *, data: bool) -> Found:
+    """Return the event that ``find_event_id`` found."""
+    letters = list(reader.letters("event_id = ?", [bytes.fromhex(event_id)]))
+    notes = [letter_note(letter) for letter in letters]
+    rows = reader.traces("event_id", event_id)
+    if not rows:
+        return _dead_letter(letters[-1], notes)
+    duplicates = reader.duplicates(bytes.fromhex(event_id))
+    notes += [f"came again as message {each['message_id']}" for each in duplicates]
+    row = with_data(reader, rows[0], data=data)
+    return Found(row, hops(row), notes, row.pop("data", {}))
+
+
+def with_data(reader: Reader, row: dict[str, Any], *, data: bool) -> dict[str, Any]:
+    """Return a row with how long it took to be written and, if wanted, the stored ``data``."""
+    extra = {"data": json.loads(reader.event_data(row["sequence"]))} if data else {}
+    return {**row, "written_after_ms": row["ingested_ms"] - row["captured_ms"], **extra}
+
+
+def _dead_letter(letter: Letter, notes: Sequence[str]) -> Found:
+    enqueued_ms = _enqueued_ms(letter.message_id)
+    captured_ms = (letter.captured_ns or enqueued_ms * NS_PER_MS) // NS_PER_MS
+    queued = [("captured", captured_ms), ("enqueued", enqueued_ms)]
+    event = {key: getattr(letter, key) for key in ("event_id", "platform", "source", "hook_type")}
+    return Found(event, chain([*queued, ("dead letter", letter.opened_ms)]), notes)
+
+
+def letters_of(reader: Reader, session_id: str) -> Iterator[Letter]:
+    """Return the dead letters of a session; it is only in the fields of what was not written."""
+    for letter in reader.letters("state != 'retried'"):
+        with suppress(UndecodableEntryError):
+            if decode(unpack_fields(letter.raw)).session_id == session_id:
+                yield letter
+
+
+def letter_note(letter: Letter) -> str:
+    """Say what a dead letter is, in a line."""
+    return f"dead letter {letter.message_id} ({letter.state}): {letter.reason}"
+
+
+# --- what is not stored --------------------------------------------------------------------------
+
+
+def queued(home: Home, name: str) -> tuple[list[tuple[str, Event]], str]:
+    """Return what is in the stream, and what to say when that is nothing."""
+    prefix = name.lower() if _EVENT_ID.match(name.lower()) else None
+
+    def wanted(event: Event) -> bool:
+        by_id = prefix is not None and event.event_id.hex().startswith(prefix)
+        return by_id or event.session_id == name
+
+    settings = load(home, os.environ).redis
+    if uses_private_redis(settings) and not is_running(home):
+        return [], "no server runs, so its queue cannot be looked at (`blueplane serve`)"
+    try:
+        return in_stream(home, settings, wanted), "not in the queue"
+    except QueueError as error:
+        return [], f"the queue cannot be looked at ({error})"
+
+
+def spooled(home: Home) -> str:
+    """Say what may be in the spool: nobody knows the ids of what is not read yet."""
+    waiting = len(list(home.spool.iterdir())) if home.spool.exists() else 0
+    if not waiting:
+        return "nothing waits in the spool"
+    return f"{count(waiting, 'file')} in the spool not read yet: it may be there"
+
+
+def envelope(event: Event) -> dict[str, Any]:
+    """Return what a queued event says of itself, by the names of ``raw_traces``."""
+    captured_ms = event.captured_ns // NS_PER_MS
+    shown = {key: getattr(event, key) for key in _ENVELOPE}
+    return {"event_id": event.event_id.hex(), **shown, "captured_ms": captured_ms}
+
+
+def queued_event(message_id: str, event: Event) -> Found:
+    """Return an event that is in the stream."""
+    shown = envelope(event)
+    steps = [("captured", shown["captured_ms"]), ("enqueued", _enqueued_ms(message_id))]
+    return Found(shown, chain(steps), [f"in the queue as message {message_id}, not written"])
+
+
+def _enqueued_ms(message_id: str) -> int:
+    return int(message_id.partition("-")[0])

@@ -1,0 +1,153 @@
+"""``blueplane status``: what runs, and what became of the events, on one screen.
+
+Owns the screen.
+Promises the stored balance with its age, server or not, and every number that a law is made of.
+Leaves the numbers, and what counts as not healthy, to ``survey.py``.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import click
+
+from blueplane.clock import parse_iso_ms
+from blueplane.config import load
+from blueplane.interfaces.cli.figures import UNKNOWN, age, moment, number, size
+from blueplane.interfaces.cli.options import format_option, home_option
+from blueplane.interfaces.cli.output import (
+    Column,
+    Fact,
+    Form,
+    Table,
+    render,
+    render_facts,
+    render_json,
+)
+from blueplane.interfaces.cli.road import LAWS, law_text, remainder
+from blueplane.interfaces.cli.survey import survey
+from blueplane.paths import Home
+
+_ALARM: Final = "bold red"
+_MINUTE_MS: Final = 60_000
+
+
+def _minutes_ago(value: int) -> str:
+    """Show an age that is known to the minute."""
+    return age(value) if value >= _MINUTE_MS else "now"
+
+
+_ROW_COLUMNS: Final = (
+    Column("platform", "platform"),
+    Column("source", "source"),
+    Column("rows", "rows", number, "right"),
+    Column("last_capture_age_ms", "last written", _minutes_ago, "right"),
+)
+_BREAK_COLUMNS: Final = (
+    Column("started_ms", "break", moment, whole=True),
+    Column("count", "messages", number, "right"),
+    Column("recovered", "sent again", number, "right"),
+    Column("cause", "cause"),
+)
+
+
+@click.command()
+@format_option
+@home_option
+def status(home: Home, form: Form) -> int:
+    r"""Show what runs and what became of the events.
+
+    \b
+    Exit codes:
+      0  healthy, also when no server runs and nothing waits for one
+      1  not healthy: events wait and no server runs, redis or the database fails, a
+         dead letter is open, a law does not close, or something was lost in the
+         last hour
+    """
+    answer = survey(home, load(home, os.environ))
+    if form == "json":
+        render_json(answer)
+    else:
+        _show(answer)
+    return int(not answer["healthy"])
+
+
+def _show(answer: Mapping[str, Any]) -> None:
+    render_facts([*_parts(answer), Fact("", ""), *_laws(answer["balance"])])
+    for columns, key in ((_ROW_COLUMNS, "rows"), (_BREAK_COLUMNS, "breaks")):
+        if answer[key]:
+            click.echo()
+            render(Table(columns, answer[key]), "table")
+    click.echo()
+    problems = answer["problems"]
+    render_facts([Fact("not healthy", each, _ALARM) for each in problems] or [_healthy()])
+
+
+def _healthy() -> Fact:
+    return Fact("healthy", "nothing is lost, and nothing waits that should not")
+
+
+def _parts(answer: Mapping[str, Any]) -> Iterator[Fact]:
+    yield Fact("home", answer["home"])
+    yield Fact("server", _server(answer["server"]))
+    yield Fact("redis", _redis(answer["redis"]))
+    yield Fact("database", _store(answer["store"]))
+    yield Fact("spool", _spool(answer["spool"]))
+    yield Fact("quarantine", _quarantine(answer["quarantine"]))
+    letters = answer["dead_letters"]
+    count = letters["open"] if letters else None
+    yield Fact("dead letters", f"{number(count)} open" if count else _none(count))
+
+
+def _server(server: Mapping[str, Any]) -> str:
+    if not server["running"]:
+        return "not running; `blueplane serve` starts it"
+    version = f" {server['version']}" if server["version"] else ""
+    return f"running{version}, pid {server['pid'] or UNKNOWN}, since {_since(server['since'])}"
+
+
+def _since(text: str | None) -> str:
+    return UNKNOWN if text is None else moment(parse_iso_ms(text))
+
+
+def _redis(redis: Mapping[str, Any]) -> str:
+    where = "private" if redis["mode"] == "private" else redis["url"]
+    if redis["connected"] is None:
+        return f"{where}, not asked"
+    if not redis["connected"]:
+        return f"{where}, NOT CONNECTED"
+    return f"{where}, connected, version {redis['version']}, persistence {redis['persistence']}"
+
+
+def _store(store: Mapping[str, Any]) -> str:
+    if store["bytes"] is None:
+        return "none yet"
+    wal = f" + {size(store['wal_bytes'])}" if store["wal_bytes"] else ""
+    return f"{number(store['rows'])} rows in {size(store['bytes'])}{wal}"
+
+
+def _spool(spool: Mapping[str, Any]) -> str:
+    if not spool["files"]:
+        return "empty"
+    oldest = age(spool["oldest_age_ms"])
+    return f"{number(spool['files'])} waiting, {size(spool['bytes'])}, the oldest from {oldest}"
+
+
+def _quarantine(quarantine: Mapping[str, Any] | None) -> str:
+    if not quarantine or not quarantine["count"]:
+        return _none(quarantine)
+    rules = ", ".join(f"{rule} {number(count)}" for rule, count in quarantine["rules"].items())
+    return f"{number(quarantine['count'])} ({rules})"
+
+
+def _none(value: object) -> str:
+    return UNKNOWN if value is None else "none"
+
+
+def _laws(balance: Mapping[str, Any] | None) -> Iterator[Fact]:
+    if balance is None:
+        yield Fact("balance", "none yet")
+        return
+    for law in LAWS:
+        yield Fact(law, law_text(law, balance), _ALARM if remainder(law, balance) else "")
+    yield Fact("", f"as of {moment(balance['as_of_ms'])}, {age(balance['as_of_age_ms'])}")

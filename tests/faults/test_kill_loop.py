@@ -1,0 +1,111 @@
+"""Hundreds of lives of a server, each killed: nothing lost, nothing twice, both sums closed."""
+
+import os
+from random import Random
+
+import pytest
+
+from blueplane import faults
+from blueplane.paths import Home
+from helpers.killing import ARRANGEMENTS, KillLoop
+from helpers.nursery import Nursery
+from helpers.oracle import Oracle
+from helpers.redis_server import RedisServer
+from helpers.server import Server
+
+#: Rounds of the long loop; its seed is printed when it fails.
+ROUNDS = int(os.environ.get("BLUEPLANE_KILL_ROUNDS", "300"))
+SEED = int(os.environ.get("BLUEPLANE_KILL_SEED", "7"))
+
+
+def rounds(loop: KillLoop, count: int) -> None:
+    """Live through ``count`` deaths: every point in turn, any moment, Redis now and then."""
+    points = sorted(ARRANGEMENTS)
+    for number in range(count):
+        if number % 12 == 11:
+            loop.lose_redis()
+        elif number % 6 == 5:
+            loop.die_anywhere()
+        elif loop.redis is not None and number in (count // 3, 2 * count // 3):
+            loop.flush_redis()
+        else:
+            loop.die_at(points.pop(loop.random.randrange(len(points))))
+            points = points or sorted(ARRANGEMENTS)
+
+
+def test_kill_loop_reaches_every_point_when_points_are_listed() -> None:
+    """Every fault point of the program has a way of being killed at."""
+    # Given the points of the program / When they are compared with those of the loop
+    # Then they are the same
+    assert ARRANGEMENTS.keys() == faults.POINTS
+
+
+@pytest.mark.timeout(60 + ROUNDS)
+@pytest.mark.fault("A2", "A3", "A4", "A5", "A6", "A8", "A11", "B2", "B4")
+def test_nothing_is_lost_or_doubled_when_everything_is_killed_and_flushed(
+    home: Home, redis_server: RedisServer, nursery: Nursery
+) -> None:
+    """Whatever is killed at whatever point, each event is written once and both sums close."""
+    # Given a server, events of which some are sent twice, and Redis with an append-only file
+    with Server(home, redis_server, nursery) as server:
+        loop = KillLoop(server, Oracle(home, SEED), Random(SEED), redis_server)
+
+        # When it dies at every point again and again, Redis dies too, and is flushed twice
+        rounds(loop, ROUNDS)
+
+        # Then every event has its one place
+        server.start_ready()
+        loop.oracle.judge(server, redis_server)
+        # And each point was really killed at, and written entries really came again
+        assert loop.killed.keys() > faults.POINTS
+        assert loop.redelivered > 0
+
+
+@pytest.mark.fault("A2", "A6", "B2")
+def test_nothing_is_lost_or_doubled_when_the_private_redis_dies_too(
+    home: Home, nursery: Nursery
+) -> None:
+    """A server adopts or restarts its own Redis after any death, and loses nothing by it."""
+    # Given a server with its private Redis
+    with Server(home, nursery=nursery) as server:
+        loop = KillLoop(server, Oracle(home, SEED), Random(SEED))
+        points = ["after_xadd", "before_commit", "after_commit", "mid_release", "in_dlq"]
+
+        # When both die, together and apart
+        for point in points * 3:
+            loop.die_at(point)
+            loop.die_anywhere()
+            if point == "after_commit":
+                loop.kill_redis()
+            elif point == "after_xadd":
+                loop.lose_redis()
+
+        # Then every event has its one place
+        server.start_ready()
+        loop.oracle.judge(server)
+
+
+@pytest.mark.fault("A3", "A6")
+def test_foreign_entries_are_written_once_when_the_server_is_killed(
+    home: Home, redis_server: RedisServer, nursery: Nursery
+) -> None:
+    """Entries that no source of ours can send again survive every kill too, and count as foreign."""
+    # Given a server, and somebody else who adds entries to its stream
+    with Server(home, redis_server, nursery) as server:
+        loop = KillLoop(server, Oracle(home, SEED), Random(SEED), redis_server)
+        points = sorted(ARRANGEMENTS.keys() - {"after_epoch_commit", "after_epoch_set"})
+        foreign = 0
+
+        # When it is killed at every point that does not lose the stream
+        for point in points * 2:
+            if redis_server.command("EXISTS", "telemetry:events"):
+                loop.oracle.issue_foreign(redis_server)
+                foreign += 1
+            loop.die_at(point)
+
+        # Then they have their rows, and none is taken for lost or recovered
+        server.start_ready()
+        loop.oracle.judge(server, redis_server)
+        balance = server.balance()
+        assert (balance["foreign"], balance["recovered"]) == (foreign, 0)
+        assert balance["duplicate"] == loop.oracle.doubles

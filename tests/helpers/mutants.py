@@ -1,0 +1,100 @@
+"""Mutants: servers with one promise broken, which the fault tests must catch.
+
+Owns the changes, by name; ``python -m helpers.mutants ...`` is ``blueplane ...`` with the change that
+the variable ``MUTANT`` names.
+Promises that each breaks what its name says and nothing else.
+Leaves catching them to ``faults/test_mutants.py`` and ``faults/test_power_loss.py``.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from blueplane.interfaces.cli.main import main
+from blueplane.pipeline.commits import Commits
+from blueplane.pipeline.consumer import Consumer
+from blueplane.pipeline.writer import Delivery, Writer
+from blueplane.store import connection
+from blueplane.store.traces import Row, Traces
+
+
+def _acknowledge_before_commit() -> None:
+    """P4 broken: the entries leave the stream before their rows are durable."""
+    write = Writer._write
+
+    def broken(writer: Writer, ready: Sequence[Delivery]) -> None:
+        writer._settle([delivery.message_id for delivery in ready], None)
+        write(writer, ready)
+
+    Writer._write = broken  # type: ignore[method-assign]
+
+
+def _read_no_history() -> None:
+    """P3 broken: what was delivered to a server that died is never looked at again."""
+    Consumer._read_pending = lambda _consumer: None  # type: ignore[method-assign]
+
+
+def _release_before_commit() -> None:
+    """P2 broken: the spool lets go of a file before its row is durable."""
+    write = Writer._write
+
+    def broken(writer: Writer, ready: Sequence[Delivery]) -> None:
+        rows = [delivery.row for delivery in ready if isinstance(delivery.row, Row)]
+        for source in writer.sources:
+            source.release([row.origin for row in rows])
+        write(writer, ready)
+
+    Writer._write = broken  # type: ignore[method-assign]
+
+
+def _write_twice() -> None:
+    """P3 broken: every delivery has an id of its own, so that nothing is known again."""
+    parameters = Traces._parameters
+
+    def broken(traces: Traces, row: Row, ingested_ms: int) -> tuple[object, ...]:
+        return (os.urandom(16), *parameters(traces, row, ingested_ms)[1:])
+
+    Traces._parameters = broken  # type: ignore[method-assign]
+
+
+def _sync_no_commit() -> None:
+    """P4 broken: COMMIT returns before the disk has the rows."""
+    open_writer = connection.open_writer
+
+    def broken(path: Any) -> connection.Connection:  # noqa: ANN401
+        opened = open_writer(path)
+        opened.execute("PRAGMA synchronous = NORMAL")
+        return opened
+
+    connection.open_writer = broken
+
+
+def _count_no_duplicates() -> None:
+    """P5 broken: what was captured twice is counted once."""
+    count = Commits._count
+
+    def broken(commits: Commits, inserted: Any, now_ms: int) -> None:  # noqa: ANN401
+        count(commits, type(inserted)(inserted.written, (), (), 0, 0), now_ms)
+
+    Commits._count = broken  # type: ignore[method-assign]
+
+
+MUTANTS: Mapping[str, Callable[[], None]] = {
+    "acknowledge_before_commit": _acknowledge_before_commit,
+    "read_no_history": _read_no_history,
+    "release_before_commit": _release_before_commit,
+    "write_twice": _write_twice,
+    "sync_no_commit": _sync_no_commit,
+    "count_no_duplicates": _count_no_duplicates,
+}
+
+
+def apply(name: str) -> None:
+    """Break what ``name`` says, in this process."""
+    MUTANTS[name]()
+
+
+if __name__ == "__main__":
+    apply(os.environ["MUTANT"])
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The road in words: hops and laws."""
+
+import pytest
+
+from blueplane.interfaces.cli.road import Hop, hops, law_text, remainder
+from blueplane.pipeline.custody import Balance
+
+
+def balance(**changes: int) -> dict[str, object]:
+    """Return a stored balance of 1,200 written messages, one in flight, with ``changes``."""
+    totals = {"messages.written": 1200, "events.written": 1200, "events.captured": 1200}
+    return Balance(
+        totals={**totals, **{name.replace("_", ".", 1): n for name, n in changes.items()}},
+        enqueued=1201,
+        in_flight=1,
+        foreign=1,
+        dead_letters={"open": 0, "closed": 0, "waiting": 0},
+        waiting=0,
+    ).body()
+
+
+def test_hops_have_distances_when_a_row_is_written() -> None:
+    """Each hop has its time, the time since the capture and the time since the hop before."""
+    # Given the times of a row
+    row = {"captured_ms": 1000, "enqueued_ms": 1003, "delivered_ms": 1003, "ingested_ms": 1010}
+    # When its hops are told / Then they are these
+    assert hops(row) == [
+        Hop("captured", 1000, 0, 0),
+        Hop("enqueued", 1003, 3, 3),
+        Hop("delivered", 1003, 3, 0),
+        Hop("written", 1010, 10, 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("law", "changes", "start"),
+    [
+        ("messages", {}, "closed: enqueued 1,201 = written 1,200 + duplicate 0 + "),
+        ("events", {}, "closed: captured 1,200 = written 1,200 + duplicate 0 + "),
+        ("messages", {"messages_written": 1198}, "OPEN by 2: enqueued 1,201 = written 1,198 + "),
+        ("events", {"events_filtered": 3}, "OPEN by -3: captured 1,200 = written 1,200 + "),
+    ],
+)
+def test_law_says_whether_it_closes_when_shown(
+    law: str, changes: dict[str, int], start: str
+) -> None:
+    """A law is one line: whether it closes, and by how much not, and every number of it."""
+    # Given a balance / When a law of it is shown
+    body = balance(**changes)
+    text = law_text(law, body)
+    # Then the verdict comes first, and agrees with the stored one
+    assert text.startswith(start)
+    assert body["balanced"] is (not changes)
+    assert bool(remainder(law, body)) is bool(changes)
+    assert text.count(" + ") == len(body[law]) - 2  # type: ignore[arg-type]
