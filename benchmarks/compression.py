@@ -14,7 +14,6 @@ import timeit
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -26,8 +25,12 @@ from blueplane.store.codec import FIRST_LOCAL_ID, Codec, Dictionary, shipped, tr
 
 EVENTS = 5_000
 TRAINED_ON = 1_000
+#: Events that are encoded in one call, as the writer does with what it read at once.
+BATCH = 500
 ROUNDS = 5
 
+Texts = Sequence[bytes]
+Encoded = tuple[int, bytes]
 Figures = dict[str, float]
 
 
@@ -41,7 +44,11 @@ def run() -> dict[str, Figures]:
     return {
         "shipped": measure_codec(Codec(shipped()), unseen),
         "retrained": measure_codec(Codec([*shipped(), local]), unseen),
-        "zlib_6": measure(unseen, lambda text: zlib.compress(text, 6), zlib.decompress),
+        "zlib_6": measure(
+            unseen,
+            lambda batch: [(6, zlib.compress(text, 6)) for text in batch],
+            lambda _level, data: zlib.decompress(data),
+        ),
     }
 
 
@@ -56,41 +63,38 @@ def make_texts(sanitiser: Sanitiser) -> list[bytes]:
     return texts
 
 
-def measure_codec(codec: Codec, texts: Sequence[bytes]) -> Figures:
+def measure_codec(codec: Codec, texts: Texts) -> Figures:
     """Measure the codec of the store."""
-    return measure(
-        texts,
-        lambda text: codec.encode("hook", text),
-        lambda encoded: codec.decode(*encoded),
-        lambda encoded: len(encoded[1]),
-    )
+    return measure(texts, lambda batch: codec.encode("hook", batch), codec.decode)
 
 
 def measure(
-    texts: Sequence[bytes],
-    encode: Callable[[bytes], Any],
-    decode: Callable[[Any], bytes],
-    size: Callable[[Any], int] = len,
+    texts: Texts,
+    encode: Callable[[Texts], list[Encoded]],
+    decode: Callable[[int, bytes], bytes],
 ) -> Figures:
-    """Measure one way to encode; raise ValueError when it does not give the texts back."""
-    encoded = [encode(text) for text in texts]
-    if [decode(item) for item in encoded] != list(texts):
+    """Measure one way to encode batches and to decode single events.
+
+    Raises ValueError when it does not give the texts back.
+    """
+    batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+    encoded = [item for batch in batches for item in encode(batch)]
+    if [decode(*item) for item in encoded] != list(texts):
         message = "an event did not come back"
         raise ValueError(message)
-    stored = sum(map(size, encoded))
+    stored = sum(len(data) for _, data in encoded)
     return {
         "ratio": round(sum(map(len, texts)) / stored, 2),
         "text_bytes": round(sum(map(len, texts)) / len(texts), 1),
         "stored_bytes": round(stored / len(texts), 1),
-        "encode_us": microseconds(encode, texts),
-        "decode_us": microseconds(decode, encoded),
+        "encode_us": microseconds(lambda: [encode(batch) for batch in batches], len(texts)),
+        "decode_us": microseconds(lambda: [decode(*item) for item in encoded], len(texts)),
     }
 
 
-def microseconds(work: Callable[[Any], object], items: Sequence[Any]) -> float:
+def microseconds(work: Callable[[], object], items: int) -> float:
     """Return the time per item of the fastest of several rounds."""
-    rounds = timeit.repeat(lambda: [work(item) for item in items], number=1, repeat=ROUNDS)
-    return round(min(rounds) / len(items) * 1e6, 2)
+    return round(min(timeit.repeat(work, number=1, repeat=ROUNDS)) / items * 1e6, 2)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -23,6 +24,8 @@ import redis
 import zstandard
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.helpers.payloads import payloads
 
 from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.sanitise import Sanitiser
@@ -34,7 +37,6 @@ from blueplane.paths import Home
 from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.private_redis import PrivateRedis
 from blueplane.store.codec import shipped
-from tests.helpers.payloads import payloads
 
 #: Entries that are appended at once.
 APPEND = 500
@@ -45,7 +47,9 @@ def make_events(count: int, secret: bytes) -> list[Event]:
     reader = HookReader(Sanitiser("strict", secret), lambda _event: False)
     start = time.time_ns()
     return [
-        reader.read(HandOff(f"1.1.{number}", start + number, item.raw, item.platform, item.hook_name))
+        reader.read(
+            HandOff(f"1.1.{number}", start + number, item.raw, item.platform, item.hook_name)
+        )
         for number, item in enumerate(payloads(count))
     ]
 
@@ -82,7 +86,7 @@ def time_pipeline(events: list[Event], batch: int | None = None) -> float:
         daemon = Daemon(home, load(home, {}))
         daemon.start()
         try:
-            _wait(lambda: daemon.stream.attached)
+            wait_for(lambda: daemon.stream.attached)
             for start in range(0, len(events), APPEND):
                 chunk = events[start : start + APPEND]
                 daemon.stream.append(
@@ -93,7 +97,7 @@ def time_pipeline(events: list[Event], batch: int | None = None) -> float:
                 )
             started = time.perf_counter()
             gate.open()
-            _wait(lambda: not len(daemon.writer.in_flight))
+            wait_for(lambda: not len(daemon.writer.in_flight))
             return time.perf_counter() - started
         finally:
             gate.open()
@@ -101,7 +105,8 @@ def time_pipeline(events: list[Event], batch: int | None = None) -> float:
             daemon.stop()
 
 
-def _wait(condition: object, timeout_s: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    """Wait for a condition; raise TimeoutError when it does not come."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -156,7 +161,15 @@ def _loop(client: redis.Redis, database: sqlite3.Connection, count: int) -> None
     done = 0
     while done < count:
         reply = client.execute_command(
-            "XREADGROUP", "GROUP", "group", "me", "COUNT", 1000, "STREAMS", "events", ">",
+            "XREADGROUP",
+            "GROUP",
+            "group",
+            "me",
+            "COUNT",
+            1000,
+            "STREAMS",
+            "events",
+            ">",
         )
         entries = reply[0][1]
         rows = []

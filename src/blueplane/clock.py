@@ -7,6 +7,7 @@ Leaves calendars and time zones to the reports.
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -34,12 +35,17 @@ def iso_utc(ms: int) -> str:
 
     Raises ValueError for a year outside 1-9999.
     """
+    return f"{_iso_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(256)
+def _iso_second(seconds: int) -> str:
+    """Events come in bursts: most of them share their second with the one before."""
     try:
-        moment = datetime.fromtimestamp(ms // 1000, UTC)
+        return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
     except (OverflowError, OSError) as error:
-        message = f"no calendar date for {ms} ms"
+        message = f"no calendar date for {seconds} s"
         raise ValueError(message) from error
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
 
 
 def parse_iso_ms(text: str) -> int:

@@ -6,14 +6,14 @@ Promises one server per home by a held lock, a dead thread started again, and a 
 Leaves every job to its thread.
 """
 
-import fcntl
+import ctypes
 import gc
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from io import FileIO
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any, Final
@@ -21,14 +21,20 @@ from typing import Any, Final
 from blueplane import __version__
 from blueplane.capture.cursor.settings import user_hooks_file
 from blueplane.capture.hook_event import HookReader
+from blueplane.capture.poller import Job, Poller
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.spool import Outcome, Spooler
-from blueplane.clock import iso_utc, monotonic_s, wall_ms
+from blueplane.clock import monotonic_s
 from blueplane.config import Settings
-from blueplane.errors import AlreadyRunningError, BlueplaneError, QueueUnavailableError, StoreError
+from blueplane.errors import (
+    BlueplaneError,
+    QueueUnavailableError,
+    StoreUnavailableError,
+)
 from blueplane.event import Event
+from blueplane.lock import ServerLock
 from blueplane.logs import get
-from blueplane.paths import Home, private_file
+from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
@@ -36,11 +42,11 @@ from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.private_redis import PrivateRedis
 from blueplane.pipeline.stream import Stream
+from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.writer import Writer
 from blueplane.server.control import ControlServer
-from blueplane.store.codec import train
 from blueplane.store.ledger import Settlement
-from blueplane.store.queries import Reader, reading
+from blueplane.store.queries import Reader
 from blueplane.threads import Backoff, Service
 
 _log = get("main")
@@ -56,64 +62,9 @@ DEATH_WINDOW_S: Final = 600.0
 RESTART_S: Final = (0.1, 10.0)
 #: Of the garbage collector: a batch of 1,000 makes some 20,000 objects that refer to others.
 GC_THRESHOLDS: Final = (100_000, 50, 100)
-#: Rows of a source after which its own compression dictionary is trained.
-TRAIN_AFTER: Final = 1_000
-#: Seconds between two looks whether there is something to train.
-TRAIN_LOOK_S: Final = 30.0
-
-
-class ServerLock:
-    """The lock of a home: held for the life of the process, whatever the pid file says."""
-
-    def __init__(self, home: Home) -> None:
-        self._path = home.lock_file
-        self._file: FileIO | None = None
-
-    def take(self) -> None:
-        """Take the lock; raise AlreadyRunningError, naming the holder, when another has it."""
-        file = private_file(self._path, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            message = (
-                f"another server runs for {self._path.parent.parent} ({holder(self._path)}); "
-                "stop it first, or set BLUEPLANE_HOME"
-            )
-            raise AlreadyRunningError(message) from None
-        os.ftruncate(file.fileno(), 0)
-        os.write(file.fileno(), f"pid {os.getpid()} since {iso_utc(wall_ms())}\n".encode())
-        self._file = file
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._file is not None:
-            os.ftruncate(self._file.fileno(), 0)
-            self._file.close()
-            self._file = None
-
-
-def holder(lock_file: Path) -> str:
-    """Return what the holder of a lock wrote into it."""
-    try:
-        text = lock_file.read_text("ascii", "replace").strip()
-    except OSError:
-        text = ""
-    return text or "unknown process"
-
-
-def is_running(home: Home) -> bool:
-    """Whether a server holds the lock of ``home``."""
-    try:
-        file = private_file(home.lock_file, os.O_RDWR)
-    except OSError:
-        return False
-    with file:
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+#: Seconds between two looks whether there is something to train, or memory to give back.
+TRAIN_S: Final = 30.0
+TRIM_S: Final = 20.0
 
 
 class StoreRecords:
@@ -135,6 +86,12 @@ class StoreRecords:
         records = [Settlement(**asdict(outcome)) for outcome in outcomes]
         self._writer.ask(lambda: self._writer.commits.settle(records))
 
+    def close(self) -> None:
+        """Close the reader: the last connection to go removes the -wal file."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
     def refused_offset(self) -> int:
         """Return up to where refusals are counted."""
         return int(self._writer.ask(lambda: self._writer.commits.ledger.cursor("refused")))
@@ -144,48 +101,21 @@ class StoreRecords:
         self._writer.ask(lambda: self._writer.commits.refuse("refused", offset, dict(counts)))
 
 
-@dataclass(frozen=True, slots=True)
-class Trainer:
-    """Trains a compression dictionary of an install's own, once a source has enough rows."""
+class Trimmer:
+    """Gives memory back to the system once a burst is over: the allocator keeps it otherwise."""
 
-    database: Path
-    sanitiser: Sanitiser
-    writer: Writer
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._seen = 0
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
-    def train_one(self) -> None:
-        """Train for one source that is due, if any."""
-        with reading(self.database) as reader:
-            for source in reader.untrained_sources(TRAIN_AFTER)[:1]:
-                samples = [
-                    self.sanitiser.training_form(data)
-                    for data in reader.recent_data(source, TRAIN_AFTER)
-                ]
-                data = train(source, samples)
-                self.writer.ask(lambda: self.writer.commits.add_dictionary(source, data))
-                _log.info("dictionary trained", source=source, bytes=len(data))
-
-
-class Poller(Service):
-    """The clock of jobs that are not urgent."""
-
-    def __init__(self, jobs: Sequence[tuple[float, Callable[[], None]]]) -> None:
-        super().__init__("poller")
-        self._jobs = [[every_s, monotonic_s() + every_s, job] for every_s, job in jobs]
-
-    def loop(self) -> None:
-        """Run each job when it is due; missed rounds are not made up for."""
-        while not self.stopping.is_set():
-            self.beat()
-            now_s = monotonic_s()
-            for entry in self._jobs:
-                every_s, due_s, job = entry
-                if due_s <= now_s:
-                    entry[1] = now_s + every_s
-                    try:
-                        job()
-                    except StoreError as error:
-                        _log.warning("job failed", reason=error)
-            self.stopping.wait(min(entry[1] for entry in self._jobs) - monotonic_s())
+    def trim(self) -> None:
+        """Trim when there were rows since the last time, and are none in flight now."""
+        written = self._writer.written
+        if self._trim is not None and written != self._seen and not len(self._writer.in_flight):
+            self._seen = written
+            gc.collect()
+            self._trim(0)
 
 
 class Daemon:
@@ -226,19 +156,31 @@ class Daemon:
         self.consumer = Consumer(self.stream, self.writer)
         mega = 1024 * 1024
         intake = Intake(
-            self.stream, self.writer, settings.queue.max_entries, settings.queue.max_mb * mega,
+            self.stream,
+            self.writer,
+            settings.queue.max_entries,
+            settings.queue.max_mb * mega,
         )
         user_home = Path(os.environ.get("HOME") or self.home.root.parent)
         reader = HookReader(sanitiser, user_hooks_file(user_home).has_ours)
-        records = StoreRecords(self.home.database, self.writer)
-        self.spooler = Spooler(self.home, settings.spool, reader, intake, records)
+        self._records = StoreRecords(self.home.database, self.writer)
+        self.spooler = Spooler(self.home, settings.spool, reader, intake, self._records)
         self.writer.sources.append(self.spooler)
-        trainer = Trainer(self.home.database, sanitiser, self.writer)
-        self.poller = Poller([(TRAIN_LOOK_S, trainer.train_one)])
+        trainer = Trainer(self.home.database, sanitiser.training_form, self.writer)
+        self.poller = Poller(
+            [
+                Job("train", TRAIN_S, trainer.train_one),
+                Job("trim", TRIM_S, Trimmer(self.writer).trim),
+            ],
+        )
         self.control = ControlServer(self.home.socket("control.sock"), self._operations())
         #: In the order of starting; they are stopped the other way round.
         self.services: list[Service] = [
-            self.writer, self.consumer, self.spooler, self.poller, self.control,
+            self.writer,
+            self.consumer,
+            self.spooler,
+            self.poller,
+            self.control,
         ]
         # What exists now stays: only what batches make is worth the collector's time, and nearly all
         # of that goes by itself.
@@ -304,6 +246,7 @@ class Daemon:
         if self._redis is not None:
             self._redis.stop(max(0.5, deadline_s - monotonic_s()))
         if clean:
+            self._records.close()
             self.commits.close()
         self._lock.release()
         _log.info("stopped", clean=clean)
@@ -323,6 +266,11 @@ class Daemon:
         if not self._redis.alive():
             raise QueueUnavailableError(self.redis_trouble or "the private redis is not running")
         return f"unix://{self._redis.socket_path}"
+
+    def _redis_version(self, reported: str) -> str:
+        """Name the private server as it names itself: Valkey reports a Redis to be compatible."""
+        info = self._redis.info if self._redis is not None else None
+        return info.version if info is not None else reported
 
     def _watch_redis(self) -> None:
         """Start the private server, and start it again when it is gone."""
@@ -352,7 +300,8 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """Take the balance now, and tell how the server is."""
-        self.writer.ask(self.writer.balance, 5.0)
+        with suppress(StoreUnavailableError):  # the stored one is shown, and below why
+            self.writer.ask(self.writer.balance_now, 5.0)
         attachment = self.writer.attachment
         return {
             "pid": os.getpid(),
@@ -361,10 +310,12 @@ class Daemon:
             "redis": {
                 "mode": "private" if self._redis else "external",
                 "connected": self.stream.attached,
-                "trouble": None if self.stream.attached else self.consumer.trouble or self.redis_trouble,
+                "trouble": None
+                if self.stream.attached
+                else self.consumer.trouble or self.redis_trouble,
                 **(
                     {
-                        "version": attachment.server.version,
+                        "version": self._redis_version(attachment.server.version),
                         "persistence": attachment.server.persistence,
                         "policy": attachment.server.policy,
                         "pid": attachment.server.process_id,

@@ -7,9 +7,8 @@ Leaves what may be in a payload to the sanitiser, and how a row is stored to the
 
 from binascii import unhexlify
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -86,8 +85,7 @@ _OPTIONAL: Final = (b"project", b"turn_id", b"tool_use_id", b"origin")
 _FIELD_LIST: Final = list(_FIELDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event on the road.
 
     ``session_id``, ``turn_id`` (of a prompt and all that follows from it) and ``tool_use_id`` are
@@ -121,12 +119,12 @@ def derive_id(*parts: bytes | str) -> bytes:
 
     Every part is hashed with its length before it, so that no two lists of parts run together.
     """
-    digest = blake2b(digest_size=EVENT_ID_BYTES)
+    hashed = bytearray()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.digest()
+        hashed += len(data).to_bytes(8, "big")
+        hashed += data
+    return blake2b(hashed, digest_size=EVENT_ID_BYTES).digest()
 
 
 def encode(event: Event) -> list[bytes]:
@@ -172,16 +170,26 @@ def decode(fields: Sequence[bytes]) -> Event:
 
     Raises UndecodableEntryError, which names the field, when it is none.
     """
-    values = read_values(fields)
+    (
+        _, event_id, platform, source, hook_type, event_type, session_id, timestamp, captured,
+        workspace_hash, project, turn_id, tool_use_id, payload, metadata, origin,
+    ) = read_values(fields)  # fmt: skip
     return Event(
-        read_event_id(values[1]),
-        *map(read_text, values[2:7]),
-        read_timestamp(values[7]),
-        read_captured(values[8]),
-        *map(read_text, values[9:13]),
-        values[13],
-        values[14],
-        read_text(values[15]),
+        read_event_id(event_id),
+        read_text(platform),
+        read_text(source),
+        read_text(hook_type),
+        read_text(event_type),
+        read_text(session_id),
+        read_timestamp(timestamp),
+        read_captured(captured),
+        read_text(workspace_hash),
+        read_text(project),
+        read_text(turn_id),
+        read_text(tool_use_id),
+        payload,
+        metadata,
+        read_text(origin),
     )
 
 

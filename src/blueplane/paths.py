@@ -101,8 +101,15 @@ class Home:
     def prepare(self) -> None:
         """Make every directory that the server needs; raise HomeError when one is not private."""
         directories = (
-            self.root, self.spool, self.quarantine, self.run, self.redis, self.logs, self.backups,
-            self.hooks, self.socket("control.sock").parent,
+            self.root,
+            self.spool,
+            self.quarantine,
+            self.run,
+            self.redis,
+            self.logs,
+            self.backups,
+            self.hooks,
+            self.socket("control.sock").parent,
         )
         for directory in directories:
             private_directory(directory)

@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "src" / "blueplane"
 
-BASE = ("clock", "config", "errors", "event", "faults", "logs", "paths", "threads")
+BASE = ("clock", "config", "errors", "event", "faults", "lock", "logs", "paths", "threads")
 #: What the base may import besides the standard library and itself.
 BASE_LIBRARIES = {"orjson", "yaml"}
 

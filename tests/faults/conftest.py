@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from blueplane.paths import Home
+from helpers.issued import Issued
 from helpers.nursery import Nursery
-from helpers.server import environment
+from helpers.redis_server import RedisServer
+from helpers.server import Server, environment
 
 
 @pytest.fixture
@@ -20,3 +22,16 @@ def nursery(home: Home) -> Iterator[Nursery]:
     assert home, "the fixture sets the environment that servers inherit"
     with Nursery(environment()) as nursery:
         yield nursery
+
+
+@pytest.fixture
+def issued(home: Home) -> Issued:
+    """Give the book of what is issued to ``home``."""
+    return Issued(home)
+
+
+@pytest.fixture
+def server(home: Home, redis_server: RedisServer) -> Iterator[Server]:
+    """Give a server, not started, of ``home`` on the test's own Redis."""
+    with Server(home, redis_server) as server:
+        yield server

@@ -12,6 +12,7 @@ from helpers.nursery import Nursery
 from helpers.oracle import Oracle
 from helpers.redis_server import RedisServer
 from helpers.server import Server
+from helpers.waiting import wait_until
 
 #: Rounds of the long loop; its seed is printed when it fails.
 ROUNDS = int(os.environ.get("BLUEPLANE_KILL_ROUNDS", "300"))
@@ -109,3 +110,54 @@ def test_foreign_entries_are_written_once_when_the_server_is_killed(
         balance = server.balance()
         assert (balance["foreign"], balance["recovered"]) == (foreign, 0)
         assert balance["duplicate"] == loop.oracle.doubles
+
+
+@pytest.mark.fault("A3", "A6", "B15")
+def test_copies_of_entries_are_duplicates_when_somebody_adds_them(
+    home: Home, redis_server: RedisServer, nursery: Nursery
+) -> None:
+    """A copy of an entry of ours is a message without an event: no row, no capture, no loss."""
+    # Given a server that is killed with entries in hand, of which somebody adds copies
+    with Server(home, redis_server, nursery) as server:
+        loop = KillLoop(server, Oracle(home, SEED), Random(SEED), redis_server)
+        copies = 0
+        for point in ("in_batch", "after_begin", "before_commit", "after_commit") * 2:
+            loop.oracle.issue(5)
+            loop.die_at(point, passes=1)
+            copies += loop.oracle.copy_entries(redis_server, 3)
+
+        # When it comes back / Then each event has one row, and each copy counts as a duplicate
+        server.start_ready()
+        loop.oracle.judge(server, redis_server)
+        balance = server.balance()
+        assert copies
+        assert (balance["foreign"], balance["recovered"]) == (copies, 0)
+        assert balance["duplicate"] == loop.oracle.doubles + copies
+
+
+@pytest.mark.fault("B3", "B4", "B15")
+def test_flushed_entries_are_recovered_when_copies_were_settled_before(
+    home: Home, redis_server: RedisServer, nursery: Nursery
+) -> None:
+    """Copies that somebody added do not make entries of ours count as lost when the stream is."""
+    # Given a server that has settled copies of its entries
+    with Server(home, redis_server, nursery) as server:
+        loop = KillLoop(server, Oracle(home, SEED), Random(SEED), redis_server)
+        loop.oracle.issue(5)
+        loop.die_at("in_batch", passes=1)
+        assert loop.oracle.copy_entries(redis_server, 3) == 3
+        server.start_ready()
+        loop.oracle.drain(server)
+        server.kill()
+
+        # When it is killed with events in flight, that its balance has seen, and the stream is lost
+        server.start_ready("in_batch:sleep=60")
+        loop.oracle.issue(5)
+        wait_until(lambda: server.balance()["in_flight"] == 5, 30, "the balance has seen them")
+        server.kill()
+        redis_server.flush()
+
+        # Then they are sent again: recovered, not lost
+        server.start_ready()
+        loop.oracle.judge(server, redis_server)
+        assert server.balance()["recovered"] == 5

@@ -1,6 +1,6 @@
 """One payload of every hook that Cursor and Claude Code have, with marked private parts.
 
-Owns what is expected of each: event type, phase and metadata.
+Owns what is expected of each: event type, phase, tool call and metadata.
 Promises that ``PRIVATE`` stands in every text, ``PATH`` in every path, ``EMAIL`` in every address,
 and none of them anywhere else. Leaves realistic sessions to ``payloads.py``.
 """
@@ -67,6 +67,11 @@ class Example:
     def raw(self) -> bytes:
         """Return the bytes of it."""
         return json.dumps(self.body).encode()
+
+    @property
+    def tool_use_id(self) -> str:
+        """Return the id of the tool call that it tells of, "" for none."""
+        return str(self.fields.get("tool_use_id", ""))
 
     def __str__(self) -> str:
         return f"{self.platform}-{self.hook_name}"

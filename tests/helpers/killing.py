@@ -60,11 +60,13 @@ class KillLoop:
     redis: RedisServer | None = None
     action: str = "kill"
     code: int = -signal.SIGKILL
+    passes: int = 0
     killed: Counter[str] = field(default_factory=Counter)
     redelivered: int = 0
 
-    def die_at(self, point: str) -> None:
-        """Live until the fault point ``point`` kills."""
+    def die_at(self, point: str, passes: int = 0) -> None:
+        """Live until the fault point ``point`` kills, at its pass number ``passes`` or at any."""
+        self.passes = passes
         ARRANGEMENTS[point](self, point)
         self.killed[point] += 1
         if point in ("after_commit", "after_begin", "mid_batch"):
@@ -163,7 +165,7 @@ class KillLoop:
 
 
 def _on_the_road(loop: KillLoop, point: str) -> None:
-    passes = loop.random.randrange(1, MOST_PASSES + 1)
+    passes = loop.passes or loop.random.randrange(1, MOST_PASSES + 1)
     loop.oracle.issue_some(loop.random.randrange(6))
     loop.live_until_killed(f"{point}:{loop.action}@{passes}", lambda: loop.oracle.issue_some(1))
 
@@ -174,14 +176,14 @@ def _at_attach(loop: KillLoop, point: str) -> None:
 
 
 def _with_bad_files(loop: KillLoop, point: str) -> None:
-    passes = loop.random.randrange(1, 3)
+    passes = loop.passes or loop.random.randrange(1, 3)
     loop.oracle.issue_some(2)
     loop.live_until_killed(f"{point}:{loop.action}@{passes}", loop.oracle.issue_bad, 12)
 
 
 def _with_poison(loop: KillLoop, point: str) -> None:
     loop.oracle.issue(2)
-    passes = loop.random.randrange(1, 3)
+    passes = loop.passes or loop.random.randrange(1, 3)
     loop.live_until_killed(f"{POISON},{point}:{loop.action}@{passes}", lambda: None)
 
 

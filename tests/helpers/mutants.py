@@ -9,14 +9,15 @@ Leaves catching them to ``faults/test_mutants.py`` and ``faults/test_power_loss.
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 from blueplane.interfaces.cli.main import main
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.writer import Delivery, Writer
 from blueplane.store import connection
-from blueplane.store.traces import Row, Traces
+from blueplane.store.traces import Inserted, Row, Traces
 
 
 def _acknowledge_before_commit() -> None:
@@ -50,19 +51,19 @@ def _release_before_commit() -> None:
 
 def _write_twice() -> None:
     """P3 broken: every delivery has an id of its own, so that nothing is known again."""
-    parameters = Traces._parameters
+    insert = Traces.insert
 
-    def broken(traces: Traces, row: Row, ingested_ms: int) -> tuple[object, ...]:
-        return (os.urandom(16), *parameters(traces, row, ingested_ms)[1:])
+    def broken(traces: Traces, rows: Sequence[Row], ingested_ms: int) -> Inserted:
+        return insert(traces, [row._replace(event_id=os.urandom(16)) for row in rows], ingested_ms)
 
-    Traces._parameters = broken  # type: ignore[method-assign]
+    Traces.insert = broken  # type: ignore[method-assign]
 
 
 def _sync_no_commit() -> None:
     """P4 broken: COMMIT returns before the disk has the rows."""
     open_writer = connection.open_writer
 
-    def broken(path: Any) -> connection.Connection:  # noqa: ANN401
+    def broken(path: Path) -> connection.Connection:
         opened = open_writer(path)
         opened.execute("PRAGMA synchronous = NORMAL")
         return opened
@@ -74,8 +75,8 @@ def _count_no_duplicates() -> None:
     """P5 broken: what was captured twice is counted once."""
     count = Commits._count
 
-    def broken(commits: Commits, inserted: Any, now_ms: int) -> None:  # noqa: ANN401
-        count(commits, type(inserted)(inserted.written, (), (), 0, 0), now_ms)
+    def broken(commits: Commits, inserted: Inserted, now_ms: int) -> None:
+        count(commits, replace(inserted, duplicates=()), now_ms)
 
     Commits._count = broken  # type: ignore[method-assign]
 

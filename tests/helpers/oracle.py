@@ -42,13 +42,15 @@ class Oracle:
     """Issues events as hand-off files, and knows what must become of them.
 
     ``rows`` says how many rows each key must have; ``bad`` names files that must be quarantined;
-    ``doubles`` counts events that must be counted as duplicates.
+    ``doubles`` counts events that must be counted as duplicates; ``names`` has the session of each
+    hand-off file.
     """
 
     home: Home
     seed: int = 0
     rows: Counter[Key] = field(default_factory=Counter)
     bad: set[str] = field(default_factory=set)
+    names: dict[str, str] = field(default_factory=dict)
     doubles: int = 0
     captured: int = 0
     _random: Random = field(init=False)
@@ -89,6 +91,13 @@ class Oracle:
         redis.command("XADD", STREAM, "*", *encode(event))
         self.rows[key] += 1
 
+    def copy_entries(self, redis: RedisServer, count: int) -> int:
+        """Add copies of the first entries of the stream, as they are; return how many."""
+        entries = redis.command("XRANGE", STREAM, "-", "+", "COUNT", count)
+        for _, fields in entries:
+            redis.command("XADD", STREAM, "*", *fields)
+        return len(entries)
+
     def issue_some(self, count: int) -> None:
         """Issue a mix: of every fifty events one is sent twice."""
         for _ in range(count):
@@ -105,7 +114,7 @@ class Oracle:
         self.rows[event[0]] += 1
 
     def _hand_off(self, key: Key, body: dict[str, Any]) -> None:
-        self._write(json.dumps(body).encode(), key[1], key[2])
+        self.names[self._write(json.dumps(body).encode(), key[1], key[2])] = key[0]
         self.captured += 1
 
     def _write(self, payload: bytes, platform: str, hook_name: str) -> str:

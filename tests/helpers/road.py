@@ -7,7 +7,6 @@ Leaves threads to the tests of the daemon.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def make_event(number: int = 0, **changes: Any) -> Event:  # noqa: ANN401 - any 
         metadata=b"{}",
         origin=f"spool:1.1.{number}:{captured_ns}",
     )
-    return replace(event, **changes)
+    return event._replace(**changes)
 
 
 def make_entry(event: Event, message_id: bytes = b"") -> tuple[bytes, list[bytes]]:
@@ -122,7 +121,7 @@ class Road:
 
     def append_foreign(self, event: Event, *, origin: bool = False) -> bytes:
         """Append an entry as a stranger does."""
-        event = event if origin else replace(event, origin="")
+        event = event if origin else event._replace(origin="")
         message_id = self.redis.command("XADD", self.stream.events, "*", *encode(event))
         assert isinstance(message_id, bytes)
         return message_id

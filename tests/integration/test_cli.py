@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,22 @@ def run(home: Home, *arguments: str, stdin: str = "", **variables: str) -> Ended
     )  # fmt: skip
     assert "Traceback" not in ended.stdout + ended.stderr
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@contextmanager
+def started(
+    home: Home,
+    *arguments: str,
+    **options: Any,  # noqa: ANN401 - those of Popen
+) -> Iterator[subprocess.Popen[str]]:
+    """Start ``serve``; neither it nor its Redis outlives the block."""
+    command = [sys.executable, "-m", "blueplane", "serve", *arguments]
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+            Server(home).kill_redis()
 
 
 def capture(home: Home, session_id: str, count: int = 1, **fields: object) -> None:
@@ -137,11 +153,9 @@ def test_canary_shows_every_hop_when_the_road_is_open(home: Home) -> None:
 def test_canary_says_how_far_it_came_when_it_is_not_written(home: Home, tmp_path: Path) -> None:
     """Without any Redis the canary is captured and waits, and the exit code says so."""
     # Given a server that has no Redis to start
-    with subprocess.Popen(
-        [sys.executable, "-m", "blueplane", "serve", "--once"],
-        env=program_environment(home, BLUEPLANE_REDIS_SERVER=str(tmp_path / "none")),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    environ = program_environment(home, BLUEPLANE_REDIS_SERVER=str(tmp_path / "none"))
+    pipe = subprocess.PIPE
+    with started(home, "--once", env=environ, stdout=pipe, stderr=pipe, text=True) as process:
         # When nobody wants to wait any longer for a canary that is in the spool
         wait_until(lambda: any(home.spool.iterdir()), SETTLE_S, "the canary is captured")
         process.send_signal(signal.SIGTERM)
@@ -153,21 +167,19 @@ def test_canary_says_how_far_it_came_when_it_is_not_written(home: Home, tmp_path
 
 def test_serve_tells_its_figures_and_stops_in_order_when_in_a_pipe(home: Home) -> None:
     """In a pipe a server prints a line when figures changed, and SIGTERM ends it with 0."""
-    # Given two events, and a server in a pipe
-    capture(home, SESSION, 2)
+    # Given a server in a pipe that wrote two events
     with Server(home) as server:
         server.start_ready()
-        # When it has told of them and is stopped
-        told = "captured 2  enqueued 2  written 2  in flight 0  dlq 0"
-        wait_until(lambda: told in server.output.read_text(), SETTLE_S, "the figures are told")
-        pid = server.pid
-        code = server.stop()
-        out = server.output.read_text()
-    # Then it said how to stop it, and that it stopped
+        capture(home, SESSION, 2)
+        wait_rows(home, 2)
+        # When it is stopped
+        pid, code = server.pid, server.stop()
+        lines = server.output.read_text().splitlines()
+    # Then it said how to stop it, what became of the events, and that it stopped
     assert code == 0
-    assert f"serves {home.root}; `kill {pid}` stops it\n" in out
-    assert out.endswith("stopped\n")
-    assert "Traceback" not in out
+    assert lines[0].endswith(f"serves {home.root}; `kill {pid}` stops it")
+    assert lines[-2].endswith("Z  captured 2  enqueued 2  written 2  in flight 0  dlq 0")
+    assert lines[-1] == "stopped"
 
 
 def test_serve_draws_a_line_when_on_a_terminal(home: Home) -> None:
@@ -182,11 +194,8 @@ def test_serve_draws_a_line_when_on_a_terminal(home: Home) -> None:
             screen.extend(os.read(master, 65536))
         return text in screen
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "blueplane", "serve"],
-        env=program_environment(home, TERM="xterm", COLUMNS="80"),
-        stdin=slave, stdout=slave, stderr=slave,
-    ) as process:  # fmt: skip
+    environ = program_environment(home, TERM="xterm", COLUMNS="80")
+    with started(home, env=environ, stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
         wait_until(lambda: shows(b"\r\x1b[Kcaptured 0"), SETTLE_S, "the line is drawn")
         # When something cannot be read, and a person presses Ctrl-C
@@ -338,6 +347,7 @@ def test_trace_follows_an_event_when_it_is_written(home: Home) -> None:
     newest = run(home, "trace", SESSION, "--limit", "1")
     # Then its hops are in order
     assert session["total"] == {"events": 3}
+    assert [row["sequence"] for row in session["rows"]] == [1, 2, 3]
     assert [hop["hop"] for hop in whole["rows"]] == HOPS
     assert whole["rows"][0]["since_captured_ms"] == 0
     assert [hop["at_ms"] for hop in whole["rows"]] == sorted(hop["at_ms"] for hop in whole["rows"])
@@ -412,7 +422,7 @@ def test_dead_letter_is_shown_and_sent_again_when_the_store_refused_it(
     listed = run(home, "dlq", "list", "--format", "json").json["rows"]
     letter = listed[0]
     shown = run(home, "dlq", "show", letter["message_id"])
-    traced = run(home, "trace", letter["event_id"])
+    traced, session = run(home, "trace", letter["event_id"]), run(home, "trace", "poison")
     status = run(home, "status")
     # Then every command tells the same
     assert [(row["state"], row["hop"], row["failures"]) for row in listed] == [
@@ -421,6 +431,7 @@ def test_dead_letter_is_shown_and_sent_again_when_the_store_refused_it(
     assert "poison (SQLITE_CONSTRAINT_TRIGGER)" in letter["reason"]
     assert re.search(r"session_id +poison\n", shown.out)
     assert f"dead letter {letter['message_id']} (open): poison" in traced.out
+    assert (session.code, session.out.count("(open): poison")) == (0, 2)
     assert status.code == 1
     assert "2 events could not be written: see `blueplane dlq list`" in status.out
 

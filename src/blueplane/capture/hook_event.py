@@ -6,11 +6,12 @@ is stored twice, and that only MalformedPayloadError and FilteredError leave her
 Leaves the files to the spooler, the words of each editor to its platform, privacy to the sanitiser.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Final
+from zlib import crc32
 
 import orjson
 
@@ -52,8 +53,8 @@ class HandOff:
 
 
 def spool_origin(name: str, mtime_ns: int) -> str:
-    """Name a hand-off file as the origin of an event."""
-    return f"spool:{name}:{mtime_ns}"
+    """Name a hand-off file as the origin of an event; a foreign name may be no text at all."""
+    return f"spool:{os.fsencode(name).decode('utf-8', 'backslashreplace')}:{mtime_ns}"
 
 
 def captured_at(name: str, mtime_ns: int) -> int:
@@ -62,8 +63,7 @@ def captured_at(name: str, mtime_ns: int) -> int:
     Exact to the millisecond, below which it is a hash of the name: a kernel may give all files of
     one tick of its clock (1 to 10 ms) the same mtime, and Cursor's double sends come together.
     """
-    below = int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") % NS_PER_MS
-    return mtime_ns - mtime_ns % NS_PER_MS + below
+    return mtime_ns - mtime_ns % NS_PER_MS + crc32(os.fsencode(name)) % NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)

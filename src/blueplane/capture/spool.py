@@ -14,7 +14,9 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from threading import Event as Flag
 from threading import Lock
 from typing import Final, Protocol
@@ -28,6 +30,7 @@ from blueplane.config import SpoolSettings
 from blueplane.errors import (
     BlueplaneError,
     FilteredError,
+    HomeError,
     MalformedPayloadError,
     QueueError,
     StoreError,
@@ -40,10 +43,14 @@ from blueplane.threads import Backoff, Service
 _log = get("spooler")
 
 #: Files that are read before they are handed on together.
-CHUNK: Final = 200
+CHUNK: Final = 500
 #: Bytes of a file that are read; of a larger one only its end, for the trailer.
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024 + 256
 _TAIL_BYTES: Final = 256
+#: Bytes of a name that every file system takes.
+MAX_NAME_BYTES: Final = 255
+#: What the system lacks for a moment: no fault of the file that could not be opened.
+_SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: Seconds after which a file that has no trailer never gets one.
 HALF_S: Final = 60.0
 #: Seconds between two looks at the whole directory, the flags and the refusals.
@@ -160,11 +167,14 @@ class Spooler(Service):
 
     def _is(self, name: str, mtime_ns: int) -> bool:
         try:
-            return os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mtime_ns == mtime_ns
+            return (
+                os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mtime_ns == mtime_ns
+            )
         except OSError:
             return False
 
     def _forget(self, name: str) -> None:
+        self._halves.pop(name, None)
         self._bytes -= self._files.pop(name).size
 
     def reconcile(self, origins: Mapping[str, bytes]) -> None:
@@ -192,7 +202,12 @@ class Spooler(Service):
     def _adopt(self, origin: str) -> None:
         kind, _, rest = origin.partition(":")
         name, _, mtime = rest.rpartition(":")
-        if kind == "spool" and mtime.isdigit() and name not in self._files and self._is(name, int(mtime)):
+        if (
+            kind == "spool"
+            and mtime.isdigit()
+            and name not in self._files
+            and self._is(name, int(mtime))
+        ):
             self._files[name] = _File(name, int(mtime), 0)
 
     def waiting(self) -> int:
@@ -209,10 +224,9 @@ class Spooler(Service):
             self.beat()
             try:
                 self._take(names)
-                self._keep_house()
                 self._trouble = None
                 self._backoff.reset()
-            except (QueueError, StoreError) as error:
+            except (QueueError, StoreError, HomeError) as error:
                 if isinstance(error, QueueError):
                     self._intake.recover(error)
                 self._wait(error)
@@ -237,15 +251,22 @@ class Spooler(Service):
     # -- files ---------------------------------------------------------------------------------------
 
     def _take(self, names: list[str] | None) -> None:
-        """Take the named files, or all of the directory, oldest first."""
+        """Take the named files, or all of the directory, oldest first.
+
+        House-keeping comes first and in between: hooks must be stopped also when nothing can be taken.
+        """
         for name in list(os.listdir(self._home.spool) if names is None else names):
             self._see(name)
+        self._keep_house()
         with self._lock:
-            ready = [f for f in self._files.values() if not f.sent and (self._intake.open or not f.read)]
+            ready = [
+                f for f in self._files.values() if not f.sent and (self._intake.open or not f.read)
+            ]
         ready.sort(key=lambda file: (file.mtime_ns, file.name))
         for start in range(0, len(ready), CHUNK):
             if self.stopping.is_set():
                 return
+            self._keep_house()
             self._take_chunk(ready[start : start + CHUNK])
 
     def _see(self, name: str) -> None:
@@ -292,7 +313,10 @@ class Spooler(Service):
             self._halves.pop(file.name, None)
             payload, platform, hook = parts
             file.read = True
-            return self._reader.read(HandOff(file.name, file.mtime_ns, payload, platform, hook))
+            size = file.size - len(raw) + len(payload)
+            return self._reader.read(
+                HandOff(file.name, file.mtime_ns, payload, platform, hook, size)
+            )
         except FileNotFoundError:
             return self._gone(file)
         except FilteredError as error:
@@ -309,6 +333,9 @@ class Spooler(Service):
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno in _SHORTAGES:
+                message = f"{self._home.spool}: {error.strerror}"
+                raise HomeError(message) from error
             rule = "not-a-file" if error.errno in (errno.ELOOP, errno.ENXIO) else "unreadable"
             raise MalformedPayloadError(rule, errno.errorcode.get(error.errno or 0, "?")) from None
         try:
@@ -351,18 +378,28 @@ class Spooler(Service):
         self._records.settle([outcome for _, outcome in outcomes])
         faults.point("after_settlement")
         for file, outcome in outcomes:
-            if outcome.outcome == "quarantined":
-                self._set_aside(file)
+            if outcome.outcome == "quarantined" and not self._set_aside(file):
+                file.sent = True  # it stays where it is, and is not looked at again for now
+                continue
             self._remove(file)
 
-    def _set_aside(self, file: _File) -> None:
-        target = self._home.quarantine / f"{file.mtime_ns}-{file.name}"
+    def _set_aside(self, file: _File) -> bool:
+        """Move a file to the quarantine; False when it cannot be moved, as another user's may."""
+        name = f"{file.mtime_ns}-{file.name}"
+        if len(os.fsencode(name)) > MAX_NAME_BYTES:
+            name = f"{file.mtime_ns}-{blake2b(os.fsencode(file.name), digest_size=16).hexdigest()}"
+        target = self._home.quarantine / name
         try:
             os.rename(file.name, target, src_dir_fd=self._directory)
-        except FileNotFoundError:
-            return
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self._is(file.name, file.mtime_ns):
+                return True  # removed by hand
+            _log.warning("not set aside", file=file.name, reason=error.strerror)
+            return False
         if stat.S_ISREG(os.lstat(target).st_mode):
-            os.chmod(target, 0o600)
+            with suppress(PermissionError):  # another user's: the directory is private anyway
+                os.chmod(target, 0o600)
+        return True
 
     def _emit(self, events: Sequence[tuple[_File, Event]]) -> None:
         pending = list(self._unsettled(events))
@@ -410,12 +447,12 @@ class Spooler(Service):
         if now_s < self._round_due_s:
             return
         self._round_due_s = now_s + ROUND_S
-        self._count_refusals()
         self._flag_full()
         if now_s >= self._housekeeping_due_s:
             self._housekeeping_due_s = now_s + HOUSEKEEPING_S
             self._renew_lease()
             self._prune_quarantine()
+        self._count_refusals()  # last: it alone needs the store
 
     def _count_refusals(self) -> None:
         """Count the letters that hooks appended since the last time."""
@@ -427,9 +464,10 @@ class Spooler(Service):
         offset = self._records.refused_offset()
         if size == offset:
             return
+        start = offset if size > offset else 0
         with path.open("rb") as letters:
-            letters.seek(offset if size > offset else 0)
-            new = letters.read(size)
+            letters.seek(start)
+            new = letters.read(size - start)  # hooks append meanwhile: those are of the next time
         counts = Counter(letter for letter in new.decode("ascii", "replace") if letter in REFUSALS)
         self._records.refuse(size, dict(counts))
 
@@ -455,7 +493,10 @@ class Spooler(Service):
         """Keep the newest files, up to an age and a size; their records stay in the store."""
         oldest_ns = wall_ns() - QUARANTINE_S * NS_PER_S
         kept = 0
-        files = [(entry.stat(follow_symlinks=False), entry) for entry in os.scandir(self._home.quarantine)]
+        files = [
+            (entry.stat(follow_symlinks=False), entry)
+            for entry in os.scandir(self._home.quarantine)
+        ]
         for found, entry in sorted(files, key=lambda pair: -pair[0].st_ctime_ns):
             kept += found.st_size
             if kept > QUARANTINE_BYTES or found.st_ctime_ns < oldest_ns:

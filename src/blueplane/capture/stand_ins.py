@@ -17,9 +17,7 @@ from blueplane.capture import vocabulary as words
 from blueplane.event import COLUMNS
 
 #: Keys of the metadata that are not columns, and the words that may stand there.
-METADATA_KEYS: Final = frozenset(
-    {"phase", "project", "via", "repaired", "big_numbers", "truncated"},
-)
+METADATA_KEYS: Final = frozenset({"phase", "via", "repaired", "big_numbers", "truncated"})
 _WORDS: Final = frozenset(
     chain(
         {"before", "after", "failure", "denied", "claude_code", ""},

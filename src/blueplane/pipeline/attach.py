@@ -47,7 +47,9 @@ class Attacher:
     in_flight: InFlight
     home_id: str
 
-    def attach(self, epoch: Epoch | None, retell: Callable[[Mapping[str, bytes]], None]) -> Attachment:
+    def attach(
+        self, epoch: Epoch | None, retell: Callable[[Mapping[str, bytes]], None]
+    ) -> Attachment:
         """Attach, judge, and ``retell`` the sources which origins wait in the stream.
 
         Raises QueueError when Redis cannot serve us now, StoreError when the store cannot.
@@ -124,7 +126,10 @@ class Attacher:
             verdict = judge(epoch, token, totals, self.in_flight.ids(), found)
         if verdict.recovered or verdict.lost:
             _log.warning(
-                "break", recovered=verdict.recovered, lost=verdict.lost, cause=verdict.cause,
+                "break",
+                recovered=verdict.recovered,
+                lost=verdict.lost,
+                cause=verdict.cause,
             )
         if epoch is not None and not verdict.turn:
             if verdict.recovered or verdict.lost:

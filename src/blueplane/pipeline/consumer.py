@@ -93,7 +93,7 @@ class Consumer(Service):
         while not self.stopping.is_set() and self._stream.attached:
             entries = self._stream.read_new(count, BLOCK_MS)
             self.beat()
-            count = min(MAX_BATCH, count * 2) if len(entries) == count else BATCH
+            count = min(MAX_BATCH, count * 2) if len(entries) == count else max(BATCH, count // 2)
             if entries:
                 self._hand_over(entries)
 

@@ -137,11 +137,15 @@ class Tally:
             self.totals[name] += own
 
     def duplicate(self, duplicate: Duplicate) -> None:
-        """Count a duplicate that no retried letter stands behind."""
+        """Count a duplicate that no retried letter stands behind.
+
+        A source sends an item again only when its entry left the stream without an outcome: the
+        second message of one item is a copy that somebody else made.
+        """
         platform, source, *_ = duplicate.row.kind
-        own = bool(duplicate.row.origin)
+        own = bool(duplicate.row.origin) and not duplicate.same_origin
         self.message(platform, source, "duplicate", own=own)
-        if own and not duplicate.same_origin:
+        if own:
             self.event("duplicate")
 
     def retried(self, row: Row, outcome: str, letter: Letter | None) -> None:
@@ -248,7 +252,9 @@ class Verdict:
     cause: str
 
 
-def judge(epoch: Epoch, token: str, totals: Mapping[str, int], in_flight: list[bytes], found: Found) -> Verdict:
+def judge(
+    epoch: Epoch, token: str, totals: Mapping[str, int], in_flight: list[bytes], found: Found
+) -> Verdict:
     """Compare what must be in the stream with what is.
 
     Nothing is in hand: every message that was delivered is settled. What must have been enqueued in

@@ -10,6 +10,7 @@ from threading import Event as Flag
 from typing import Final
 
 from blueplane import faults
+from blueplane.clock import monotonic_s
 from blueplane.errors import QueueDetachedError, QueueError, QueueRefusedError
 from blueplane.event import Event, encode
 from blueplane.pipeline.custody import InFlight
@@ -18,6 +19,8 @@ from blueplane.pipeline.writer import Writer
 
 #: Seconds between two looks while the window is full.
 WINDOW_POLL_S: Final = 0.02
+#: Seconds after which a source gets its events back, to look after other things before it tries anew.
+WINDOW_PATIENCE_S: Final = 2.0
 
 
 class Intake:
@@ -54,6 +57,7 @@ class Intake:
             self._writer.reattach()
 
     def _wait_for_room(self, stopping: Flag) -> None:
+        patience_ends_s = monotonic_s() + WINDOW_PATIENCE_S
         while (
             max(len(self._in_flight), self._stream.length) >= self._max_entries
             or self._in_flight.bytes >= self._max_bytes
@@ -61,3 +65,6 @@ class Intake:
             if stopping.wait(WINDOW_POLL_S) or not self._stream.attached:
                 message = "the window is full"
                 raise QueueDetachedError(message)
+            if monotonic_s() >= patience_ends_s:
+                message = "the window is full, and the writer does not get on"
+                raise QueueRefusedError(message)

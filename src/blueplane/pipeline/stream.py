@@ -78,8 +78,8 @@ UNBLOCK_TIMEOUT_S: Final = 1.0
 READ_BYTES: Final = 1 << 20
 #: Entries of the wake-up stream that are kept.
 CDC_KEPT: Final = 1_000
-#: Replies of a removal: MULTI, three commands, EXEC.
-REMOVAL: Final = 5
+#: Commands that acknowledge and remove entries.
+REMOVAL: Final = 3
 #: Entries that a scan takes at once.
 SCAN_PAGE: Final = 1_000
 #: The one consumer of the group: stable, so that its pending entries are its own after a restart.
@@ -260,7 +260,10 @@ class Stream:
                 )
                 raise QueueUnusableError(message)
         return ServerInfo(
-            info["run_id"], info["redis_version"], _persistence(info), _policy(link),
+            info["run_id"],
+            info["redis_version"],
+            _persistence(info),
+            _policy(link),
             int(info["process_id"]),
         )
 
@@ -281,7 +284,13 @@ class Stream:
         start: Any = "0-0"
         while start != b"0-0":
             start = self._link().call(
-                "XAUTOCLAIM", self.events, self._group, CONSUMER, 0, start, "JUSTID",
+                "XAUTOCLAIM",
+                self.events,
+                self._group,
+                CONSUMER,
+                0,
+                start,
+                "JUSTID",
             )[0]
 
     def scan(self) -> Iterator[Entry]:
@@ -383,17 +392,27 @@ class Stream:
         if commit is not None:
             commands.append(
                 (
-                    "XADD", self._cdc, "MAXLEN", "~", CDC_KEPT, "*",
-                    "first", commit.first_sequence, "last", commit.last_sequence,
-                    "count", commit.count, "priority", commit.priority,
+                    "XADD",
+                    self._cdc,
+                    "MAXLEN",
+                    "~",
+                    CDC_KEPT,
+                    "*",
+                    "first",
+                    commit.first_sequence,
+                    "last",
+                    commit.last_sequence,
+                    "count",
+                    commit.count,
+                    "priority",
+                    commit.priority,
                 ),
             )
+        # No transaction: a full server takes none, and an attach removes what is acknowledged only.
         commands += [
-            ("MULTI",),
             ("XACK", self.events, self._group, *message_ids),
             ("XDEL", self.events, *message_ids),
             ("XLEN", self.events),
-            ("EXEC",),
         ]
         link = self._link()
         link.send(commands)
@@ -404,36 +423,42 @@ class Stream:
         if self._owed and self._control is not None:
             owed, self._owed = self._owed, 0
             replies = self._control.receive(owed)
-            executed = replies[-1]
             # Not the announcement: a full server may refuse it, and must be emptied all the same.
-            removal = replies[-REMOVAL:]
-            _require([*removal, *(executed if isinstance(executed, list) else [])])
-            self.length = int(executed[-1])
+            _require(replies[-REMOVAL:])
+            self.length = int(replies[-1])
 
     def counts(self) -> Counts:
-        """Return the counters of the stream, all of one instant."""
-        info, length, enqueued, epoch = self._link().transact(
-            [
-                ("XINFO", "STREAM", self.events),
-                ("XLEN", self.events),
-                ("HGETALL", self._enqueued),
-                ("GET", self._epoch),
-            ],
-        )
-        _require([length, enqueued, epoch])
+        """Return the counters of the stream, all of one instant.
+
+        Waits for an append under way and holds the next one up: a transaction would do the same in
+        the server, but a full one takes none.
+        """
+        with self._appending:
+            info, enqueued, epoch = self._link().pipeline(
+                [
+                    ("XINFO", "STREAM", self.events),
+                    ("HGETALL", self._enqueued),
+                    ("GET", self._epoch),
+                ],
+            )
+        _require([enqueued, epoch])
         pairs = dict(zip(enqueued[0::2], enqueued[1::2], strict=True))
         missing = isinstance(info, Exception)  # the stream itself does not exist
         details = {} if missing else dict(zip(info[0::2], info[1::2], strict=True))
-        self.length = int(length)
+        self.length = int(details.get(b"length", 0))
         return Counts(
             epoch.decode() if epoch is not None else None,
             int(details.get(b"entries-added", 0)),
-            int(length),
+            self.length,
             {name.decode(): int(value) for name, value in pairs.items()},
         )
 
     def mirror_dead_letters(
-        self, opened: Mapping[str, str], closed: Sequence[str], *, replace: bool = False,
+        self,
+        opened: Mapping[str, str],
+        closed: Sequence[str],
+        *,
+        replace: bool = False,
     ) -> None:
         """Bring the mirror of the open dead letters up to date."""
         commands: list[Command] = [("DEL", self.dead_letters)] if replace else []
@@ -539,7 +564,9 @@ def _check_server(info: Mapping[str, str], policy: str) -> None:
         )
         raise QueueUnusableError(message)
     if info.get("redis_mode") == "cluster" or info.get("cluster_enabled") == "1":
-        message = "redis runs in cluster mode, which cannot hold our transactions; use a single server"
+        message = (
+            "redis runs in cluster mode, which cannot hold our transactions; use a single server"
+        )
         raise QueueUnusableError(message)
     if policy not in ("noeviction", "unknown"):
         message = (

@@ -105,6 +105,10 @@ class Job:
             self._error = error
         self._done.set()
 
+    def cancel(self) -> None:
+        """Have nothing done when its turn comes: nobody waits for it any more."""
+        self._work = lambda: None
+
     def wait(self, timeout_s: float) -> bool:
         """Wait for the answer; False when it is not there in time."""
         return self._done.wait(timeout_s)
@@ -132,7 +136,9 @@ class _Failure:
 class Writer(Service):
     """The writer thread."""
 
-    def __init__(self, commits: Commits, stream: Stream, attacher: Attacher, max_retries: int) -> None:
+    def __init__(
+        self, commits: Commits, stream: Stream, attacher: Attacher, max_retries: int
+    ) -> None:
         super().__init__("writer")
         self.commits = commits
         self.stream = stream
@@ -140,6 +146,8 @@ class Writer(Service):
         self.sources: list[Source] = []
         self.attachment: Attachment | None = None
         self.store_error: str | None = None
+        #: Rows that this process wrote.
+        self.written = 0
         self.inbox: queue.Queue[Batch | Job] = queue.Queue(INBOX)
         self._attacher = attacher
         self._max_retries = max_retries
@@ -156,29 +164,36 @@ class Writer(Service):
     def put(self, item: Batch | Job, stopping: Flag) -> bool:
         """Hand over a batch or a job, waiting for room; False when ``stopping`` came first."""
         while not stopping.is_set():
-            try:
-                self.inbox.put(item, timeout=TICK_S)
-            except queue.Full:
-                continue
-            return True
+            if self._offer(item):
+                return True
         return False
 
     def ask(self, work: Callable[[], Any], timeout_s: float = 30.0) -> Any:
         """Have ``work`` done between two batches and return what it returns.
 
-        Raises what it raises, and StoreUnavailableError when the writer has no time for it.
+        Raises what it raises, and StoreUnavailableError when the writer has no time for it, or the
+        store is away: a thread that asks must stay able to do what needs no store, and to stop.
         """
         job = Job(work)
+        put = False
         deadline = monotonic_s() + timeout_s
-        try:
-            self.inbox.put(job, timeout=timeout_s)
-        except queue.Full:
-            job = Job(work)
-        while monotonic_s() < deadline and self.alive():
-            if job.wait(TICK_S):
+        while monotonic_s() < deadline and self.alive() and self.store_error is None:
+            if not put:
+                put = self._offer(job)
+            elif job.wait(TICK_S):
                 return job.answer()
-        message = f"the writer did not get to it in {timeout_s:.0f} s: {self.store_error or 'busy'}"
+        job.cancel()
+        away = f"the store is away: {self.store_error}" if self.store_error else None
+        message = away or f"the writer did not get to it in {timeout_s:.0f} s; ask again later"
         raise StoreUnavailableError(message)
+
+    def _offer(self, item: Batch | Job) -> bool:
+        """Wait a moment for room in the inbox; False when there is none."""
+        try:
+            self.inbox.put(item, timeout=TICK_S)
+        except queue.Full:
+            return False
+        return True
 
     def stop(self) -> None:
         """Ask the loop to end when the inbox is empty, and wake it."""
@@ -225,7 +240,7 @@ class Writer(Service):
                 return
         if isinstance(item, Job):
             item.run()
-            self._changed = True
+            self._note_change()
         else:
             self._take_batch(item)
 
@@ -257,10 +272,13 @@ class Writer(Service):
             return
         self._let_go(inserted, [delivery.message_id for delivery in ready], rows)
 
-    def _let_go(self, inserted: Inserted, message_ids: Sequence[bytes], rows: Sequence[Row]) -> None:
+    def _let_go(
+        self, inserted: Inserted, message_ids: Sequence[bytes], rows: Sequence[Row]
+    ) -> None:
         """Announce, acknowledge, remove and release what was committed, in this order."""
         faults.point("after_commit")
-        self._changed = True
+        self._note_change()
+        self.written += len(inserted.written)
         self._settle(message_ids, _announce(inserted))
         faults.point("after_ack")
         if self._failures:
@@ -289,7 +307,9 @@ class Writer(Service):
 
     def _release(self, message_ids: Sequence[bytes], origins: Sequence[str]) -> None:
         if not all(origins):
-            own = [(key, origin) for key, origin in zip(message_ids, origins, strict=True) if origin]
+            own = [
+                (key, origin) for key, origin in zip(message_ids, origins, strict=True) if origin
+            ]
             message_ids, origins = [key for key, _ in own], [origin for _, origin in own]
         self.in_flight.settle(message_ids)
         faults.point("before_release")
@@ -309,6 +329,9 @@ class Writer(Service):
                 self.beat()
                 if self.stopping.wait(backoff.next_s()):
                     raise _StoppedError from error
+            except RowRefusedError:
+                self.store_error = None  # it has answered
+                raise
             else:
                 if self.store_error is not None:
                     _log.info("store is back", after=self.store_error)
@@ -342,9 +365,12 @@ class Writer(Service):
         self._patiently(lambda: self.commits.dead_letter(letter))
         faults.point("in_dlq")
         _log.warning(
-            "dead letter", message=letter.message_id, source=letter.source, reason=letter.reason,
+            "dead letter",
+            message=letter.message_id,
+            source=letter.source,
+            reason=letter.reason,
         )
-        self._changed = True
+        self._note_change()
         self._letter_counts = None
         self._settle([delivery.message_id], None)
         self._mirror({letter.message_id: letter.reason}, ())
@@ -387,7 +413,7 @@ class Writer(Service):
             for letter in letters[:LETTERS_AT_ONCE]:
                 self._send_letter(letter)
         except QueueRefusedError as error:
-            _log.info("letters wait", reason=error)
+            _log.debug("letters wait", reason=error)
             return
         except QueueError as error:
             _log.warning("letters wait", reason=error)
@@ -425,6 +451,16 @@ class Writer(Service):
         self.balance()
         self._balance_due_s = monotonic_s() + (BALANCE_S if self._changed else IDLE_BALANCE_S)
         self._changed = False
+
+    def _note_change(self) -> None:
+        """See to it that the balance is taken soon."""
+        self._changed = True
+        self._balance_due_s = min(self._balance_due_s, monotonic_s() + BALANCE_S)
+
+    def balance_now(self) -> None:
+        """Take the balance and store it even if it is the same as before; a job."""
+        self._stored = (0.0, {})
+        self.balance()
 
     def balance(self) -> None:
         """Take the balance and store it; attach again when it does not close.

@@ -97,14 +97,14 @@ class RemoteError(BlueplaneError):
         self.exit_code = exit_code
 
 
-def ask(path: Path, operation: str, **arguments: Any) -> Any:
+def ask(path: Path, operation: str, *, timeout_s: float = ANSWER_S, **arguments: Any) -> Any:
     """Ask the running server.
 
     Raises QueueUnavailableError when no server answers, RemoteError with its own words otherwise.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_S)
+            connection.settimeout(timeout_s)
             connection.connect(str(path))
             connection.sendall(orjson.dumps({"op": operation, "args": arguments}) + b"\n")
             answer = orjson.loads(_read_line(connection))

@@ -5,12 +5,13 @@ trained.
 Promises that what was encoded once is readable for as long as its dictionary is kept.
 Leaves it to the store to keep dictionaries, and to decide when one is trained, and on what.
 
-An encoded event is one zstd frame (RFC 8878) without its magic number, checksum and dictionary id:
-the row has the codec number, the database its own checks.
+An encoded event is one zstd frame (RFC 8878) without its magic number, size, checksum and
+dictionary id: the row has the codec number, the database its own checks.
 """
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -36,10 +37,14 @@ _SEGMENT_BYTES: Final = 700
 #: for 7 us.
 _LEVEL: Final = 5
 _FRAME: Final = zstandard.FORMAT_ZSTD1_MAGICLESS
+#: How every frame of ours begins: nothing optional follows (RFC 8878, 3.1.1.1.1). A frame may name
+#: its size, and the decompressor takes its word for it, whatever limit it is given.
+_HEADER: Final = b"\0"
+_WINDOW_LOG: Final = 17
 _PARAMETERS: Final = zstandard.ZstdCompressionParameters.from_level(
     _LEVEL,
     format=_FRAME,
-    window_log=17,
+    window_log=_WINDOW_LOG,
     write_content_size=False,
     write_checksum=False,
     write_dict_id=False,
@@ -81,17 +86,20 @@ class Codec:
     def encode(self, source: str, texts: Sequence[bytes]) -> list[tuple[int, bytes]]:
         """Return the codec number and the bytes of each text of one source.
 
-        0 and the text itself where that is no longer; a source without a dictionary of its own uses
-        that of the hooks. All texts are compressed in one call, which runs without Python's lock.
+        0 and the text itself where that is no longer, or where the text is too long to be decoded;
+        a source without a dictionary of its own uses that of the hooks. All texts are compressed in
+        one call, which runs without Python's lock.
         """
         with self._encoding:
             number = self._number_for(source)
-            if number == PLAIN or not texts:
+            if number == PLAIN or not any(texts):  # the compressor refuses to do nothing
                 return [(PLAIN, text) for text in texts]
             encoder = self._encoders.get(number) or self._make_encoder(number)
-            frames = encoder.multi_compress_to_buffer(list(texts))
+            frames = iter(encoder.multi_compress_to_buffer(list(texts)))
             return [
-                (number, frame.tobytes()) if len(frame) < len(text) else (PLAIN, text)
+                (number, frame.tobytes())
+                if len(frame) < len(text) <= MAX_DECODED_BYTES
+                else (PLAIN, text)
                 for text, frame in zip(texts, frames, strict=True)
             ]
 
@@ -99,17 +107,16 @@ class Codec:
         """Return the text; safe to call from any thread.
 
         Raises StoreError, which names the codec, when it is unknown, or when the data is damaged or
-        claims more than ``MAX_DECODED_BYTES``.
+        stands for more than ``MAX_DECODED_BYTES``.
         """
         if codec == PLAIN:
             return data
-        try:
-            with self._decoding:
-                decoder = self._decoders.get(codec) or self._make_decoder(codec)
-                return decoder.decompress(data, MAX_DECODED_BYTES, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            message = f"event_data of codec {codec} cannot be decoded: the row is damaged"
-            raise StoreError(message) from error
+        with self._decoding, suppress(zstandard.ZstdError):
+            decoder = self._decoders.get(codec) or self._make_decoder(codec)
+            if data.startswith(_HEADER):
+                return decoder.decompress(data, MAX_DECODED_BYTES)
+        message = f"event_data of codec {codec} cannot be decoded: the row is damaged"
+        raise StoreError(message)
 
     def _number_for(self, source: str) -> int:
         if source in _PLAIN_SOURCES:
@@ -129,7 +136,11 @@ class Codec:
             message = f"event_data of codec {codec}: the database has no such dictionary"
             raise StoreError(message)
         table = zstandard.ZstdCompressionDict(dictionary.data)
-        decoder = zstandard.ZstdDecompressor(dict_data=table, format=_FRAME)
+        decoder = zstandard.ZstdDecompressor(
+            dict_data=table,
+            format=_FRAME,
+            max_window_size=1 << _WINDOW_LOG,
+        )
         self._decoders[codec] = decoder
         return decoder
 

@@ -105,7 +105,11 @@ class Ledger:
         added = self._connection.execute(
             "INSERT INTO duplicates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
-                row.message_id, row.event_id, row.captured_ns, same_origin, duplicate.differs,
+                row.message_id,
+                row.event_id,
+                row.captured_ns,
+                same_origin,
+                duplicate.differs,
                 now_ms,
             ),
         )
@@ -119,8 +123,13 @@ class Ledger:
             if self._connection.execute(
                 "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (
-                    item.origin, item.outcome, item.rule, item.platform, item.hook_type,
-                    item.size, now_ms,
+                    item.origin,
+                    item.outcome,
+                    item.rule,
+                    item.platform,
+                    item.hook_type,
+                    item.size,
+                    now_ms,
                 ),
             ).rowcount
         ]
@@ -155,8 +164,13 @@ class Ledger:
         self._connection.execute(
             "INSERT OR REPLACE INTO epoch VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
             (
-                epoch.token, epoch.base, epoch.settled_at_start, epoch.own_at_start,
-                epoch.high, epoch.own_high, epoch.started_ms,
+                epoch.token,
+                epoch.base,
+                epoch.settled_at_start,
+                epoch.own_at_start,
+                epoch.high,
+                epoch.own_high,
+                epoch.started_ms,
             ),
         )
 
@@ -173,8 +187,13 @@ class Ledger:
             "INSERT INTO incidents (kind, started_ms, ended_ms, count, recovered, cause, ids)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                incident.kind, incident.at_ms, incident.at_ms, incident.count,
-                incident.recovered, incident.cause, orjson.dumps(incident.ids).decode(),
+                incident.kind,
+                incident.at_ms,
+                incident.at_ms,
+                incident.count,
+                incident.recovered,
+                incident.cause,
+                orjson.dumps(incident.ids).decode(),
             ),
         )
 

@@ -62,9 +62,19 @@ class Letters:
             " hook_type, raw, reason, error_class, failures, hop, state, opened_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT DO NOTHING",
             (
-                letter.message_id, letter.event_id, letter.captured_ns, letter.origin,
-                letter.platform, letter.source, letter.hook_type, letter.raw, letter.reason,
-                letter.error_class, letter.failures, letter.hop, now_ms,
+                letter.message_id,
+                letter.event_id,
+                letter.captured_ns,
+                letter.origin,
+                letter.platform,
+                letter.source,
+                letter.hook_type,
+                letter.raw,
+                letter.reason,
+                letter.error_class,
+                letter.failures,
+                letter.hop,
+                now_ms,
             ),
         )
         return bool(added.rowcount)

@@ -52,7 +52,9 @@ def version(connection: Connection) -> int:
     ).fetchone()
     if known is None:
         return 0
-    return int(connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0])
+    return int(
+        connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
+    )
 
 
 def migrate(connection: Connection, steps: tuple[Step, ...] = STEPS) -> int:

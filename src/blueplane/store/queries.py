@@ -149,8 +149,7 @@ class Reader:
         """Return how many rows a session has."""
         with translated():
             found = self._connection.execute(
-                "SELECT count(*) FROM traces"
-                " WHERE session = (SELECT id FROM names WHERE text = ?)",
+                "SELECT count(*) FROM traces WHERE session = (SELECT id FROM names WHERE text = ?)",
                 (session_id,),
             ).fetchone()
         return int(found[0])
@@ -191,6 +190,15 @@ class Reader:
         codec = self._codec()
         return [codec.decode(number, data) for number, data in rows]
 
+    def road_times(self, limit: int = 10_000) -> list[int]:
+        """Return captured -> written of the newest rows, in ms."""
+        with translated():
+            rows = self._connection.execute(
+                "SELECT ingested_lag FROM traces ORDER BY sequence DESC LIMIT ?",
+                (limit,),
+            )
+            return [row[0] for row in rows]
+
     def _codec(self) -> Codec:
         with translated():
             rows = self._connection.execute("SELECT id, source, data FROM dictionaries").fetchall()
@@ -222,7 +230,9 @@ class Reader:
                 for m, s, d, n in rows
             ]
 
-    def letters(self, where: str = "state = 'open'", parameters: Sequence[Any] = ()) -> Iterator[Letter]:
+    def letters(
+        self, where: str = "state = 'open'", parameters: Sequence[Any] = ()
+    ) -> Iterator[Letter]:
         """Return the dead letters that ``where`` (our own words) chooses, oldest first."""
         with translated():
             ids = self._connection.execute(

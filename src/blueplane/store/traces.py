@@ -13,7 +13,7 @@ from operator import sub
 from typing import Any, Final, NamedTuple
 
 from blueplane.clock import NS_PER_MS
-from blueplane.errors import UndecodableEntryError
+from blueplane.errors import StoreError, UndecodableEntryError
 from blueplane.event import (
     COLUMNS,
     read_captured,
@@ -49,7 +49,7 @@ INSERT INTO traces (
     event_id, kind, session, workspace, project, turn, tool_use_id, captured_ns, timestamp_lag, message_lag, message_number,
     delivered_lag, ingested_lag, model, tool, duration_ms, input_tokens, output_tokens,
     cache_read_tokens, cache_creation_tokens, lines_added, lines_removed, codec, event_data)
-VALUES {', '.join([_ROW] * rows)}
+VALUES {", ".join([_ROW] * rows)}
 ON CONFLICT (event_id) DO NOTHING"""
 
 
@@ -123,6 +123,8 @@ def make_rows(
     codec: Codec,
 ) -> list[Row | UndecodableEntryError]:
     """Make a row of each entry, (message id, fields), or the error that says why there is none."""
+    if not entries:
+        return []
     try:
         return list(_read_entries(entries, delivered_ms, codec))
     except UndecodableEntryError as error:
@@ -223,10 +225,9 @@ class Traces:
             self._connection.execute(_INSERT_MANY, tuple(many))
         self._connection.executemany(_INSERT_ONE, parameters[whole:])
         added = self._connection.total_changes - changes - interned
-        last = before + added
         if added == len(rows):
-            return Inserted(rows, (), (), before + 1, last)
-        return self._sort_out(rows, before, last)
+            return Inserted(rows, (), (), before + 1, before + added)
+        return self._sort_out(rows, before)
 
     def _last_sequence(self) -> int:
         found = self._connection.execute(
@@ -235,28 +236,28 @@ class Traces:
         return int(found[0]) if found else 0
 
     def _parameters(self, rows: Sequence[Row], ingested_ms: int) -> list[tuple[object, ...]]:
-        of = Row(*zip(*rows, strict=True))  # type: ignore[arg-type]  # each field is a column now
-        captured_ms = [captured_ns // NS_PER_MS for captured_ns in of.captured_ns]  # type: ignore[attr-defined]
+        of: Any = Row(*zip(*rows, strict=True))  # each field is the column of all rows
+        captured_ms = [captured_ns // NS_PER_MS for captured_ns in of.captured_ns]
         message_ids = [message_id.split("-") for message_id in of.message_id]
         return list(
             zip(
                 of.event_id,
-                self._kind_ids(of.kind),  # type: ignore[arg-type]
+                self._kind_ids(of.kind),
                 self._name_ids(of.session_id),
                 self._name_ids(of.workspace_hash),
                 self._name_ids(of.project),
                 self._name_ids(of.turn_id),
                 [tool_use_id or None for tool_use_id in of.tool_use_id],
-                of.captured_ns,  # type: ignore[arg-type]
-                map(sub, of.timestamp_ms, captured_ms),  # type: ignore[arg-type]
+                of.captured_ns,
+                map(sub, of.timestamp_ms, captured_ms),
                 [int(parts[0]) - at for parts, at in zip(message_ids, captured_ms, strict=True)],
                 [int(parts[1]) for parts in message_ids],
-                map(sub, of.delivered_ms, captured_ms),  # type: ignore[arg-type]
+                map(sub, of.delivered_ms, captured_ms),
                 [ingested_ms - at for at in captured_ms],
                 self._name_ids(of.model),
                 self._name_ids(of.tool_name),
-                *of[_FIRST_NUMBER:_ORIGIN],  # type: ignore[arg-type]
-                of.codec,  # type: ignore[arg-type]
+                *of[_FIRST_NUMBER:_ORIGIN],
+                of.codec,
                 of.data,
                 strict=True,
             ),
@@ -293,7 +294,7 @@ class Traces:
         ).fetchone()
         self._kinds[kind] = int(found[0])
 
-    def _sort_out(self, rows: Sequence[Row], before: int, last: int) -> Inserted:
+    def _sort_out(self, rows: Sequence[Row], before: int) -> Inserted:
         """Tell new rows, duplicates and redeliveries apart; only when there was a conflict."""
         stored = {
             bytes(event_id): (sequence, f"{message_ms}-{number}", captured_ns, codec, data)
@@ -308,20 +309,30 @@ class Traces:
             sequence, message_id, captured_ns, codec, data = stored[row.event_id]
             if message_id != row.message_id:
                 same_origin = captured_ns == row.captured_ns
-                differs = self._codec.decode(codec, data) != self._codec.decode(row.codec, row.data)
+                differs = self._differs(codec, data, row)
                 duplicates.append(Duplicate(row, same_origin, differs))
             elif sequence > before:
                 written.append(row)
             else:
                 redelivered.append(row)
-        return Inserted(written, duplicates, redelivered, before + 1, last)
+        # A row that conflicts uses up a sequence, too.
+        sequences = [stored[row.event_id][0] for row in written] or [before]
+        return Inserted(written, duplicates, redelivered, min(sequences), max(sequences))
 
-    def _stored(self, event_ids: list[bytes]) -> Iterable[tuple[bytes, int, int, int, int, int, bytes]]:
+    def _differs(self, codec: int, data: bytes, row: Row) -> bool:
+        try:
+            return self._codec.decode(codec, data) != self._codec.decode(row.codec, row.data)
+        except StoreError:
+            return True  # the stored one is damaged: it must not hold up what comes after it
+
+    def _stored(
+        self, event_ids: list[bytes]
+    ) -> Iterable[tuple[bytes, int, int, int, int, int, bytes]]:
         for start in range(0, len(event_ids), MAX_PARAMETERS):
             chunk = event_ids[start : start + MAX_PARAMETERS]
             marks = ",".join("?" * len(chunk))
             yield from self._connection.execute(
                 "SELECT event_id, sequence, captured_ns, captured_ns / 1000000 + message_lag,"
-                f" message_number, codec, event_data FROM traces WHERE event_id IN ({marks})",  # noqa: S608
+                f" message_number, codec, event_data FROM traces WHERE event_id IN ({marks})",
                 chunk,
             )

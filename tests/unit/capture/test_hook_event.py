@@ -1,6 +1,7 @@
 """From hand-off files to events: every hook of both editors, identity, routing and limits."""
 
 import json
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -8,9 +9,15 @@ import orjson
 import pytest
 
 from blueplane.capture.cursor.hooks import COMPATIBILITY_NAMES
-from blueplane.capture.hook_event import MAX_PARSED_BYTES, HandOff, HookReader, spool_origin
+from blueplane.capture.hook_event import (
+    MAX_PARSED_BYTES,
+    HandOff,
+    HookReader,
+    captured_at,
+    spool_origin,
+)
 from blueplane.capture.sanitise import Level, Sanitiser
-from blueplane.clock import parse_iso_ms
+from blueplane.clock import NS_PER_MS, parse_iso_ms
 from blueplane.errors import FilteredError, MalformedPayloadError
 from blueplane.event import MAX_PAYLOAD_BYTES, Event, decode, derive_id, encode
 from helpers.examples import (
@@ -63,7 +70,7 @@ def stored(event: Event) -> str:
 
 @EVERY_EXAMPLE
 def test_read_fills_the_envelope(example: Example):
-    """Each hook has its type, phase, session, workspace, project, times and columns."""
+    """Each hook has its type, phase, ids, workspace, project, times and columns."""
     # When
     event = read(example)
     # Then
@@ -73,11 +80,13 @@ def test_read_fills_the_envelope(example: Example):
     assert (event.hook_type, event.event_type) == (example.hook_name, example.event_type)
     assert event.session_id == SESSION
     assert event.workspace_hash == Sanitiser("strict", SECRET).workspace(ROOT).hash != ""
-    assert event.captured_ns == MTIME_NS
-    assert event.timestamp_ms == MTIME_NS // 1_000_000
+    assert event.project == "shop"
+    assert (event.turn_id, event.tool_use_id) == (TURN, example.tool_use_id)
+    assert event.captured_ns == captured_at("41.40.0", MTIME_NS)
+    assert event.timestamp_ms == MTIME_NS // NS_PER_MS
     assert event.origin == spool_origin("41.40.0", MTIME_NS)
     phase = {"phase": example.phase} if example.phase else {}
-    assert metadata == {"project": "shop", **phase, **example.metadata}
+    assert metadata == {**phase, **example.metadata}
     assert decode(encode(event)) == event
 
 
@@ -113,8 +122,8 @@ def test_read_stores_all_but_addresses_at_full(example: Example):
     assert payload.items() <= body.items()
     lifted = {
         "hook_event_name", "session_id", "conversation_id", "cwd", "workspace_roots", "user_email",
-        "model", "tool_name", "duration", "duration_ms", "input_tokens", "output_tokens",
-        "cache_read_tokens", "cache_write_tokens",
+        "generation_id", "prompt_id", "tool_use_id", "model", "tool_name", "duration",
+        "duration_ms", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
     }  # fmt: skip
     assert body.keys() - payload.keys() <= lifted
 
@@ -124,6 +133,7 @@ def test_read_stores_nothing_twice(example: Example):
     """What the envelope or a column holds is not in the payload as well."""
     payload, _ = parts(read(example))
     once = {"conversation_id", "session_id", "hook_event_name", "workspace_roots", "cwd"}
+    once |= {"generation_id", "prompt_id", "tool_use_id"}
     columns = {"model", "tool_name", "duration", "duration_ms", "input_tokens", "transcript_path"}
     assert not payload.keys() & (once | columns)
 
@@ -145,6 +155,37 @@ def test_read_gives_one_id_when_cursor_sends_a_tool_event_twice():
     call = TOOL_CALL.body["tool_use_id"]
     assert ids[0] == ids[1] == derive_id("cursor-tool", SESSION, "preToolUse", call)
     assert ids[2] != ids[0]
+
+
+@pytest.mark.fault("D10")
+def test_read_tells_files_apart_when_cursor_sends_a_tool_event_twice_at_once():
+    """Two sends in one tick of the kernel's clock are one event, captured at two times."""
+    # Given
+    files = [replace(item(TOOL_CALL.raw, "cursor", "preToolUse"), name=f"{n}.40.0") for n in (1, 2)]
+    # When
+    first, second = map(reader().read, files)
+    # Then
+    assert first.event_id == second.event_id
+    assert first.captured_ns != second.captured_ns
+    assert first.origin != second.origin
+
+
+def test_captured_at_is_the_files_own_and_exact_to_the_millisecond():
+    """A file has one time of capture, within its millisecond; another name has another."""
+    # When
+    times = [captured_at(f"{number}.40.0", MTIME_NS) for number in range(50)]
+    # Then
+    assert len(set(times)) == len(times)
+    assert {time // NS_PER_MS for time in times} == {MTIME_NS // NS_PER_MS}
+    assert times == [captured_at(f"{number}.40.0", MTIME_NS) for number in range(50)]
+
+
+@pytest.mark.fault("F5")
+def test_read_takes_a_file_when_its_name_is_no_text():
+    """A stranger's file may have any name; an event of it goes over the wire like any other."""
+    event = reader().read(replace(item(b"{}"), name=os.fsdecode(b"caf\xe9")))
+    assert event.origin == f"spool:caf\\xe9:{MTIME_NS}"
+    assert decode(encode(event)) == event
 
 
 @pytest.mark.fault("D10")
@@ -215,7 +256,7 @@ def test_read_keeps_a_hook_that_it_does_not_know():
         event = reader().read(item(b'{"session_id": "s1", "cwd": "/srv/x"}', platform, "NewHook"))
         assert (event.platform, event.hook_type) == (platform, "NewHook")
         assert (event.event_type, event.session_id) == ("other", "s1")
-        assert parts(event) == ({}, {"project": "x"})
+        assert (event.project, parts(event)) == ("x", ({}, {}))
 
 
 def test_read_says_when_the_payload_names_another_hook():
@@ -240,18 +281,61 @@ def test_read_falls_back_when_cursor_names_no_conversation_or_workspace():
     body = {"workspace_roots": [], "session_id": "s1", "cwd": "/srv/shop"}
     event = reader().read(item(json.dumps(body).encode(), "cursor", "sessionStart"))
     assert event.session_id == "s1"
-    assert parts(event) == ({"workspace_roots": []}, {"project": "shop"})
+    assert event.project == "shop"
+    assert parts(event) == ({"workspace_roots": []}, {})
+
+
+def test_read_leaves_the_envelope_empty_when_the_payload_says_nothing():
+    """An event without session, workspace, turn and tool call is an event still."""
     empty = reader().read(item(b"{}", "cursor", "sessionStart"))
-    assert (empty.session_id, empty.workspace_hash, parts(empty)) == ("", "", ({}, {}))
+    assert parts(empty) == ({}, {})
+    assert not any(
+        (empty.session_id, empty.workspace_hash, empty.project, empty.turn_id, empty.tool_use_id)
+    )
 
 
 def test_read_keeps_further_roots_and_another_directory():
     """Only the first root is the workspace; what else there is stays, as pseudonyms."""
     body = {"workspace_roots": ["/srv/a", "/srv/b"], "cwd": "/srv/a/sub"}
-    payload, metadata = parts(reader().read(item(json.dumps(body).encode())))
-    assert metadata["project"] == "a"
+    event = reader().read(item(json.dumps(body).encode()))
+    payload, _ = parts(event)
+    assert event.project == "a"
     assert len(payload["workspace_roots"]) == 1
     assert payload["cwd"].startswith("p:")
+
+
+@pytest.mark.parametrize(
+    ("platform", "turn_key", "other_key"),
+    [("cursor", "generation_id", "prompt_id"), ("claude_code", "prompt_id", "generation_id")],
+)
+def test_read_lifts_the_ids_that_join_events(platform: str, turn_key: str, other_key: str):
+    """A turn is called what its platform calls it; the key of another platform is a field."""
+    body = {turn_key: "turn-1", other_key: "else-1", "tool_use_id": "call-1\nfc_1"}
+    event = reader().read(item(json.dumps(body).encode(), platform, "NewHook"))
+    assert (event.turn_id, event.tool_use_id) == ("turn-1", "call-1\nfc_1")
+    assert parts(event)[0] == {other_key: "else-1"}
+
+
+@pytest.mark.fault("D8")
+@pytest.mark.parametrize("odd", [None, True, 7, 1.5, ["turn-1"], {"id": "turn-1"}])
+@pytest.mark.parametrize("level", ["strict", "balanced", "full"])
+def test_read_leaves_an_id_in_the_payload_when_it_is_no_text(level: Level, odd: object):
+    """What cannot stand in the envelope is kept where it was, as what it is."""
+    body = {"generation_id": odd, "tool_use_id": odd}
+    event = reader(level).read(item(json.dumps(body).encode()))
+    assert (event.turn_id, event.tool_use_id) == ("", "")
+    assert parts(event)[0].keys() == body.keys()
+
+
+@pytest.mark.fault("G14")
+@pytest.mark.parametrize("level", ["strict", "balanced", "full"])
+def test_read_names_an_id_when_it_could_be_prose(level: Level):
+    """The envelope shows ids of the platforms' shape; other text is named, to be joined by."""
+    body = {"generation_id": f"a turn of {PRIVATE}", "tool_use_id": f"{PRIVATE}@x.org"}
+    event = reader(level).read(item(json.dumps(body).encode()))
+    assert event.turn_id.startswith("i:")
+    assert event.tool_use_id.startswith("i:")
+    assert PRIVATE not in stored(event)
 
 
 @pytest.mark.parametrize(
@@ -310,9 +394,9 @@ def test_read_measures_a_name_when_it_could_be_prose(key: str, value: object):
 def test_read_believes_a_time_only_when_it_can_be(value: object, expected_ms: int | None):
     """The platform's own time counts when it is one of this century; else ours does."""
     event = reader().read(item(json.dumps({"timestamp": value}).encode()))
-    assert event.timestamp_ms == (expected_ms or MTIME_NS // 1_000_000)
+    assert event.timestamp_ms == (expected_ms or MTIME_NS // NS_PER_MS)
     assert ("timestamp" in parts(event)[0]) == (expected_ms is None)
-    assert event.captured_ns == MTIME_NS
+    assert event.captured_ns == captured_at("41.40.0", MTIME_NS)
 
 
 UPDATE = {"type": "update"}
@@ -380,7 +464,7 @@ def test_read_marks_what_had_to_be_mended():
 
 @pytest.mark.fault("D7")
 def test_read_keeps_the_envelope_when_a_payload_is_too_large():
-    """Over the limit only the size is kept, with session, workspace and columns."""
+    """Over the limit only the size is kept, with ids, workspace and columns."""
     # Given
     body = PROMPT.body | {"prompt": "x" * (MAX_PAYLOAD_BYTES + 1)}
     raw = json.dumps(body).encode()
@@ -390,8 +474,9 @@ def test_read_keeps_the_envelope_when_a_payload_is_too_large():
     # Then
     payload, metadata = parts(full)
     assert payload == {"bytes": len(raw)}
-    assert metadata == {"truncated": 1, "project": "shop", "model": "composer-1", "phase": "before"}
-    assert (full.session_id, full.event_id) == (SESSION, strict.event_id)
+    assert metadata == {"truncated": 1, "model": "composer-1", "phase": "before"}
+    assert (full.session_id, full.turn_id, full.project) == (SESSION, TURN, "shop")
+    assert full.event_id == strict.event_id
     assert parts(strict)[0]["prompt"] == {"chars": MAX_PAYLOAD_BYTES + 1}
 
 
@@ -412,8 +497,3 @@ def test_read_bounds_what_it_stores_when_there_are_many_keys():
     body = {"x" * 4_000_000: 1, **body, "tool_input": body}
     event = reader().read(item(json.dumps(body).encode()))
     assert len(event.payload) < 10_000
-
-
-def test_read_keeps_the_turn():
-    """The turn's id is what joins tokens to a prompt."""
-    assert parts(read(PROMPT))[0]["generation_id"] == TURN

@@ -372,12 +372,12 @@ def test_workspace_hides_the_project_when_it_is_told_to():
 def test_training_form_has_nobody_in_it():
     """Every id, pseudonym, name and key of a user has a stand-in of its shape, at any level."""
     # Given
-    metadata = {
-        "project": "zoe-shop-é", "tool_name": "mcp__zoes__tool", "model": "zoe-model",
-        "phase": "after", "duration_ms": 5,
+    metadata: dict[str, Any] = {
+        "zoesKey": "zoe-shop-é", "tool_name": "mcp__zoes__tool", "model": "zoe-model",
+        "phase": "after", "via": "claude_code", "duration_ms": 5,
     }  # fmt: skip
-    body = {
-        "tool_use_id": "toolu_01AbCdEf9876", "file_path": "/home/zoe/zoes.py", "zoesKey": 1,
+    body: dict[str, Any] = {
+        "tool_call_id": "toolu_01AbCdEf9876", "file_path": "/home/zoe/zoes.py", "zoesKey": 1,
         "prompt": "zoe says", "permission_mode": "plan", "model_id": "claude-opus-4-5",
         "cursor_version": "3.18.25", "content": "zoe", "tool_input": {"zoe": "zoe"},
     }  # fmt: skip
@@ -391,13 +391,14 @@ def test_training_form_has_nobody_in_it():
         assert b"AbCdEf" not in trained
         form = orjson.loads(trained)
         assert form["metadata"]["phase"] == "after"
+        assert form["metadata"]["via"] == "claude_code"
         assert form["payload"]["permission_mode"] == "plan"
         assert form["payload"]["model_id"] == "claude-opus-4-5"
         assert form["payload"]["cursor_version"] == "3.18.25"
         assert is_hash(form["payload"]["file_path"], "p:", ".py")
         assert form["payload"]["file_path"] != STRICT._pseudonyms.path("/home/zoe/zoes.py")
-        assert len(form["payload"]["tool_use_id"]) == len(body["tool_use_id"])
-        assert form["payload"]["tool_use_id"].startswith("toolu_01")
+        assert len(form["payload"]["tool_call_id"]) == len(body["tool_call_id"])
+        assert form["payload"]["tool_call_id"].startswith("toolu_01")
         assert sanitiser.training_form(stored) == trained
 
 

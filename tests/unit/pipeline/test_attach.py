@@ -7,7 +7,7 @@ from blueplane.paths import Home
 from blueplane.pipeline.stream import Stream
 from blueplane.store.queries import reading
 from helpers.redis_server import RedisServer
-from helpers.road import Road, ids, make_event
+from helpers.road import Road, heal, ids, make_event, poison
 
 
 @pytest.fixture
@@ -230,3 +230,36 @@ def test_attach_scans_all_of_it_when_the_stream_has_many_entries(road: Road) -> 
     assert set(later.source.retold[0]) == {event.origin for event in events}
     assert later.in_flight.bytes > 0
     later.close()
+
+
+@pytest.mark.fault("B7")
+def test_attach_drains_the_stream_when_redis_is_out_of_memory(road: Road) -> None:
+    """A server that starts while Redis is full attaches and empties it, whatever else must wait."""
+    # Given a stream with events, an open dead letter, and no memory left
+    bad, waiting = make_event(0), make_event(1)
+    road.writer._max_retries = 1
+    connection = road.commits._connection
+    road.append(bad, waiting)
+    poison(connection, bad)
+    road.hand_over(road.read(1))
+    heal(connection)
+    (letter,) = road.commits.letters.open_reasons()
+    road.writer.balance()
+    road.redis.config_set("maxmemory", 1)
+    # When a new server starts, and the letter is retried
+    later = restarted(road)
+    later.writer.attach()
+    later.writer.retry_letters([letter])
+    later.writer._send_letters()
+    # Then the stream is emptied, and the letter is sent once there is room
+    assert later.stream.attached
+    later.settle()
+    assert later.rows() == ids(waiting)
+    assert later.redis.client.xlen(later.stream.events) == 0
+    later.redis.config_set("maxmemory", 0)
+    later.writer._send_letters()
+    body = later.settle()
+    assert later.rows() == ids(waiting, bad)
+    assert (body["balanced"], body["lost"], body["recovered"]) == (True, 0, 0)
+    later.close()
+

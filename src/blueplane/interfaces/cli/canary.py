@@ -55,7 +55,7 @@ def _await_balance(
     row: dict[str, Any], reader: Reader, daemon: Daemon, deadline_s: float
 ) -> Snapshot | None:
     """Return the first balance that counts the row; None when it does not come."""
-    daemon.writer.ask(daemon.writer.balance)  # it comes by itself, too, some seconds later
+    daemon.writer.ask(daemon.writer.balance_now)
     while monotonic_s() < deadline_s:
         snapshot = reader.balance()
         if snapshot is not None and snapshot.as_of_ms >= row["ingested_ms"]:

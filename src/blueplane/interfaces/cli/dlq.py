@@ -13,7 +13,6 @@ from typing import Any, Final
 import click
 
 from blueplane.clock import NS_PER_MS, wall_ms
-from blueplane.daemon import ServerLock
 from blueplane.errors import AlreadyRunningError, NotFoundError, UsageError
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.figures import age, count, moment, number
@@ -29,6 +28,7 @@ from blueplane.interfaces.cli.output import (
     render_json,
 )
 from blueplane.interfaces.cli.reach import stored
+from blueplane.lock import ServerLock
 from blueplane.paths import Home
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.writer import unpack_fields
@@ -157,7 +157,7 @@ def _change(home: Home, verb: str, ids: Sequence[str]) -> tuple[list[str], bool]
     """Change those of ``ids`` that are open; return them, and whether a server did it."""
     if not ids:
         return [], True
-    with stored(home):
+    with stored(home):  # else there is nothing to change, and the lock has no place
         lock = ServerLock(home)
     try:
         lock.take()

@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from blueplane.clock import NS_PER_MS
 from blueplane.config import load
-from blueplane.daemon import is_running
 from blueplane.errors import QueueError, UndecodableEntryError, UsageError
 from blueplane.event import EVENT_ID_BYTES, Event, decode
 from blueplane.interfaces.cli.figures import count
 from blueplane.interfaces.cli.reach import in_stream, uses_private_redis
 from blueplane.interfaces.cli.road import Hop, chain, hops
+from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline.writer import unpack_fields
 from blueplane.store.letters import Letter

@@ -13,17 +13,19 @@ from typing import Any, Final
 
 from blueplane.clock import NS_PER_MS, iso_utc, wall_ms, wall_ns
 from blueplane.config import Settings
-from blueplane.daemon import holder, is_running
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
 from blueplane.interfaces.cli.figures import count
 from blueplane.interfaces.cli.reach import stored, uses_private_redis
 from blueplane.interfaces.cli.road import LAWS, law_text, remainder
+from blueplane.lock import holder, is_running
 from blueplane.paths import Home
 from blueplane.server.control import ask
 from blueplane.store.queries import Reader
 
 Answer = dict[str, Any]
 
+#: Seconds that a server has to tell how it is.
+STATUS_S: Final = 10.0
 #: Milliseconds for which a break of custody is shown.
 BREAKS_MS: Final = 3_600_000
 #: What a server writes into its lock.
@@ -61,7 +63,7 @@ def _ask_server(home: Home) -> tuple[Answer, Answer]:
     if wrote is not None:
         server |= {"pid": int(wrote["pid"]), "since": wrote["since"]}
     try:
-        live = ask(home.socket("control.sock"), "status")
+        live = ask(home.socket("control.sock"), "status", timeout_s=STATUS_S)
     except BlueplaneError as error:
         return {**server, "trouble": str(error)}, {}
     kept = ("version", "python", "threads", "deaths")

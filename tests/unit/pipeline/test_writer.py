@@ -1,0 +1,514 @@
+import sqlite3
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from blueplane.errors import (
+    QueueUnavailableError,
+    RowRefusedError,
+    StoreUnavailableError,
+    UndecodableEntryError,
+)
+from blueplane.event import encode
+from blueplane.paths import Home
+from blueplane.pipeline import writer as module
+from blueplane.pipeline.stream import Stream
+from blueplane.pipeline.writer import Job, pack_fields, unpack_fields, with_origin
+from blueplane.store import connection
+from helpers.redis_server import RedisServer
+from helpers.road import Road, heal, ids, make_event, poison, turn_clock
+from helpers.waiting import wait_until
+
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def road(home: Home, redis_server: RedisServer) -> Iterator[Road]:
+    """Give the road of a server that is attached."""
+    road = Road(home, redis_server)
+    road.writer.attach()
+    yield road
+    road.writer.stop()
+    road.writer.join(WAIT_S)
+    road.close()
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("C7")
+def test_writer_releases_only_what_is_committed_when_it_lets_go(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commit, then acknowledgement, then release: each step finds the one before it done."""
+    # Given what each step can see of the one before it
+    seen: list[tuple[str, int]] = []
+    settle, release = Stream.settle, road.source.release
+
+    def settling(stream: Stream, message_ids: list[bytes], commit: object) -> None:
+        with sqlite3.connect(f"file:{road.home.database}?mode=ro", uri=True) as other:
+            seen.append(("settle", other.execute("SELECT count(*) FROM traces").fetchone()[0]))
+        other.close()
+        settle(stream, message_ids, commit)  # type: ignore[arg-type]
+
+    def releasing(origins: list[str]) -> None:
+        seen.append(("release", len(origins)))
+        release(origins)
+
+    monkeypatch.setattr(Stream, "settle", settling)
+    monkeypatch.setattr(road.source, "release", releasing)
+    # When two events are written
+    road.append(make_event(0), make_event(1))
+    road.drain()
+    # Then
+    assert seen == [("settle", 2), ("release", 2)]
+    assert road.source.released == [make_event(0).origin, make_event(1).origin]
+    assert len(road.in_flight) == 0
+
+
+def test_writer_releases_nothing_when_the_entries_are_foreign(road: Road) -> None:
+    """What no source of ours sent is written, and nobody is told."""
+    # Given / When
+    road.append_foreign(make_event(0))
+    road.drain()
+    # Then
+    assert road.rows() == ids(make_event(0))
+    assert road.source.released == []
+    assert road.settle()["foreign"] == 1
+
+
+@pytest.mark.fault("B17")
+def test_writer_buries_only_the_culprit_when_one_of_many_is_refused(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One poisoned event among many costs itself, after three failures, and is kept whole."""
+    # Given one event that the store refuses
+    turned = turn_clock(monkeypatch)
+    events = [make_event(number) for number in range(150)]
+    bad = events[77]
+    poison(road.commits._connection, bad)
+    road.append(*events)
+    # When the batch is written, and its failures are tried again
+    road.drain()
+    assert road.commits.letters.counts()["open"] == 0
+    for _ in range(2):
+        turned.sleepless(10)
+        road.writer._retry_due()
+    # Then
+    assert road.rows() == ids(*(event for event in events if event is not bad))
+    (letter_id,) = road.commits.letters.open_reasons()
+    letter = road.commits.letters.get(letter_id)
+    assert letter is not None
+    assert (letter.failures, letter.hop, letter.event_id) == (3, "written", bad.event_id)
+    assert unpack_fields(letter.raw) == encode(bad)
+    assert "poison" in letter.reason
+    assert bad.origin in road.source.released
+    body = road.settle()
+    assert (body["balanced"], body["dead_lettered"], body["open_dead_letters"]) == (True, 1, 1)
+    assert road.redis.client.hkeys(road.stream.dead_letters) == [letter_id.encode()]
+
+
+def test_writer_writes_the_event_when_it_is_well_before_it_is_buried(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event that failed for a while is written, and leaves no trace of its failures."""
+    # Given an event that failed once
+    turned = turn_clock(monkeypatch)
+    poison(road.commits._connection, make_event(0))
+    road.append(make_event(0))
+    road.drain()
+    assert road.rows() == []
+    # When the store takes it
+    heal(road.commits._connection)
+    road.writer._retry_due()
+    assert road.rows() == []
+    turned.sleepless(10)
+    road.writer._retry_due()
+    # Then
+    assert road.rows() == ids(make_event(0))
+    body = road.settle()
+    assert (body["balanced"], body["open_dead_letters"], road.writer._failures) == (True, 0, {})
+
+
+@pytest.mark.fault("D11")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda fields: fields[2:],
+        lambda fields: [*fields[:3], b"not-hex", *fields[4:]],
+        lambda _fields: [b"alone", b"\xff\xfe"],
+        lambda fields: [b"{" if field == b'{"number":0}' else field for field in fields],
+        lambda fields: [b"[]" if field == b"{}" else field for field in fields],
+        lambda fields: [b'{"input_tokens":"many"}' if field == b"{}" else field for field in fields],
+        lambda fields: [b'{"input_tokens":99999999999999999999}' if f == b"{}" else f for f in fields],
+        lambda fields: [b"\xff" if field == b"cursor" else field for field in fields],
+    ],
+)
+def test_writer_keeps_the_bytes_when_an_entry_is_no_event(
+    road: Road, monkeypatch: pytest.MonkeyPatch, spoil: object
+) -> None:
+    """A foreign entry that is no event becomes a dead letter with its raw fields; the rest flows."""
+    # Given a spoilt entry between two good ones
+    turned = turn_clock(monkeypatch)
+    fields = spoil(encode(make_event(0, origin="")))  # type: ignore[operator]
+    road.append(make_event(1))
+    road.redis.command("XADD", road.stream.events, "*", *fields)
+    road.append(make_event(2))
+    # When
+    road.drain()
+    for _ in range(2):
+        turned.sleepless(10)
+        road.writer._retry_due()
+    # Then
+    assert road.rows() == ids(make_event(1), make_event(2))
+    (letter_id,) = road.commits.letters.open_reasons()
+    letter = road.commits.letters.get(letter_id)
+    assert letter is not None
+    assert unpack_fields(letter.raw) == fields
+    body = road.settle()
+    assert (body["balanced"], body["captured"], body["dead_lettered"]) == (True, 2, 1)
+
+
+@pytest.mark.fault("B11")
+def test_writer_stores_nothing_when_an_entry_was_deleted_after_its_delivery(road: Road) -> None:
+    """An entry without fields is acknowledged, and what it was is recovered, not stored."""
+    # Given a delivered entry that somebody deletes
+    road.append(make_event(0))
+    ((key, _),) = road.read()
+    road.redis.command("XDEL", road.stream.events, key)
+    # When it is read again and handed over
+    road.hand_over(road.stream.read_history(b"0", 10))
+    body = road.settle()
+    # Then
+    assert road.rows() == []
+    assert (body["balanced"], body["recovered"], body["lost"]) == (True, 1, 0)
+    assert road.redis.client.xpending(road.stream.events, "processors")["pending"] == 0
+
+
+# --- the store fails ------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("C3")
+def test_writer_waits_and_blames_no_event_when_the_store_is_busy(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process holds the database everything waits; then it goes on by itself."""
+    # Given somebody who holds the write lock
+    road.commits._connection.execute("PRAGMA busy_timeout = 20")
+    monkeypatch.setattr(module, "STORE_RETRY_S", (0.01, 0.05))
+    other = sqlite3.connect(road.home.database, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    road.append(make_event(0))
+    entries = road.read()
+    # When the batch is taken, and the lock is given back after a failure
+    thread = threading.Thread(target=road.hand_over, args=(entries,))
+    thread.start()
+    wait_until(lambda: road.writer.store_error, WAIT_S, "the writer noticed")
+    assert "locked" in str(road.writer.store_error)
+    other.execute("ROLLBACK")
+    thread.join(WAIT_S)
+    other.close()
+    # Then
+    assert not thread.is_alive()
+    assert (road.rows(), road.writer.store_error) == (ids(make_event(0)), None)
+    assert road.settle()["balanced"] is True
+
+
+def test_writer_stops_in_time_when_the_store_stays_away(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop does not wait for the store: what is in hand stays pending."""
+    # Given a running writer whose store is away
+    def away(_rows: object) -> None:
+        raise StoreUnavailableError("disk full")  # noqa: EM101
+
+    monkeypatch.setattr(road.commits, "write", away)
+    road.append(make_event(0))
+    entries = road.read()
+    road.writer.start()
+    road.writer.put(Job(lambda: road.hand_over(entries)), road.writer.stopping)
+    wait_until(lambda: road.writer.store_error, WAIT_S, "the writer noticed")
+    # When
+    road.writer.stop()
+    # Then
+    assert road.writer.join(WAIT_S)
+    assert road.redis.client.xpending(road.stream.events, "processors")["pending"] == 1
+
+
+# --- redis fails ----------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("A6", "B2")
+def test_writer_counts_nothing_twice_when_the_acknowledgement_is_lost(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit whose acknowledgement failed is known by its ids when the entries come again."""
+    # Given Redis gone between commit and acknowledgement
+    road.append(make_event(0), make_event(1))
+    entries = road.read()
+    with monkeypatch.context() as patch:
+
+        def gone(*_: object) -> None:
+            raise QueueUnavailableError("gone")  # noqa: EM101
+
+        patch.setattr(Stream, "settle", gone)
+        road.hand_over(entries)
+    # Then the gate is closed, and the next attach cleans up
+    assert road.stream.attached is False
+    body = road.settle()
+    assert (body["balanced"], body["written"], body["duplicate"]) == (True, 2, 0)
+    assert road.redis.client.xlen(road.stream.events) == 0
+
+
+@pytest.mark.fault("B8")
+def test_writer_goes_on_when_redis_is_read_only_for_a_while(road: Road) -> None:
+    """Rows are written, entries stay until they can be acknowledged, and nothing counts twice."""
+    # Given entries in hand and a Redis that takes no writes
+    road.append(make_event(0), make_event(1))
+    entries = road.read()
+    road.redis.command("REPLICAOF", "127.0.0.1", "1")
+    # When
+    road.hand_over(entries)
+    road.writer.balance()
+    # Then
+    assert len(road.rows()) == 2
+    road.redis.command("REPLICAOF", "NO", "ONE")
+    road.stream.detach()
+    body = road.settle()
+    assert (body["balanced"], body["written"], body["duplicate"], body["recovered"]) == (True, 2, 0, 0)
+
+
+def test_writer_takes_no_balance_when_redis_is_away(road: Road) -> None:
+    """Without Redis the last balance stays as it was."""
+    # Given a balance
+    before = road.settle()
+    # When Redis is gone
+    road.redis.kill()
+    road.writer.balance()
+    road.writer.balance()
+    # Then
+    assert road.balance() == before
+    assert road.stream.attached is False
+
+
+def test_writer_attaches_anew_when_the_balance_does_not_close(road: Road) -> None:
+    """A message that is nowhere closes the gate; nothing wrong is stored."""
+    # Given an event that vanishes unread
+    road.append(make_event(0))
+    road.writer.balance()
+    before = road.balance()
+    road.redis.command("XDEL", road.stream.events, *road.in_flight.ids())
+    # When
+    road.writer.balance()
+    # Then
+    assert road.stream.attached is False
+    assert road.balance() == before
+    assert road.settle()["recovered"] == 1
+
+
+# --- letters --------------------------------------------------------------------------------------
+
+
+def bury(road: Road, number: int = 0) -> str:
+    """Make an event a dead letter; return its id."""
+    event = make_event(number)
+    poison(road.commits._connection, event)
+    road.writer._max_retries = 1
+    road.append(event)
+    road.drain()
+    heal(road.commits._connection)
+    return list(road.commits.letters.open_reasons())[0]  # noqa: RUF015 - the newest
+
+
+def test_retry_sends_the_letter_as_a_new_message_when_asked(road: Road) -> None:
+    """A retried event is waiting, then written; the mirror forgets it at once."""
+    # Given
+    letter_id = bury(road)
+    # When
+    assert road.writer.retry_letters([letter_id, "1-1"]) == [letter_id]
+    assert road.redis.client.hlen(road.stream.dead_letters) == 0
+    road.writer._send_letters()
+    road.writer.balance()
+    assert (road.balance()["waiting"], road.balance()["balanced"]) == (1, True)
+    road.writer._send_letters()
+    road.drain()
+    # Then
+    body = road.settle()
+    assert road.rows() == ids(make_event(0))
+    assert (body["balanced"], body["captured"], body["written"], body["enqueued"]) == (True, 1, 1, 2)
+
+
+@pytest.mark.fault("A8")
+def test_retry_is_sent_by_the_next_server_when_this_one_dies(road: Road) -> None:
+    """A letter whose retry was stored and not sent is sent by whoever attaches next."""
+    # Given a retry that is stored and not sent
+    letter_id = bury(road)
+    road.writer.retry_letters([letter_id])
+    road.close()
+    # When
+    later = Road(road.home, road.redis)
+    later.writer.attach()
+    later.writer._send_letters()
+    body = later.settle()
+    # Then
+    assert later.rows() == ids(make_event(0))
+    assert (body["balanced"], body["captured"]) == (True, 1)
+    later.close()
+
+
+def test_retry_waits_when_redis_is_away(road: Road) -> None:
+    """A letter that cannot be sent now stays waiting."""
+    # Given
+    letter_id = bury(road)
+    road.redis.kill()
+    # When
+    road.writer.retry_letters([letter_id])
+    road.writer._send_letters()
+    # Then
+    assert road.stream.attached is False
+    assert road.commits.letters.counts()["waiting"] == 1
+    road.redis.start()
+    assert road.settle()["balanced"] is True
+    road.writer._send_letters()
+    road.settle()
+    assert road.rows() == ids(make_event(0))
+
+
+def test_drop_gives_the_event_up_when_asked(road: Road) -> None:
+    """A dropped event stays counted as dead-lettered, and leaves the mirror."""
+    # Given
+    letter_id = bury(road)
+    # When
+    assert road.writer.drop_letters([letter_id]) == [letter_id]
+    assert road.writer.drop_letters([letter_id]) == []
+    # Then
+    body = road.settle()
+    assert (body["balanced"], body["events"]["dead_lettered"], body["open_dead_letters"]) == (True, 1, 0)
+    assert road.redis.client.hlen(road.stream.dead_letters) == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [[], [b"origin", b"old"], [b"a", b"\xff", b"origin", b"old", b"b", b""], [b"odd"]],
+)
+def test_fields_survive_when_they_are_packed(fields: list[bytes]) -> None:
+    """Packing keeps every byte; another origin replaces the old one."""
+    # Given / When / Then
+    assert unpack_fields(pack_fields(fields)) == fields
+    changed = with_origin(fields, "dlq:1-0")
+    assert changed[-2:] == [b"origin", b"dlq:1-0"]
+    assert b"old" not in changed
+
+
+# --- for other threads ----------------------------------------------------------------------------
+
+
+def test_ask_returns_or_raises_what_the_work_does_when_it_is_done(road: Road) -> None:
+    """The asker gets the answer or the error; the writer goes on."""
+    # Given
+    road.writer.start()
+
+    def fail() -> None:
+        raise RowRefusedError("no")  # noqa: EM101
+
+    # When / Then
+    assert road.writer.ask(lambda: 6 * 7) == 42
+    with pytest.raises(RowRefusedError):
+        road.writer.ask(fail)
+    assert road.writer.ask(lambda: "still there") == "still there"
+
+
+def test_ask_gives_up_when_the_writer_is_dead_or_busy(road: Road) -> None:
+    """Who asks a writer that does not answer is told so in time."""
+    # Given a writer that does not run / When / Then
+    with pytest.raises(StoreUnavailableError, match="did not get to it"):
+        road.writer.ask(lambda: 1, 0.2)
+    # Given a full inbox / When / Then
+    while not road.writer.inbox.full():
+        road.writer.inbox.put(Job(lambda: None))
+    with pytest.raises(StoreUnavailableError, match="did not get to it"):
+        road.writer.ask(lambda: 1, 0.05)
+    assert road.writer.put(Job(lambda: None), road.writer.stopping) is False or True
+
+
+def test_put_gives_up_when_its_asker_stops(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for room in the inbox after being asked to stop."""
+    # Given a full inbox
+    monkeypatch.setattr(module, "TICK_S", 0.01)
+    while not road.writer.inbox.full():
+        road.writer.inbox.put(Job(lambda: None))
+    stopping = threading.Event()
+    answers: list[bool] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(road.writer.put(Job(lambda: None), stopping))
+    )
+    thread.start()
+    # When
+    stopping.set()
+    thread.join(WAIT_S)
+    # Then
+    assert answers == [False]
+
+
+def test_loop_takes_what_is_left_when_it_is_stopped(road: Road) -> None:
+    """A stop empties the inbox, and ends with a balance that counts it."""
+    # Given a writer that is told to stop before it starts to work
+    road.append(make_event(0))
+    entries = road.read()
+    road.writer.inbox.put(Job(lambda: road.hand_over(entries)))
+    road.writer.stop()
+    # When
+    road.writer.start()
+    # Then
+    assert road.writer.join(WAIT_S)
+    assert road.rows() == ids(make_event(0))
+    assert road.balance()["written"] == 1
+
+
+def test_balance_is_stored_anew_when_it_is_old_or_changed(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unchanged balance is written seldom, a changed one at once."""
+    # Given
+    turned = turn_clock(monkeypatch)
+    road.settle()
+    stored: list[object] = []
+    put = road.commits.put_balance
+    monkeypatch.setattr(
+        road.commits, "put_balance", lambda *given: (stored.append(given), put(*given))
+    )
+    # When / Then
+    road.writer.balance()
+    assert len(stored) == 0
+    turned.sleepless(module.BALANCE_REFRESH_S + 1)
+    road.writer.balance()
+    assert len(stored) == 1
+    road.append(make_event(0))
+    road.writer.balance()
+    assert len(stored) == 2
+
+
+def test_undecodable_error_is_the_rows_place_when_an_entry_is_none() -> None:
+    """A delivery says why it makes no row."""
+    # Given / When
+    ((_, _, row),) = module.prepare([(b"1-0", [b"v", b"1"])], _Codeless())  # type: ignore[arg-type]
+    # Then
+    assert isinstance(row, UndecodableEntryError)
+    assert "event_id" in str(row)
+
+
+class _Codeless:
+    codec = None
+
+
+def test_transactions_begin_immediate_when_they_write(road: Road) -> None:
+    """C4: a transaction waits for the write lock at its beginning, not in its middle."""
+    # Given what SQLite is told
+    told: list[str] = []
+    road.commits._connection.set_trace_callback(told.append)
+    # When
+    with connection.transaction(road.commits._connection):
+        pass
+    # Then
+    assert told == ["BEGIN IMMEDIATE", "COMMIT"]
