@@ -114,6 +114,7 @@ class Trimmer:
         written = self._writer.written
         if self._trim is not None and written != self._seen and not len(self._writer.in_flight):
             self._seen = written
+            self._writer.ask(self._writer.commits.shrink)
             gc.collect()
             self._trim(0)
 

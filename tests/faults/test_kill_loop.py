@@ -161,3 +161,22 @@ def test_flushed_entries_are_recovered_when_copies_were_settled_before(
         server.start_ready()
         loop.oracle.judge(server, redis_server)
         assert server.balance()["recovered"] == 5
+
+
+@pytest.mark.fault("D10")
+def test_doubles_are_counted_when_they_were_captured_in_one_tick(
+    home: Home, redis_server: RedisServer, nursery: Nursery
+) -> None:
+    """Two files of one event are two captures, also where the clock of files is coarse."""
+    # Given double sends of Cursor's, each in one tick of the file system's clock
+    with Server(home, redis_server, nursery) as server:
+        oracle = Oracle(home, SEED)
+        for _ in range(5):
+            oracle.issue_double_at_once()
+
+        # When they are taken, by a server that is killed and by the next one
+        KillLoop(server, oracle, Random(SEED), redis_server).die_at("mid_release", passes=3)
+        server.start_ready()
+
+        # Then each double has its row and its duplicate
+        oracle.judge(server, redis_server)

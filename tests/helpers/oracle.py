@@ -12,7 +12,7 @@ import sqlite3
 from base64 import b64decode
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -78,6 +78,13 @@ class Oracle:
         self._hand_off(key, body)
         self.doubles += 1
 
+    def issue_double_at_once(self) -> None:
+        """Issue such a double in one tick of the file system's clock; only while no server runs."""
+        self.issue_double()
+        first, second = list(self.names)[-2:]
+        moment_ns = (self.home.spool / first).stat().st_mtime_ns
+        os.utime(self.home.spool / second, ns=(moment_ns, moment_ns))
+
     def issue_bad(self) -> None:
         """Issue a payload that is no JSON: quarantined."""
         self.bad.add(self._write(b'{"session_id": ', "claude_code", "Stop"))
@@ -87,8 +94,9 @@ class Oracle:
         key, body = self._claude()
         reader = HookReader(Sanitiser("strict", self.home.secret()), lambda _name: False)
         item = HandOff("1.1.1", wall_ns(), json.dumps(body).encode(), key[1], key[2])
-        event = replace(reader.read(item), origin="")
-        redis.command("XADD", STREAM, "*", *encode(event))
+        fields = encode(reader.read(item))
+        fields[fields.index(b"origin") + 1] = b""
+        redis.command("XADD", STREAM, "*", *fields)
         self.rows[key] += 1
 
     def copy_entries(self, redis: RedisServer, count: int) -> int:

@@ -137,9 +137,10 @@ class Road:
         self.writer._take_batch(Batch(prepare(whole, self.writer.commits), empty))
 
     def drain(self) -> None:
-        """Read and write everything that was not delivered yet."""
+        """Read and write everything that was not delivered yet, until the writer is idle."""
         while entries := self.read():
             self.hand_over(entries)
+        self.writer._finish()
 
     def settle(self) -> dict[str, Any]:
         """Attach as often as it takes, drain, and return the balance."""

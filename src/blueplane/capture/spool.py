@@ -448,11 +448,18 @@ class Spooler(Service):
             return
         self._round_due_s = now_s + ROUND_S
         self._flag_full()
+        self._shrink()
         if now_s >= self._housekeeping_due_s:
             self._housekeeping_due_s = now_s + HOUSEKEEPING_S
             self._renew_lease()
             self._prune_quarantine()
         self._count_refusals()  # last: it alone needs the store
+
+    def _shrink(self) -> None:
+        """Let emptied tables go: they keep the room of their largest moment."""
+        with self._lock:
+            if not self._files:
+                self._files, self._sent, self._suspects = {}, {}, set()
 
     def _count_refusals(self) -> None:
         """Count the letters that hooks appended since the last time."""

@@ -10,9 +10,8 @@ import ctypes
 import os
 import select
 import struct
-import sys
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 #: Seconds between two looks where the system cannot wake us.
 POLL_S: Final = 0.05
@@ -22,6 +21,8 @@ _IN_MOVED_TO: Final = 0x80
 _IN_Q_OVERFLOW: Final = 0x4000
 _EVENT: Final = struct.Struct("iIII")
 _READ_BYTES: Final = 64 * 1024
+#: kqueue is there on macOS and BSD only, and so are its names.
+_select: Any = select
 
 
 class Watch(Protocol):
@@ -121,12 +122,12 @@ class KqueueWatch(_Wakeable):
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self._fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-        self._queue = select.kqueue()
-        flags = select.KQ_EV_ADD | select.KQ_EV_CLEAR
+        self._queue = _select.kqueue()
+        flags = _select.KQ_EV_ADD | _select.KQ_EV_CLEAR
         self._queue.control(
             [
-                select.kevent(self._fd, select.KQ_FILTER_VNODE, flags, select.KQ_NOTE_WRITE),
-                select.kevent(self.read_end, select.KQ_FILTER_READ, select.KQ_EV_ADD),
+                _select.kevent(self._fd, _select.KQ_FILTER_VNODE, flags, _select.KQ_NOTE_WRITE),
+                _select.kevent(self.read_end, _select.KQ_FILTER_READ, _select.KQ_EV_ADD),
             ],
             0,
         )
@@ -158,10 +159,8 @@ class PollWatch(_Wakeable):
 def watch(directory: Path) -> Watch:
     """Return the best watch there is; one that cannot be had (too many in use) becomes polling."""
     try:
-        if sys.platform == "linux":
-            return InotifyWatch(directory)
         if hasattr(select, "kqueue"):
             return KqueueWatch(directory)
-    except OSError:
+        return InotifyWatch(directory)
+    except (OSError, AttributeError):
         return PollWatch()
-    return PollWatch()

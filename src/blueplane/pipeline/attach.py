@@ -17,7 +17,7 @@ from blueplane.clock import wall_ms
 from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, settled
+from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, read_origin, settled
 from blueplane.pipeline.stream import ServerInfo, Stream
 from blueplane.store.ledger import Epoch
 
@@ -111,7 +111,7 @@ class Attacher:
             [(key.decode(), _text(fields.get(b"event_id"))) for key, fields in page],
         )
         for message_id, fields in page:
-            origin = _text(fields.get(b"origin"))
+            origin = read_origin(fields.get(b"origin"))
             if origin and message_id.decode() not in done:
                 own[message_id] = (origin, sum(map(len, fields.values())))
                 sources[_text(fields.get(b"source"))] += 1

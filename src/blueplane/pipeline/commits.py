@@ -43,6 +43,11 @@ class Commits:
         """Close the write connection."""
         self._connection.close()
 
+    def shrink(self) -> None:
+        """Give the memory of the page cache back."""
+        with store.translated():
+            self._connection.execute("PRAGMA shrink_memory")
+
     def write(self, rows: Sequence[Row]) -> Inserted:
         """Write rows, and with them everything that their outcomes count."""
         try:

@@ -19,6 +19,7 @@ from threading import Lock
 from typing import Final
 
 from blueplane.pipeline.stream import Counts
+from blueplane.store import traces
 from blueplane.store.ledger import Epoch
 from blueplane.store.letters import Letter
 from blueplane.store.traces import Duplicate, Row
@@ -27,13 +28,20 @@ from blueplane.store.traces import Duplicate, Row
 MESSAGE_OUTCOMES: Final = ("written", "duplicate", "dead_lettered", "recovered", "lost")
 #: What ends an event before, or instead of, a row.
 EVENT_OUTCOMES: Final = ("written", "duplicate", "filtered", "quarantined", "refused")
-#: Begins the origin of a message that a dead letter sent again; its message id follows.
-LETTER_ORIGIN: Final = "dlq:"
+LETTER_ORIGIN: Final = traces.LETTER_ORIGIN.decode()
 
 
 def letter_origin(message_id: str) -> str:
     """Return the origin of the message that retries the letter of ``message_id``."""
     return LETTER_ORIGIN + message_id
+
+
+def read_origin(value: bytes | None) -> str:
+    """Return the origin that an entry names: "" for none, and for one that no source can have."""
+    try:
+        return (value or b"").decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def is_letter(origin: str) -> bool:
@@ -82,6 +90,8 @@ class InFlight:
                     self._settled_early.add(message_id)
                 else:
                     self.bytes -= known[1]
+            if not self._known:
+                self._known = {}  # an emptied one keeps the room of its largest moment
 
     def replace(self, found: Mapping[bytes, tuple[str, int]]) -> None:
         """Take what is in the stream, (origin, size) by id, as the truth."""

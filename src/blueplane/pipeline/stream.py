@@ -130,7 +130,7 @@ class Link:
     """One connection of one thread, without any retry of its own."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        arguments = dict(parse_url(url))
+        arguments = dict(parse_url(url))  # type: ignore[no-untyped-call]
         make = arguments.pop("connection_class", Connection)
         arguments.setdefault("socket_connect_timeout", COMMAND_TIMEOUT_S)
         if make is UnixDomainSocketConnection:
@@ -599,7 +599,7 @@ def translated() -> Iterator[None]:
         message = f"redis refuses the login ({error}); check user and password in redis.url"
         raise QueueUnavailableError(message) from error
     except (driver.ConnectionError, driver.TimeoutError, ssl.SSLError, OSError) as error:
-        message = f"redis does not answer: {error or type(error).__name__}"
+        message = f"redis does not answer: {str(error) or type(error).__name__}"
         raise QueueUnavailableError(message) from error
     except driver.NoPermissionError as error:
         message = f"redis: the user of redis.url lacks a permission: {error}"

@@ -30,7 +30,7 @@ from blueplane.event import EVENT_TYPES, Event, decode
 from blueplane.logs import get
 from blueplane.pipeline.attach import Attacher, Attachment
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.custody import Balance, InFlight, enqueued, is_letter, letter_origin
+from blueplane.pipeline.custody import Balance, InFlight, enqueued, is_letter, letter_origin, read_origin
 from blueplane.pipeline.stream import Commit, Counts, Stream
 from blueplane.store.ledger import Epoch
 from blueplane.store.letters import Letter
@@ -558,7 +558,7 @@ def _event_of(delivery: Delivery) -> Event | None:
 
 def _origin(delivery: Delivery) -> str:
     table = dict(zip(delivery.fields[0::2], delivery.fields[1::2], strict=False))
-    return _text(table.get(b"origin"))
+    return read_origin(table.get(b"origin"))
 
 
 def _text(field: bytes | None) -> str:

@@ -26,6 +26,8 @@ from blueplane.event import (
 from blueplane.store.codec import Codec
 from blueplane.store.connection import Connection
 
+#: Begins the origin of a message that a dead letter sent again; its message id follows.
+LETTER_ORIGIN: Final = b"dlq:"
 #: Interned strings that are kept in memory; one is about 150 bytes.
 MAX_CACHED_NAMES: Final = 10_000
 #: Metadata texts whose columns are kept in memory; one is about 300 bytes.
@@ -46,8 +48,8 @@ _ROW: Final = f"({', '.join('?' * 24)})"
 def _insert(rows: int) -> str:
     return f"""
 INSERT INTO traces (
-    event_id, kind, session, workspace, project, turn, tool_use_id, captured_ns, timestamp_lag, message_lag, message_number,
-    delivered_lag, ingested_lag, model, tool, duration_ms, input_tokens, output_tokens,
+    event_id, kind, session, workspace, project, turn, tool_use_id, captured_ns, timestamp_lag,
+    message_lag, message_number, delivered_lag, ingested_lag, model, tool, duration_ms, input_tokens, output_tokens,
     cache_read_tokens, cache_creation_tokens, lines_added, lines_removed, codec, event_data)
 VALUES {", ".join([_ROW] * rows)}
 ON CONFLICT (event_id) DO NOTHING"""
@@ -144,7 +146,8 @@ def _read_entries(
         captured, workspaces, projects, turns, tool_uses, payloads, metadata, origins,
     ) = zip(*[read_values(fields) for _, fields in entries], strict=True)  # fmt: skip
     for payload, origin in zip(payloads, origins, strict=True):
-        if not origin:  # our own sources send nothing but JSON
+        # Our own sources send nothing but JSON; what a dead letter sends again may be anything.
+        if not origin or origin.startswith(LETTER_ORIGIN):
             read_object("payload", payload)
     texts = [
         b'{"metadata":%b,"payload":%b}' % pair for pair in zip(metadata, payloads, strict=True)
@@ -236,7 +239,7 @@ class Traces:
         return int(found[0]) if found else 0
 
     def _parameters(self, rows: Sequence[Row], ingested_ms: int) -> list[tuple[object, ...]]:
-        of: Any = Row(*zip(*rows, strict=True))  # each field is the column of all rows
+        of: Any = Row._make(zip(*rows, strict=True))  # each field is the column of all rows
         captured_ms = [captured_ns // NS_PER_MS for captured_ns in of.captured_ns]
         message_ids = [message_id.split("-") for message_id in of.message_id]
         return list(
