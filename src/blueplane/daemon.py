@@ -40,7 +40,7 @@ from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.intake import Intake
-from blueplane.pipeline.private_redis import PrivateRedis
+from blueplane.pipeline.redis_choice import RedisChoice
 from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.writer import Writer
@@ -51,6 +51,7 @@ from blueplane.threads import Backoff, Service
 
 _log = get("main")
 
+MEGA: Final = 1024 * 1024
 #: Seconds that a stop takes at most (systemd would kill us later).
 STOP_S: Final = 10.0
 #: Seconds between two looks at the threads.
@@ -129,10 +130,6 @@ class Daemon:
         self._lock = ServerLock(home)
         self._deaths: list[float] = []
         self._restart = Backoff(*RESTART_S)
-        self._redis: PrivateRedis | None = None
-        self._redis_due_s = 0.0
-        self._redis_backoff = Backoff(*RESTART_S)
-        self.redis_trouble: str | None = None
 
     def start(self) -> None:
         """Take the lock, open the store, start Redis and every thread.
@@ -150,22 +147,23 @@ class Daemon:
             hash_project_names=settings.privacy.hash_project_names,
         )
         self.commits = Commits(self.home.database)
-        self._choose_redis()
-        self.stream = Stream(self._redis_url, settings.redis.key_prefix)
+        self.redis = RedisChoice(self.home, settings.redis)
+        self.redis.watch()
+        self.stream = Stream(self.redis.url, settings.redis.key_prefix)
         attacher = Attacher(self.stream, self.commits, InFlight(), self.home.home_id())
         self.writer = Writer(self.commits, self.stream, attacher, settings.pipeline.max_retries)
         self.consumer = Consumer(self.stream, self.writer)
-        mega = 1024 * 1024
-        intake = Intake(
+        self.intake = Intake(
             self.stream,
             self.writer,
             settings.queue.max_entries,
-            settings.queue.max_mb * mega,
+            settings.queue.max_mb * MEGA,
         )
+        self.intake.held = self.redis.draining
         user_home = Path(os.environ.get("HOME") or self.home.root.parent)
         reader = HookReader(sanitiser, user_hooks_file(user_home).has_ours)
         self._records = StoreRecords(self.home.database, self.writer)
-        self.spooler = Spooler(self.home, settings.spool, reader, intake, self._records)
+        self.spooler = Spooler(self.home, settings.spool, reader, self.intake, self._records)
         self.writer.sources.append(self.spooler)
         trainer = Trainer(self.home.database, sanitiser.training_form, self.writer)
         self.poller = Poller(
@@ -244,8 +242,7 @@ class Daemon:
             service.stop()
             clean = service.join(max(0.1, deadline_s - monotonic_s() - 1)) and clean
         self.stream.close()
-        if self._redis is not None:
-            self._redis.stop(max(0.5, deadline_s - monotonic_s()))
+        self.redis.stop(max(0.5, deadline_s - monotonic_s()))
         if clean:
             self._records.close()
             self.commits.close()
@@ -255,39 +252,13 @@ class Daemon:
 
     # -- redis -----------------------------------------------------------------------------------
 
-    def _choose_redis(self) -> None:
-        redis = self.settings.redis
-        if redis.mode == "private" or (redis.mode == "auto" and redis.url is None):
-            self._redis = PrivateRedis(self.home)
-            self._watch_redis()
-
-    def _redis_url(self) -> str:
-        if self._redis is None:
-            return str(self.settings.redis.url)
-        if not self._redis.alive():
-            raise QueueUnavailableError(self.redis_trouble or "the private redis is not running")
-        return f"unix://{self._redis.socket_path}"
-
-    def _redis_version(self, reported: str) -> str:
-        """Name the private server as it names itself: Valkey reports a Redis to be compatible."""
-        info = self._redis.info if self._redis is not None else None
-        return info.version if info is not None else reported
-
     def _watch_redis(self) -> None:
-        """Start the private server, and start it again when it is gone."""
-        if self._redis is None or self._redis.alive() or monotonic_s() < self._redis_due_s:
-            return
-        try:
-            self._redis.start()
-        except BlueplaneError as error:
-            if str(error) != self.redis_trouble:
-                _log.warning("redis cannot start", reason=error)
-            self.redis_trouble = str(error)
-            self._redis_due_s = monotonic_s() + self._redis_backoff.next_s()
-            return
-        _log.info("redis started", pid=self._redis.pid)
-        self.redis_trouble = None
-        self._redis_backoff.reset()
+        """Have the server running; leave a private one that was drained for the one chosen."""
+        self.redis.watch()
+        if self.redis.draining and self.stream.attached and not self.writer.backlog():
+            self.redis.finish_draining()
+            self.intake.held = False
+            self.writer.reattach()
 
     # -- control -----------------------------------------------------------------------------------
 
@@ -309,14 +280,14 @@ class Daemon:
             "version": __version__,
             "python": sys.version.split()[0],
             "redis": {
-                "mode": "private" if self._redis else "external",
+                "mode": self.redis.mode,
                 "connected": self.stream.attached,
                 "trouble": None
                 if self.stream.attached
-                else self.consumer.trouble or self.redis_trouble,
+                else self.consumer.trouble or self.redis.trouble,
                 **(
                     {
-                        "version": self._redis_version(attachment.server.version),
+                        "version": self.redis.version(attachment.server.version),
                         "persistence": attachment.server.persistence,
                         "policy": attachment.server.policy,
                         "pid": attachment.server.process_id,

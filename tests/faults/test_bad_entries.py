@@ -2,6 +2,7 @@
 
 import sqlite3
 from base64 import b64decode
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -9,6 +10,11 @@ import orjson
 import pytest
 
 from blueplane.event import derive_id
+from blueplane.paths import Home
+from blueplane.pipeline.attach import Attacher
+from blueplane.pipeline.commits import Commits
+from blueplane.pipeline.custody import InFlight
+from blueplane.pipeline.stream import Entry, Stream
 from helpers.issued import EVENTS, Issued
 from helpers.redis_server import RedisServer
 from helpers.server import Server
@@ -215,3 +221,34 @@ def test_the_laws_close_when_a_stranger_adds_entries_during_attaches(
     balance = issued.settle(server, redis_server)
     assert (balance["lost"], balance["recovered"]) == (0, 0)
     assert balance["foreign"] == added
+
+
+class Watched(Stream):
+    """A stream to which a stranger adds an entry right after it was looked at."""
+
+    def scan(self, last: bytes = b"+") -> Iterator[Entry]:
+        """Return every entry, and have one added."""
+        yield from super().scan(last)
+        self._link().call("XADD", EVENTS, "*", *foreign_event(2_000))
+
+
+@pytest.mark.fault("B11")
+def test_nothing_is_taken_for_lost_when_a_stranger_adds_to_the_stream_under_our_eyes(
+    home: Home, redis_server: RedisServer,
+) -> None:  # fmt: skip
+    """What is added between looking and counting is neither missing nor counted as lost."""
+    # Given a stream that a stranger adds to whenever it is looked at
+    home.prepare()
+    commits = Commits(home.database)
+    stream = Watched(lambda: redis_server.url)
+    attacher = Attacher(stream, commits, InFlight(), home.home_id())
+    epoch = attacher.attach(None, lambda _: None).epoch
+    # When it is attached to again and again
+    for _ in range(3):
+        epoch = attacher.attach(epoch, lambda _: None).epoch
+    # Then nothing vanished
+    totals = commits.ledger.totals()
+    stream.close()
+    commits.close()
+    assert totals.get("messages.lost", 0) == 0
+    assert redis_server.command("XLEN", EVENTS) == 4

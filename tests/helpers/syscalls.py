@@ -17,7 +17,7 @@ from helpers.redis_server import missing
 _CALLS = "fsync,fdatasync,pwrite64,ftruncate,sendto,unlinkat"
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<rest>.*)")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)")
-_WRITE = re.compile(r"pwrite64\(\d+<(?P<path>[^>]*)>.*, (?P<size>\d+), (?P<offset>\d+)\) += \d+")
+_WRITE = re.compile(r"pwrite64\(\d+<(?P<path>[^>]*)>.*, (?P<size>\d+), (?P<offset>\d+) *\) += \d+")
 _SYNC = re.compile(r"f(?:data)?sync\(\d+<(?P<path>[^>]*)>")
 _UNLINK = re.compile(r'unlinkat\(\d+<(?P<path>[^>]*)>, "(?P<name>[^"]*)"')
 _MESSAGE_ID = re.compile(r"\d{13}-\d+")

@@ -25,7 +25,7 @@ from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.vocabulary import MODEL, NAME
 from blueplane.capture.workspace import NO_WORKSPACE, Workspace
 from blueplane.clock import NS_PER_MS, parse_iso_ms
-from blueplane.errors import FilteredError
+from blueplane.errors import FilteredError, MalformedPayloadError
 from blueplane.event import COLUMNS, MAX_INT, MAX_PAYLOAD_BYTES, Event, derive_id
 
 #: The rule that leaves out what our own Cursor hook sends too.
@@ -110,6 +110,8 @@ class HookReader:
 
         Raises MalformedPayloadError (it cannot be read) or FilteredError (a rule leaves it out).
         """
+        if not 0 <= item.mtime_ns <= MAX_INT:
+            raise MalformedPayloadError("mtime", "not between 1970 and 2262")
         platform = find_platform(item.platform)
         if len(item.raw) > MAX_PARSED_BYTES:
             envelope = _Envelope(_file_id(item), item.mtime_ns // NS_PER_MS)

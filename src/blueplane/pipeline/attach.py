@@ -88,7 +88,9 @@ class Attacher:
         done: list[bytes] = []
         page: list[tuple[bytes, dict[bytes, bytes]]] = []
         length = 0
-        for message_id, found in self.stream.scan():
+        # What a stranger adds from here on was not counted, and must not be seen either.
+        counts = self.stream.counts()
+        for message_id, found in self.stream.scan(counts.last_id):
             fields = found or []
             page.append((message_id, dict(zip(fields[0::2], fields[1::2], strict=False))))
             length += 1
@@ -98,7 +100,7 @@ class Attacher:
         done += self._sort(page, own, sources)
         for start in range(0, len(done), _REMOVE):
             self.stream.settle(done[start : start + _REMOVE], None)
-        return Found(self.stream.counts(), length - len(done), own, sources)
+        return Found(counts, length - len(done), own, sources)
 
     def _sort(
         self,

@@ -268,25 +268,26 @@ def judge(
     """Compare what must be in the stream with what is.
 
     Nothing is in hand: every message that was delivered is settled. What must have been enqueued in
-    this epoch is at least what was seen of the counter, and what is settled or known to be in
-    flight: a server that lost the end of its log counts less than that.
+    this epoch is at least what was seen of the counter, and what is settled, in the stream or known
+    to have been there: a server that lost the end of its log counts less than that.
     """
     here = settled(totals) - epoch.settled_at_start
     own_here = totals.get("messages.own", 0) - epoch.own_at_start
-    known = max(epoch.high - epoch.base, here + len(in_flight))
-    added = found.counts.entries_added - epoch.base
     same = found.counts.epoch == token
+    length, own_length = (found.length, len(found.own)) if same else (0, 0)
     missing = [key for key in in_flight if key not in found.own]
     ids = tuple(key.decode() for key in missing)
+    known = max(epoch.high - epoch.base, here + length + len(missing))
+    added = found.counts.entries_added - epoch.base
     if same and added >= known:
-        remainder = added - here - found.length
+        remainder = added - here - length
         own_added = sum(found.counts.enqueued.values())
         cause = "entries were deleted or trimmed by something else"
     else:
-        remainder = known - here - (found.length if same else 0)
+        remainder = known - here - length
         own_added = epoch.own_high
         cause = "redis lost the end of its log" if same else "redis lost the stream"
     remainder = max(0, remainder)
-    unnamed = own_added - own_here - (len(found.own) if same else 0)
+    unnamed = own_added - own_here - own_length
     own = min(remainder, max(len(missing), unnamed))
     return Verdict(not (same and added >= known), own, remainder - own, ids, cause)

@@ -32,11 +32,13 @@ class Intake:
         self._in_flight: InFlight = writer.in_flight
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        #: Whether sources wait for the stream to run empty.
+        self.held = False
 
     @property
     def open(self) -> bool:
         """Whether events can be appended now, the window apart."""
-        return self._stream.attached
+        return self._stream.attached and not self.held
 
     def emit(self, events: Sequence[Event], stopping: Flag) -> None:
         """Append events of one source, waiting while the window is full.

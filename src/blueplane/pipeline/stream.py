@@ -96,13 +96,14 @@ class Counts:
     """What the server says of the stream in one instant.
 
     ``enqueued`` are the entries that our own sources added in this epoch, by source; ``epoch`` is
-    None when the key is gone.
+    None when the key is gone; ``last_id`` is that of the newest entry ever.
     """
 
     epoch: str | None
     entries_added: int
     length: int
     enqueued: dict[str, int]
+    last_id: bytes = b"+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +294,11 @@ class Stream:
                 "JUSTID",
             )[0]
 
-    def scan(self) -> Iterator[Entry]:
-        """Return every entry of the stream, oldest first."""
+    def scan(self, last: bytes = b"+") -> Iterator[Entry]:
+        """Return every entry of the stream up to the id ``last``, oldest first."""
         start = b"-"
         while True:
-            page = self._link().call("XRANGE", self.events, start, "+", "COUNT", SCAN_PAGE)
+            page = self._link().call("XRANGE", self.events, start, last, "COUNT", SCAN_PAGE)
             yield from map(tuple, page)
             if len(page) < SCAN_PAGE:
                 return
@@ -451,6 +452,7 @@ class Stream:
             int(details.get(b"entries-added", 0)),
             self.length,
             {name.decode(): int(value) for name, value in pairs.items()},
+            details.get(b"last-generated-id", b"+"),
         )
 
     def mirror_dead_letters(

@@ -201,6 +201,10 @@ class Writer(Service):
         with suppress(queue.Full):
             self.inbox.put_nowait(Job(lambda: None))
 
+    def backlog(self) -> int:
+        """Return how many entries are in the stream, or in hand."""
+        return self.stream.length + len(self._failures) + self.inbox.qsize()
+
     def reattach(self) -> None:
         """Have the consumer attach again: something about the stream is not as it should be."""
         if self.stream.attached:
@@ -494,7 +498,11 @@ class Writer(Service):
             totals=self.commits.ledger.totals(),
             enqueued=enqueued(epoch, counts.entries_added),
             in_flight=counts.length,
-            foreign=counts.entries_added - epoch.base - sum(counts.enqueued.values()),
+            foreign=epoch.settled_at_start
+            - epoch.own_at_start
+            + counts.entries_added
+            - epoch.base
+            - sum(counts.enqueued.values()),
             dead_letters=self._letter_counts,
             waiting=sum(source.waiting() for source in self.sources),
         )

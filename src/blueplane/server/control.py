@@ -40,7 +40,6 @@ class ControlServer(Service):
         super().__init__("control")
         self._path = path
         self._operations = operations
-        self._listener: socket.socket | None = None
 
     def loop(self) -> None:
         """Answer one request after another until asked to stop."""
@@ -50,7 +49,6 @@ class ControlServer(Service):
             self._path.chmod(0o600)
             listener.listen(8)
             listener.settimeout(TICK_S)
-            self._listener = listener
             while not self.stopping.is_set():
                 self.beat()
                 with suppress(TimeoutError):
@@ -61,32 +59,38 @@ class ControlServer(Service):
     def stop(self) -> None:
         """Ask the loop to end, and wake it from its wait."""
         super().stop()
-        if self._listener is not None:
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as nobody:
+            nobody.settimeout(TICK_S)
+            nobody.connect(str(self._path))
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
             connection.settimeout(REQUEST_S)
             try:
-                if _peer_uid(connection) not in (os.getuid(), None):
+                if _peer_uid(connection) not in (os.getuid(), None) or self.stopping.is_set():
                     return
-                answer = self._answer(_read_line(connection))
-                connection.sendall(orjson.dumps(answer) + b"\n")
+                connection.sendall(self._answer(_read_line(connection)) + b"\n")
             except OSError as error:
                 _log.info("client gone", reason=error)
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    def _answer(self, line: bytes) -> bytes:
         try:
             request = orjson.loads(line)
             operation = self._operations[request["op"]]
             arguments = request.get("args", {})
         except (ValueError, KeyError, TypeError, AttributeError):
-            return {"error": "the server does not know this request", "exit_code": 2}
+            return _refuse("the server does not know this request", 2)
         try:
-            return {"ok": operation(**arguments)}
+            return orjson.dumps({"ok": operation(**arguments)})
         except BlueplaneError as error:
-            return {"error": str(error), "exit_code": error.exit_code}
+            return _refuse(str(error), error.exit_code)
+        except Exception as error:  # noqa: BLE001 - the top of a request: the next is served, too
+            _log.error("request failed", operation=request["op"], error=error)
+            return _refuse(f"a bug of ours: {type(error).__name__}; see the log", 70)
+
+
+def _refuse(message: str, exit_code: int) -> bytes:
+    return orjson.dumps({"error": message, "exit_code": exit_code})
 
 
 class RemoteError(BlueplaneError):

@@ -105,4 +105,4 @@ def _not_captured(daemon: Daemon) -> str:
 
 
 def _queue_trouble(daemon: Daemon) -> str:
-    return daemon.redis_trouble or daemon.consumer.trouble or "nothing takes it; see the log"
+    return daemon.redis.trouble or daemon.consumer.trouble or "nothing takes it; see the log"
