@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
-from secrets import token_bytes
+from secrets import token_bytes, token_hex
 
 from blueplane.errors import HomeError
 
@@ -120,8 +120,8 @@ class Home:
             return self._read_secret()
         except FileNotFoundError:
             pass
-        staged = self.root / f".secret.{os.getpid()}"
-        with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as stream:
+        staged = self.root / f".secret.{token_hex(8)}"
+        with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as stream:
             stream.write(token_bytes(SECRET_BYTES))
             stream.flush()
             os.fsync(stream.fileno())

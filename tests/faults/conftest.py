@@ -1,6 +1,6 @@
-"""What the fault tests share: cheap servers.
+"""What the fault tests share: servers, cheap and real ones, and events to issue.
 
-Owns the fixture ``nursery``.
+Owns the fixtures ``nursery``, ``server`` and ``issued``.
 Promises that every server of it ends with the test.
 Leaves the faults to the tests.
 """

@@ -1,4 +1,4 @@
-"""More than fits: spool, window, writer and memory are bounded, and all of it is written in the end."""
+"""More than fits: spool, window and memory are bounded, and all is written in the end."""
 
 import os
 import socket
@@ -53,7 +53,7 @@ def plant_bad_files(spool: Path) -> dict[str, str]:
 
 
 def plant_huge_file(issued: Issued) -> None:
-    """Hand off an event of three gigabytes, most of them a hole, at the end of which it is whole."""
+    """Hand off an event of three gigabytes, nearly all of them a hole."""
     path = issued.home.spool / "901.1.1"
     with path.open("wb") as file:
         file.seek(3 * GB)
@@ -91,7 +91,7 @@ def test_a_spool_of_fifty_thousand_drains_when_there_are_bad_files_among_them(
     assert balance["quarantined"] == len(bad)
     rules = dict(issued.select("SELECT rule, count(*) FROM settlements GROUP BY rule"))
     assert rules == {"foreign-file": 4, "not-a-file": 5, "not-json": 1}
-    aside = os.listdir(issued.home.quarantine)
+    aside = list(issued.home.quarantine.iterdir())
     assert len(aside) == len(bad)
     # and memory was bounded, and the oldest went first
     assert highest < MAX_RSS_MB * MB
@@ -145,7 +145,7 @@ def test_hooks_are_refused_and_counted_when_the_spool_is_at_its_cap(
 def test_the_spool_is_bounded_when_the_writer_cannot_keep_up(
     home: Home, issued: Issued, redis_server: RedisServer, hold: Callable[[Home], object] | None,
 ) -> None:  # fmt: skip
-    """With the window full the spooler still looks after the cap, so that the disk is bounded."""
+    """With the window full the spooler still looks after the cap: the disk is bounded."""
     settings = {"BLUEPLANE_SPOOL_MAX_MB": "1", "BLUEPLANE_QUEUE_MAX_ENTRIES": "100"}
     with Server(home, redis_server, **settings) as server:
         # Given a server whose writer does not get on, and a full window
@@ -169,7 +169,7 @@ def test_the_spool_is_bounded_when_the_writer_cannot_keep_up(
 def test_sources_wait_when_the_writer_is_slow(
     home: Home, issued: Issued, redis_server: RedisServer,
 ) -> None:  # fmt: skip
-    """Slow commits fill the window and no memory: the files wait, and all are written in the end."""
+    """Slow commits fill the window and no memory: files wait, and all are written in the end."""
     # Given a window of 500 and a writer that takes a twentieth of a second for each commit
     with Server(home, redis_server, BLUEPLANE_QUEUE_MAX_ENTRIES="500") as server:
         server.start_ready("before_commit:sleep=0.05@1+")

@@ -9,7 +9,7 @@ from blueplane import faults
 from blueplane.paths import Home
 from helpers.killing import ARRANGEMENTS, KillLoop
 from helpers.nursery import Nursery
-from helpers.oracle import Oracle
+from helpers.oracle import STREAM, Oracle, open_letters
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -90,7 +90,7 @@ def test_nothing_is_lost_or_doubled_when_the_private_redis_dies_too(
 def test_foreign_entries_are_written_once_when_the_server_is_killed(
     home: Home, redis_server: RedisServer, nursery: Nursery
 ) -> None:
-    """Entries that no source of ours can send again survive every kill too, and count as foreign."""
+    """Entries that no source of ours can send again survive every kill, and count as foreign."""
     # Given a server, and somebody else who adds entries to its stream
     with Server(home, redis_server, nursery) as server:
         loop = KillLoop(server, Oracle(home, SEED), Random(SEED), redis_server)
@@ -180,3 +180,26 @@ def test_doubles_are_counted_when_they_were_captured_in_one_tick(
 
         # Then each double has its row and its duplicate
         oracle.judge(server, redis_server)
+
+
+@pytest.mark.fault("A8", "B4", "B17")
+def test_retried_letters_are_sent_again_when_the_stream_is_flushed(
+    home: Home, redis_server: RedisServer, nursery: Nursery
+) -> None:
+    """A retried dead letter is its message's source: a lost stream costs it nothing."""
+    # Given a server with dead letters, whose consumer stops for a moment with an event in hand
+    with Server(home, redis_server, nursery) as server:
+        loop = KillLoop(server, Oracle(home, SEED), Random(SEED), redis_server)
+        loop.die_at("in_dlq", passes=2)
+        server.start_ready("in_batch:sleep=2")
+        loop.oracle.issue(1)
+        wait_until(lambda: redis_server.command("XLEN", STREAM), 30, "the event is sent")
+
+        # When they are retried, and the stream is lost before they are read
+        assert server.ask("dlq.retry", ids=open_letters(home))
+        wait_until(lambda: redis_server.command("XLEN", STREAM) > 1, 30, "the letters are sent")
+        redis_server.flush()
+
+        # Then they are written all the same
+        loop.oracle.judge(server, redis_server)
+        assert server.balance()["recovered"] > 0

@@ -10,7 +10,7 @@ from blueplane.paths import Home
 from helpers.killing import KillLoop
 from helpers.mutants import MUTANTS
 from helpers.nursery import Nursery
-from helpers.oracle import DRAIN_S, STREAM, Oracle
+from helpers.oracle import DRAIN_S, Oracle
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 
@@ -57,9 +57,8 @@ def complaints(loop: KillLoop, trial: Trial, patience_s: float) -> list[str]:
 def run(home: Home, nursery: Nursery, trial: Trial, mutant: str = "") -> list[str]:
     """Run a trial on a server of its own and return the complaints."""
     home.prepare()
-    settings = {"MUTANT": mutant} if mutant else {}
     patience_s = MUTANT_DRAIN_S if mutant else DRAIN_S
-    with RedisServer() as redis, Server(home, redis, nursery, **settings) as server:
+    with RedisServer() as redis, Server(home, redis, nursery, MUTANT=mutant) as server:
         loop = KillLoop(server, Oracle(home, 5), Random(5), redis)
         return complaints(loop, trial, patience_s)
 

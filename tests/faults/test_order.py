@@ -24,7 +24,7 @@ def too_early(life: Life, directory: Path) -> list[str]:
 def test_nothing_is_let_go_of_when_its_row_is_not_durable(
     home: Home, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """The kernel is asked to acknowledge and to unlink only after the WAL with the row is synced."""
+    """The kernel is asked to acknowledge and to unlink only when the row in the WAL is synced."""
     # Given the trace of a server at work
     life = live(home, redis_server)
 

@@ -27,7 +27,7 @@ def lost(life: Life, lengths: list[int], directory: Path) -> list[str]:
 def test_nothing_let_go_of_is_lost_when_the_power_fails(
     home: Home, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """Every row that was acknowledged or whose file was removed survives a cut anywhere after it."""
+    """A row that was acknowledged, or whose file was removed, survives a cut anywhere after it."""
     # Given a server that wrote and let go of events, and what it synced when
     life = live(home, redis_server)
     assert life.trace.written == len(life.wal)

@@ -28,7 +28,7 @@ def walk(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 @pytest.mark.fault("G10")
 def test_files_are_private_when_the_umask_is_not(home: Home, issued: Issued) -> None:
-    """After a full run on a private Redis, with bad files and letters, nothing is open to others."""
+    """After a full run on a private Redis, with bad files, nothing is open to others."""
     # Given a server that was started with an open umask, and has seen everything
     before = os.umask(0)
     try:
@@ -76,12 +76,14 @@ def with_canaries(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON valu
     """Return a payload with a canary in every text of it but the few that must mean something."""
     if isinstance(value, dict):
         planted = {key: with_canaries(item, key) for key, item in value.items()}
-        return {**planted, f"{CANARY}_key_{path}": f"{CANARY} value"}
+        return {**planted, f"{CANARY} in {path}": f"{CANARY} value"}
     if isinstance(value, list):
         return [with_canaries(item, path) for item in value]
-    if isinstance(value, str) and path != "hook_event_name":
-        return f"{value} {CANARY}-{path}"
-    return value
+    if not isinstance(value, str) or path == "hook_event_name":
+        return value
+    if path in {"cwd", "workspace_roots"}:  # its last part is the project's name, and is stored
+        return f"/{CANARY}-{path}{value}"
+    return f"{value} {CANARY}-{path}"
 
 
 @pytest.mark.fault("G14")

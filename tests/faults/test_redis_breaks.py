@@ -141,7 +141,7 @@ def test_entries_are_taken_over_when_delivered_to_a_consumer_that_is_gone(
 def test_nothing_is_lost_or_twice_when_a_reply_is_cut(
     home: Home, issued: Issued, redis_server: RedisServer, command: bytes,
 ) -> None:  # fmt: skip
-    """A command that Redis carried out, and whose answer was lost, is neither undone nor repeated."""
+    """A command that was carried out, and whose answer was lost, is not repeated."""
     # Given a server behind a proxy that cuts the first such answer and its connection
     with (
         cutting_proxy(redis_server, command) as (url, was_cut),
@@ -159,7 +159,7 @@ def test_nothing_is_lost_or_twice_when_a_reply_is_cut(
 
 @contextmanager
 def cutting_proxy(redis: RedisServer, command: bytes) -> Iterator[tuple[str, threading.Event]]:
-    """Give the URL of a way to ``redis`` that cuts one answer to ``command``, and whether it did."""
+    """Give the URL of a way to ``redis`` that cuts one answer to ``command``, and if it did."""
     was_cut = threading.Event()
     with tempfile.TemporaryDirectory(prefix="bp-", dir="/tmp") as directory:
         path = Path(directory) / "proxy.sock"

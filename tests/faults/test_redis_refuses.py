@@ -1,4 +1,4 @@
-"""Redis is there and will not serve us: events wait, the reason is said once, and it heals alone."""
+"""Redis is there and will not serve us: events wait, the reason is said, and it heals alone."""
 
 import signal
 import subprocess
@@ -67,7 +67,7 @@ def test_pending_entries_are_written_when_redis_was_loading(
 def test_events_wait_when_the_disk_of_redis_is_full(
     home: Home, issued: Issued, fsync: str,
 ) -> None:  # fmt: skip
-    """A Redis that cannot write its log refuses, or ends; the reason names the disk; nothing lost."""
+    """A Redis that cannot write its log refuses, or ends: the reason is said, and none is lost."""
     redis = RedisServer("--appendfsync", fsync)
     with SmallFs(redis.directory, size_mb=4) as disk:
         try:
@@ -210,7 +210,9 @@ def _holds(path: Path, text: str) -> bool:
     return text.encode() in path.read_bytes()
 
 
-def test_events_pass_when_redis_is_reached_by_tls(home: Home, issued: Issued, tmp_path: Path) -> None:
+def test_events_pass_when_redis_is_reached_by_tls(
+    home: Home, issued: Issued, tmp_path: Path,
+) -> None:  # fmt: skip
     """A rediss:// address works with a certificate of its own, and is refused without its CA."""
     certificate, key = _make_certificate(tmp_path)
     port = _free_port()

@@ -92,9 +92,7 @@ def test_server_goes_on_when_its_terminal_is_gone(home: Home, redis_server: Redi
 
 
 @pytest.mark.fault("A13")
-def test_server_leaves_at_once_when_terminated_twice(
-    home: Home, redis_server: RedisServer
-) -> None:
+def test_server_leaves_at_once_when_terminated_twice(home: Home, redis_server: RedisServer) -> None:
     """A second SIGTERM does not wait for a commit that hangs, and loses nothing."""
     # Given a server whose writer hangs before a commit
     with Server(home, redis_server) as server:
@@ -138,7 +136,7 @@ def test_server_stops_in_time_when_a_commit_hangs(home: Home, redis_server: Redi
         oracle.judge(server, redis_server)
 
 
-# --- threads that die -------------------------------------------------------------------------------
+# --- threads that die ---------------------------------------------------------------------------
 
 
 def deaths(server: Server, thread: str) -> int:

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from threading import Event as Flag
 from typing import Any
 
@@ -107,18 +108,34 @@ def test_nothing_is_deleted_when_the_quarantine_is_gone(
     spooler: Spooler, road: Road, issued: Issued,
 ) -> None:  # fmt: skip
     """A bad file stays in the spool when there is no quarantine to move it to."""
-    # Given a foreign file and no quarantine
-    issued.home.quarantine.rmdir()
-    (issued.home.spool / "stranger").write_bytes(b"what am I?")
-    # When the spooler meets it, and events after it
+    # Given a running spooler
     issued.issue(5)
     spooler.start()
     wait_until(lambda: len(road.events) == 5, PATIENCE_S, "the events are taken")
+    # When the quarantine disappears, and a foreign file comes, and events after it
+    issued.home.quarantine.rmdir()
+    (issued.home.spool / "stranger").write_bytes(b"what am I?")
     wait_until(lambda: road.outcomes, PATIENCE_S, "it is counted")
     issued.issue(5)
     wait_until(lambda: len(road.events) == 10, PATIENCE_S, "later events are taken")
     # Then it is still there
+    assert spooler.alive()
     assert (issued.home.spool / "stranger").read_bytes() == b"what am I?"
+
+
+@pytest.mark.fault("F5", "C1")
+def test_events_are_taken_when_no_flag_can_be_made(
+    spooler: Spooler, road: Road, issued: Issued, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A full disk on which neither lease nor flag can be made stops no event, and no thread."""
+    # Given a disk that takes no new file, and no quarantine
+    monkeypatch.setattr(Path, "touch", refusing(Path.touch, "lease", errno.ENOSPC))
+    issued.home.quarantine.rmdir()
+    # When events come / Then they are taken, and the spooler lives
+    issued.issue(5)
+    spooler.start()
+    wait_until(lambda: len(road.events) == 5, PATIENCE_S, "the events are taken")
+    assert spooler.alive()
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
@@ -126,7 +143,7 @@ def test_nothing_is_deleted_when_the_quarantine_is_gone(
 def test_events_wait_when_the_system_runs_short(
     spooler: Spooler, road: Road, issued: Issued, monkeypatch: pytest.MonkeyPatch, code: int,
 ) -> None:  # fmt: skip
-    """A file that cannot be opened for want of descriptors or memory is tried again, not set aside."""
+    """A file that cannot be opened for want of descriptors or memory is tried again later."""
     # Given a system that has no descriptor left for files of the spool
     short = Flag()
     real = os.open

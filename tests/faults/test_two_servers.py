@@ -18,11 +18,12 @@ from helpers.waiting import wait_until
 
 STARTS = 20
 PATIENCE_S = 60.0
+Process = subprocess.Popen[bytes]
 ALREADY_RUNNING = 3
 
 
 @contextmanager
-def started(home: Home, redis: RedisServer, directory: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+def started(home: Home, redis: RedisServer, directory: Path) -> Iterator[list[Process]]:
     """Start many servers of one home at the same moment; end those that are left."""
     command = [sys.executable, "-m", "blueplane", "serve", "--home", str(home.root)]
     variables = {**environment(), "BLUEPLANE_REDIS_URL": redis.url}
@@ -67,9 +68,10 @@ def test_one_server_wins_when_twenty_start_at_once(
 def test_the_lock_decides_when_its_file_names_somebody_else(
     server: Server, home: Home, issued: Issued, redis_server: RedisServer,
 ) -> None:  # fmt: skip
-    """A lock file that a killed server left, or garbage in it, keeps nobody out, and misleads none."""
+    """A lock file that a killed server left, or garbage in it, keeps nobody out."""
     # Given a lock file with the pid of a process that lives, as after a crash and a reused pid
-    for text in (f"pid {os.getpid()} since 2026-11-20T06:16:35.123Z\n", "\x00garbage\xff" * 100, ""):
+    mine = f"pid {os.getpid()} since 2026-11-20T06:16:35.123Z\n"
+    for text in (mine, "\x00garbage\xff" * 100, ""):
         home.lock_file.write_text(text, "latin-1")
         # When a server starts / Then it runs
         server.start_ready()

@@ -93,7 +93,7 @@ class Issued:
 
     def spool(self) -> set[str]:
         """Return the names in the spool."""
-        return set(os.listdir(self.home.spool))
+        return {path.name for path in self.home.spool.iterdir()}
 
     # -- the proof ---------------------------------------------------------------------------------
 

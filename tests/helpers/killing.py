@@ -74,10 +74,12 @@ class KillLoop:
 
     def die_anywhere(self) -> None:
         """Live for some events, and be killed in the middle of whatever is done then."""
+        before = self._written()
         self.server.start()
         self.oracle.issue_some(self.random.randrange(1, 30))
         if self.random.random() < 0.5:
-            self._see_one_written()
+            self.server.wait_running()  # with its tables
+            wait_until(lambda: self._written() > before, LIFE_S, "something is written")
             self.oracle.issue_some(self.random.randrange(1, 30))
         self.server.kill()
         self.killed["anywhere"] += 1
@@ -147,12 +149,9 @@ class KillLoop:
         code = self.server.wait()
         assert code == self.code, f"{faults} ends it with {code}: {self.server.log()[-2000:]}"
 
-    def _see_one_written(self) -> None:
-        before = len(written_messages(self.oracle.home)) if self.oracle.home.database.exists() else 0
-        self.server.wait_running()
-        wait_until(
-            lambda: len(written_messages(self.oracle.home)) > before, LIFE_S, "something is written"
-        )
+    def _written(self) -> int:
+        home = self.oracle.home
+        return len(written_messages(home)) if home.database.exists() else 0
 
     def _count_redelivered(self) -> int:
         if self.redis is None:
@@ -161,7 +160,7 @@ class KillLoop:
         return len({key.decode() for key, _ in entries} & written_messages(self.oracle.home))
 
 
-# --- what a life needs for each point -----------------------------------------------------------------
+# --- what a life needs for each point -----------------------------------------------------------
 
 
 def _on_the_road(loop: KillLoop, point: str) -> None:

@@ -1,7 +1,7 @@
 """Mutants: servers with one promise broken, which the fault tests must catch.
 
-Owns the changes, by name; ``python -m helpers.mutants ...`` is ``blueplane ...`` with the change that
-the variable ``MUTANT`` names.
+Owns the changes, by name; ``python -m helpers.mutants ...`` is ``blueplane ...`` with the change
+that the variable ``MUTANT`` names.
 Promises that each breaks what its name says and nothing else.
 Leaves catching them to ``faults/test_mutants.py`` and ``faults/test_power_loss.py``.
 """
@@ -28,12 +28,12 @@ def _acknowledge_before_commit() -> None:
         writer._settle([delivery.message_id for delivery in ready], None)
         write(writer, ready)
 
-    Writer._write = broken  # type: ignore[method-assign]
+    _put(Writer, "_write", broken)
 
 
 def _read_no_history() -> None:
     """P3 broken: what was delivered to a server that died is never looked at again."""
-    Consumer._read_pending = lambda _consumer: None  # type: ignore[method-assign]
+    _put(Consumer, "_read_pending", lambda _consumer: None)
 
 
 def _release_before_commit() -> None:
@@ -46,7 +46,7 @@ def _release_before_commit() -> None:
             source.release([row.origin for row in rows])
         write(writer, ready)
 
-    Writer._write = broken  # type: ignore[method-assign]
+    _put(Writer, "_write", broken)
 
 
 def _write_twice() -> None:
@@ -56,7 +56,7 @@ def _write_twice() -> None:
     def broken(traces: Traces, rows: Sequence[Row], ingested_ms: int) -> Inserted:
         return insert(traces, [row._replace(event_id=os.urandom(16)) for row in rows], ingested_ms)
 
-    Traces.insert = broken  # type: ignore[method-assign]
+    _put(Traces, "insert", broken)
 
 
 def _sync_no_commit() -> None:
@@ -68,7 +68,7 @@ def _sync_no_commit() -> None:
         opened.execute("PRAGMA synchronous = NORMAL")
         return opened
 
-    connection.open_writer = broken
+    _put(connection, "open_writer", broken)
 
 
 def _count_no_duplicates() -> None:
@@ -78,7 +78,7 @@ def _count_no_duplicates() -> None:
     def broken(commits: Commits, inserted: Inserted, now_ms: int) -> None:
         count(commits, replace(inserted, duplicates=()), now_ms)
 
-    Commits._count = broken  # type: ignore[method-assign]
+    _put(Commits, "_count", broken)
 
 
 MUTANTS: Mapping[str, Callable[[], None]] = {
@@ -89,6 +89,11 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
     "sync_no_commit": _sync_no_commit,
     "count_no_duplicates": _count_no_duplicates,
 }
+
+
+def _put(owner: object, name: str, broken: Callable[..., object]) -> None:
+    """Put a broken function in the place of one of the program's."""
+    setattr(owner, name, broken)
 
 
 def apply(name: str) -> None:

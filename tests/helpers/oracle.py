@@ -9,11 +9,9 @@ Leaves the faults to the test; it looks only when they have stopped.
 import json
 import os
 import sqlite3
-from base64 import b64decode
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -174,7 +172,7 @@ class Oracle:
         complaints = self._judge_rows()
         complaints += self._judge_places()
         complaints += self._judge_balance(server.balance())
-        complaints += [f"left in the spool: {name}" for name in os.listdir(self.home.spool)]
+        complaints += [f"left in the spool: {path.name}" for path in self.home.spool.iterdir()]
         if redis is not None:
             pending = redis.command("XPENDING", STREAM, GROUP)[0]
             length = redis.command("XLEN", STREAM)
@@ -195,10 +193,7 @@ class Oracle:
         missing, surplus = self.rows - found, found - self.rows
         return [
             *(f"lost {count}: {key}" for key, count in missing.items()),
-            *(
-                f"{'twice' if key in self.rows else 'never issued'}: {key}"
-                for key in surplus
-            ),
+            *(f"{'twice' if key in self.rows else 'never issued'}: {key}" for key in surplus),
         ]
 
     def _judge_places(self) -> list[str]:
@@ -237,7 +232,7 @@ class Oracle:
         ]
 
 
-# --- looking behind the program ---------------------------------------------------------------------
+# --- looking behind the program -----------------------------------------------------------------
 
 
 def reading(home: Home) -> closing[sqlite3.Connection]:
@@ -265,13 +260,3 @@ def open_letters(home: Home) -> list[str]:
     with reading(home) as connection:
         rows = connection.execute("SELECT message_id FROM dead_letters WHERE state = 'open'")
         return [row[0] for row in rows]
-
-
-def letter_fields(raw: bytes) -> list[bytes]:
-    """Return the fields of an entry from the ``raw`` of its dead letter."""
-    return [b64decode(part) for part in json.loads(raw)]
-
-
-def spool_names(home: Home) -> set[Path]:
-    """Return the hand-off files."""
-    return set(home.spool.iterdir())

@@ -52,8 +52,7 @@ def live(home: Home, redis: RedisServer, mutant: str = "") -> Life:
     """Let a traced server write some groups of events, kill it, and return what is left."""
     oracle = Oracle(home, 11)
     output = home.root.parent / "trace"
-    settings = {"MUTANT": mutant} if mutant else {}
-    with Server(home, redis, **settings) as server:
+    with Server(home, redis, MUTANT=mutant) as server:
         server.start(prefix=strace(output))
         server.wait_ready()
         for number in range(1, GROUPS + 1):

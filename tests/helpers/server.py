@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,7 +68,7 @@ class Server:
             settings = {**self._settings, "BLUEPLANE_FAULTS": faults}
             self._process = self._nursery.fork(arguments, str(self.output), **settings)
             return
-        module = "helpers.mutants" if "MUTANT" in self._settings else "blueplane"
+        module = "helpers.mutants" if self._settings.get("MUTANT") else "blueplane"
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", module, *arguments],
@@ -142,7 +143,7 @@ class Server:
 
     # -- asking ----------------------------------------------------------------------------------
 
-    def ask(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401
+    def ask(self, operation: str, **arguments: Any) -> Any:  # noqa: ANN401
         """Ask over the control socket; raise the server's error."""
         return ask(self.home.socket("control.sock"), operation, **arguments)
 
@@ -153,10 +154,8 @@ class Server:
 
     def balance(self) -> dict[str, Any]:
         """Have the balance taken, if the server runs, and return what is stored ({} for none)."""
-        try:
+        with suppress(BlueplaneError):  # then the stored one is all there is
             self.status()
-        except BlueplaneError:
-            pass  # then the stored one is all there is
         return stored_balance(self.home)
 
     def connected(self) -> bool:

@@ -14,7 +14,6 @@ from typing import Self
 from helpers.redis_server import missing
 
 
-
 class SmallFs:
     """A tmpfs over ``directory``; use it as a context manager."""
 
@@ -27,7 +26,8 @@ class SmallFs:
         if os.geteuid() != 0:
             missing("right to mount (root)")
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        _run("mount", "-t", "tmpfs", "-o", f"size={self._size_mb}m,mode=0700", "tmpfs", self.directory)
+        options = f"size={self._size_mb}m,mode=0700"
+        _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", self.directory)
         return self
 
     def __exit__(self, *_: object) -> None:

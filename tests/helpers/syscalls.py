@@ -1,8 +1,8 @@
 """What a server asked of the kernel, in its order: a trace by strace, read back.
 
 Owns the command line of strace and the reading of its output.
-Promises a pessimist's view: a write counts when it has returned, a sync for what had returned before
-it began, an acknowledgement or a removal from the moment at which it was asked for.
+Promises a pessimist's view: a write counts when it has returned, and is durable when a sync after
+it has returned; an acknowledgement or a removal counts from the moment at which it was asked for.
 Leaves what must be durable when to the tests.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from helpers.redis_server import missing
 
-_CALLS = "fsync,fdatasync,pwrite64,ftruncate,sendto,unlinkat"
+_CALLS = "fsync,fdatasync,pwrite64,sendto,unlinkat"
 _LINE = re.compile(r"(?P<pid>\d+) +(?P<rest>.*)")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)")
 _WRITE = re.compile(r"pwrite64\(\d+<(?P<path>[^>]*)>.*, (?P<size>\d+), (?P<offset>\d+) *\) += \d+")

@@ -37,7 +37,7 @@ from blueplane.errors import (
 )
 from blueplane.event import Event
 from blueplane.logs import get
-from blueplane.paths import Home
+from blueplane.paths import Home, private_directory
 from blueplane.threads import Backoff, Service
 
 _log = get("spooler")
@@ -253,7 +253,7 @@ class Spooler(Service):
     def _take(self, names: list[str] | None) -> None:
         """Take the named files, or all of the directory, oldest first.
 
-        House-keeping comes first and in between: hooks must be stopped also when nothing can be taken.
+        House-keeping comes first and in between: it stops the hooks when nothing can be taken.
         """
         for name in list(os.listdir(self._home.spool) if names is None else names):
             self._see(name)
@@ -447,13 +447,17 @@ class Spooler(Service):
         if now_s < self._round_due_s:
             return
         self._round_due_s = now_s + ROUND_S
-        self._flag_full()
         self._shrink()
-        if now_s >= self._housekeeping_due_s:
-            self._housekeeping_due_s = now_s + HOUSEKEEPING_S
-            self._renew_lease()
-            self._prune_quarantine()
-        self._count_refusals()  # last: it alone needs the store
+        try:
+            self._flag_full()
+            if now_s >= self._housekeeping_due_s:
+                self._housekeeping_due_s = now_s + HOUSEKEEPING_S
+                self._renew_lease()
+                self._prune_quarantine()
+            self._count_refusals()  # last: it alone needs the store
+        except OSError as error:
+            message = f"{error.filename}: {error.strerror}"
+            raise HomeError(message) from error
 
     def _shrink(self) -> None:
         """Let emptied tables go: they keep the room of their largest moment."""
@@ -498,6 +502,7 @@ class Spooler(Service):
 
     def _prune_quarantine(self) -> None:
         """Keep the newest files, up to an age and a size; their records stay in the store."""
+        private_directory(self._home.quarantine)  # somebody may have removed it
         oldest_ns = wall_ns() - QUARANTINE_S * NS_PER_S
         kept = 0
         files = [

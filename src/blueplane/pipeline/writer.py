@@ -295,6 +295,8 @@ class Writer(Service):
 
     def _settle(self, message_ids: Sequence[bytes], commit: Commit | None) -> None:
         """Acknowledge; when Redis cannot, the entries come again and are known by their ids."""
+        if not self.stream.attached:
+            return  # the next attach takes out what is done; a frozen server is not asked in vain
         try:
             self.stream.settle(message_ids, commit)
         except QueueError as error:
@@ -307,7 +309,7 @@ class Writer(Service):
             self.stream.finish()
         except QueueError as error:
             _log.warning("ack failed", reason=error)
-            self.stream.detach()
+            self.reattach()
 
     def _release(self, message_ids: Sequence[bytes], origins: Sequence[str]) -> None:
         if not all(origins):

@@ -89,31 +89,28 @@ class Ledger:
     def add_duplicates(self, duplicates: Iterable[Duplicate], now_ms: int) -> list[Duplicate]:
         """Record duplicates; return those whose message was not recorded before.
 
-        One that is the second message of a captured item with a duplicate already comes back with
-        ``same_origin``: its event is counted.
+        A captured item that is recorded as a duplicate, and comes once more, has the same origin.
         """
-        added = (self._add_duplicate(duplicate, now_ms) for duplicate in duplicates)
-        return [duplicate for duplicate in added if duplicate is not None]
+        told = (self._tell_origin(duplicate) for duplicate in duplicates)
+        return [duplicate for duplicate in told if self._add_duplicate(duplicate, now_ms)]
 
-    def _add_duplicate(self, duplicate: Duplicate, now_ms: int) -> Duplicate | None:
-        row = duplicate.row
-        recorded = self._connection.execute(
+    def _tell_origin(self, duplicate: Duplicate) -> Duplicate:
+        known = self._connection.execute(
             "SELECT 1 FROM duplicates WHERE event_id = ? AND captured_ns = ?",
-            (row.event_id, row.captured_ns),
+            (duplicate.row.event_id, duplicate.row.captured_ns),
         ).fetchone()
-        same_origin = duplicate.same_origin or recorded is not None
+        return replace(duplicate, same_origin=duplicate.same_origin or known is not None)
+
+    def _add_duplicate(self, duplicate: Duplicate, now_ms: int) -> bool:
+        row = duplicate.row
         added = self._connection.execute(
             "INSERT INTO duplicates VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
-                row.message_id,
-                row.event_id,
-                row.captured_ns,
-                same_origin,
-                duplicate.differs,
-                now_ms,
+                row.message_id, row.event_id, row.captured_ns, duplicate.same_origin,
+                duplicate.differs, now_ms,
             ),
-        )
-        return replace(duplicate, same_origin=same_origin) if added.rowcount else None
+        )  # fmt: skip
+        return bool(added.rowcount)
 
     def add_settlements(self, settlements: Iterable[Settlement], now_ms: int) -> list[Settlement]:
         """Record settlements; return those whose origin was not recorded before."""

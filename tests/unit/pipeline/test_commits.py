@@ -120,6 +120,19 @@ def test_write_counts_a_duplicate_event_when_it_was_captured_twice(commits: Comm
     assert (duplicate["same_origin"], duplicate["differs"]) == (False, True)
 
 
+def test_write_counts_a_duplicate_event_once_when_its_file_was_sent_twice(commits: Commits) -> None:
+    """A second capture that is sent twice is one duplicate event, and two messages."""
+    # Given an event and its second capture
+    write(commits, make_event(0), b"1-0")
+    write(commits, SECOND, b"2-0")
+    # When the second capture is sent again
+    write(commits, SECOND, b"3-0")
+    # Then
+    totals = close(commits, 3)
+    assert (totals["events.captured"], totals["events.duplicate"]) == (2, 1)
+    assert totals["messages.duplicate"] == 2
+
+
 def test_write_counts_no_event_when_the_duplicate_is_foreign(commits: Commits) -> None:
     """A copy that a stranger made of our event is a message only."""
     # Given

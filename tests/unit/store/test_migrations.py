@@ -1,0 +1,129 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blueplane.errors import RowRefusedError, StoreError
+from blueplane.store.codec import shipped
+from blueplane.store.connection import Connection, open_writer
+from blueplane.store.migrations import STEPS, Step, migrate, run_script, version
+from helpers.road import database_file
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Connection]:
+    """Give an empty database."""
+    database = open_writer(database_file(tmp_path))
+    yield database
+    database.close()
+
+
+def tables(database: Connection) -> set[str]:
+    """Return the tables of a database."""
+    return {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def step(name: str, *statements: str) -> Step:
+    """Make a step."""
+    return Step(name, lambda connection: run_script(connection, "\n".join(statements)))
+
+
+FIRST = step("first", "CREATE TABLE a (x);", "INSERT INTO a VALUES (1);")
+SECOND = step("second", "CREATE TABLE b (y);")
+BROKEN = step("broken", "CREATE TABLE c (z);", "INSERT INTO nowhere VALUES (1);")
+
+
+def test_migrate_makes_the_present_schema_when_the_file_is_empty(database: Connection) -> None:
+    """A new database has every table, the shipped dictionaries, and the record of each step."""
+    # Given / When
+    reached = migrate(database)
+    # Then
+    assert reached == len(STEPS) == version(database)
+    assert {"traces", "dead_letters", "custody_totals", "epoch", "settlements"} <= tables(database)
+    stored = database.execute("SELECT id, source, data FROM dictionaries ORDER BY id").fetchall()
+    assert stored == [(item.id, item.source, item.data) for item in shipped()]
+
+
+def test_migrate_does_nothing_when_all_is_there(database: Connection) -> None:
+    """A second start changes nothing."""
+    # Given
+    migrate(database, (FIRST,))
+    before = database.total_changes
+    # When
+    assert migrate(database, (FIRST,)) == 1
+    # Then
+    assert database.total_changes == before
+
+
+def test_migrate_applies_what_is_missing_when_steps_were_added(database: Connection) -> None:
+    """Only new steps run, in order, each with its record."""
+    # Given
+    migrate(database, (FIRST,))
+    # When
+    assert migrate(database, (FIRST, SECOND)) == 2
+    # Then
+    records = database.execute("SELECT version, name FROM schema_version").fetchall()
+    assert records == [(1, "first"), (2, "second")]
+    assert database.execute("SELECT count(*) FROM a").fetchone() == (1,)
+
+
+@pytest.mark.fault("C13")
+def test_migrate_touches_nothing_when_the_database_is_newer(
+    database: Connection, tmp_path: Path
+) -> None:
+    """A newer schema is refused with both versions, and not a byte changes."""
+    # Given a database of the future
+    migrate(database, (FIRST, SECOND))
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = database_file(tmp_path).read_bytes()
+    # When
+    with pytest.raises(StoreError, match=r"schema 2 .* knows 1"):
+        migrate(database, (FIRST,))
+    # Then
+    assert database_file(tmp_path).read_bytes() == before
+    assert database_file(tmp_path).with_name("telemetry.db-wal").stat().st_size == 0
+
+
+@pytest.mark.fault("A9")
+def test_migrate_leaves_nothing_of_a_step_when_it_fails(database: Connection) -> None:
+    """A step that fails half-way leaves the steps before it, and can be repeated."""
+    # Given / When
+    with pytest.raises(RowRefusedError, match="nowhere"):
+        migrate(database, (FIRST, BROKEN))
+    # Then
+    assert (version(database), "c" in tables(database)) == (1, False)
+    assert migrate(database, (FIRST, SECOND)) == 2
+
+
+def test_script_runs_each_statement_when_there_are_triggers_and_comments(
+    database: Connection,
+) -> None:
+    """Semicolons inside a trigger do not end it; the transaction around it stays open."""
+    # Given
+    database.execute("BEGIN")
+    # When
+    run_script(
+        database,
+        """
+        -- a comment; with a semicolon
+        CREATE TABLE a (x TEXT DEFAULT 'one; two');
+        CREATE TRIGGER t AFTER INSERT ON a BEGIN
+            UPDATE a SET x = 'changed; twice';
+            UPDATE a SET x = x || '!';
+        END;
+        INSERT INTO a DEFAULT VALUES;
+        """,
+    )
+    # Then
+    assert database.in_transaction
+    assert database.execute("SELECT x FROM a").fetchone() == ("changed; twice!",)
+    database.execute("ROLLBACK")
+    assert tables(database) == set()
+
+
+def test_version_is_zero_when_the_record_is_empty(database: Connection) -> None:
+    """A database without a record of steps is at the beginning."""
+    # Given / When / Then
+    assert version(database) == 0
+    database.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name, applied_ms)")
+    assert version(database) == 0

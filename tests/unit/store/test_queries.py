@@ -1,0 +1,197 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blueplane.errors import RowRefusedError, StoreError
+from blueplane.pipeline.commits import Commits
+from blueplane.pipeline.custody import Balance
+from blueplane.pipeline.writer import make_letter, prepare
+from blueplane.store.connection import open_writer
+from blueplane.store.ledger import Epoch, Settlement
+from blueplane.store.queries import Reader, reading
+from helpers.road import database_file, ids, make_entry, make_event, make_row
+
+
+@pytest.fixture
+def commits(tmp_path: Path) -> Iterator[Commits]:
+    """Give the writer of a new store."""
+    commits = Commits(database_file(tmp_path))
+    yield commits
+    commits.close()
+
+
+@pytest.fixture
+def reader(commits: Commits, tmp_path: Path) -> Iterator[Reader]:
+    """Give a reader of the same store."""
+    assert commits.ledger.totals() == {}
+    with reading(database_file(tmp_path)) as reader:
+        yield reader
+
+
+def bury(commits: Commits, number: int, message_id: bytes) -> None:
+    """Make an event a dead letter."""
+    (delivery,) = prepare([make_entry(make_event(number), message_id)], commits)
+    commits.dead_letter(make_letter(delivery, 3, RowRefusedError("poison")))
+
+
+def test_reader_shows_nothing_when_the_store_is_new(reader: Reader) -> None:
+    """A new store has answers, and they are empty."""
+    # Given / When / Then
+    assert reader.schema_version() == 1
+    assert reader.balance() is None
+    assert (reader.sources(), reader.settlements(), reader.incidents(0)) == ([], [], [])
+    assert (reader.count_rows(), reader.count_open_letters(), list(reader.letters())) == (0, 0, [])
+    assert (reader.traces("session_id", "none"), reader.untrained_sources(1)) == ([], [])
+
+
+def test_reader_raises_an_error_of_ours_when_the_database_is_none(tmp_path: Path) -> None:
+    """A database without our tables is an error with words, not a traceback."""
+    # Given
+    open_writer(database_file(tmp_path)).close()
+    # When / Then
+    with reading(database_file(tmp_path)) as reader, pytest.raises(StoreError, match="no such table"):
+        reader.balance()
+
+
+@pytest.mark.fault("A11")
+def test_settled_knows_rows_duplicates_and_letters_when_a_source_asks(
+    commits: Commits, reader: Reader
+) -> None:
+    """What was stored of a captured item is known by event and capture, or by its letter."""
+    # Given a row, a second capture of it, and a letter
+    second = make_event(1, event_id=make_event(0).event_id)
+    commits.write([make_row(commits, make_event(0), b"1-0")])
+    commits.write([make_row(commits, second, b"2-0")])
+    bury(commits, 2, b"3-0")
+    # When
+    third = make_event(3, event_id=make_event(0).event_id)
+    events = [make_event(0), second, make_event(2), third, make_event(4)]
+    # Then
+    assert reader.settled(events) == {event.origin for event in events[:3]}
+    assert reader.settled([]) == set()
+
+
+def test_settled_finds_all_when_more_are_asked_for_than_one_statement_takes(
+    commits: Commits, reader: Reader
+) -> None:
+    """A long list is looked up in pieces."""
+    # Given
+    events = [make_event(number) for number in range(1_100)]
+    commits.write([make_row(commits, event) for event in events[::2]])
+    # When / Then
+    assert reader.settled(events) == {event.origin for event in events[::2]}
+
+
+def test_traces_are_found_when_they_are_asked_for_by_event_or_session(
+    commits: Commits, reader: Reader
+) -> None:
+    """An event is found by its id, a session's events by theirs, oldest first and bounded."""
+    # Given
+    events = [make_event(number, session_id=f"s-{number % 2}") for number in range(6)]
+    commits.write([make_row(commits, event) for event in reversed(events)])
+    # When / Then
+    (row,) = reader.traces("event_id", ids(events[3])[0])
+    assert (row["event_id"], row["session_id"]) == (ids(events[3])[0], "s-1")
+    assert [row["event_id"] for row in reader.traces("session_id", "s-0")] == ids(*events[::2])
+    assert [row["event_id"] for row in reader.newest("s-0", 2)] == ids(*events[2::2])
+    assert (reader.count_session("s-0"), reader.count_session("s-9")) == (3, 0)
+    assert reader.count_rows() == 6
+    assert len(reader.road_times(4)) == 4
+
+
+def test_event_ids_hold_rows_and_letters_when_a_range_is_asked_for(
+    commits: Commits, reader: Reader
+) -> None:
+    """The beginning of an id finds what is written and what is a dead letter, once each."""
+    # Given
+    commits.write([make_row(commits, make_event(0))])
+    bury(commits, 1, b"9-0")
+    # When
+    found = reader.event_ids(bytes(16), b"\xff" * 16, 10)
+    # Then
+    assert sorted(found) == sorted(ids(make_event(0), make_event(1)))
+    assert len(reader.event_ids(bytes(16), b"\xff" * 16, 1)) == 1
+
+
+def test_event_data_comes_back_when_it_is_decoded(commits: Commits, reader: Reader) -> None:
+    """What was stored of an event is readable, one or many."""
+    # Given
+    texts = [b'{"metadata":{},"payload":%b}' % make_event(number).payload for number in range(3)]
+    commits.write([make_row(commits, make_event(number)) for number in range(3)])
+    commits.write([make_row(commits, make_event(9, source="transcript"))])
+    # When / Then
+    assert [reader.event_data(sequence) for sequence in (1, 2, 3)] == texts
+    assert reader.recent_data("hook", 2) == [texts[2], texts[1]]
+
+
+def test_untrained_sources_are_those_with_enough_rows_when_they_are_asked_for(
+    commits: Commits, reader: Reader
+) -> None:
+    """A source is due when it has the rows and no dictionary of its own; canaries never are."""
+    # Given
+    sources = ["hook"] * 5 + ["canary"] * 5 + ["transcript"] * 2
+    events = [make_event(number, source=source) for number, source in enumerate(sources)]
+    commits.write([make_row(commits, event) for event in events])
+    # When / Then
+    assert reader.untrained_sources(5) == ["hook"]
+    commits.add_dictionary("hook", b"words of a dictionary" * 20)
+    assert reader.untrained_sources(5) == []
+
+
+def test_duplicates_are_listed_when_an_event_came_again(commits: Commits, reader: Reader) -> None:
+    """Every other message of an event is named."""
+    # Given
+    for message_id in (b"1-0", b"2-0", b"3-0"):
+        commits.write([make_row(commits, make_event(0), message_id)])
+    # When
+    found = reader.duplicates(make_event(0).event_id)
+    # Then
+    assert {item["message_id"] for item in found} == {"2-0", "3-0"}
+    assert {item["same_origin"] for item in found} == {True}
+
+
+def test_letters_are_chosen_when_they_are_asked_for(commits: Commits, reader: Reader) -> None:
+    """Open letters by default, others by their state, oldest first."""
+    # Given
+    for number in range(3):
+        bury(commits, number, b"%d-0" % number)
+    commits.drop(["1-0"])
+    # When / Then
+    assert [letter.message_id for letter in reader.letters()] == ["0-0", "2-0"]
+    assert [letter.message_id for letter in reader.letters("state = ?", ("dropped",))] == ["1-0"]
+    assert reader.count_open_letters() == 2
+
+
+def test_summaries_leave_canaries_out_when_they_count_sources(
+    commits: Commits, reader: Reader
+) -> None:
+    """Rows by platform and source, without our own canaries; settlements by rule."""
+    # Given
+    events = [make_event(0), make_event(1), make_event(2, platform="claude_code")]
+    events.append(make_event(3, platform="blueplane", source="canary"))
+    commits.write([make_row(commits, event) for event in events])
+    commits.settle(
+        [Settlement(f"spool:{n}:1", "quarantined", rule, "", "", 1) for n, rule in enumerate(("half", "half", "depth"))]
+    )
+    # When / Then
+    assert {(item.platform, item.source): item.rows for item in reader.sources()} == {
+        ("cursor", "hook"): 2,
+        ("claude_code", "hook"): 1,
+    }
+    assert sorted(reader.settlements()) == [("quarantined", "depth", 1), ("quarantined", "half", 2)]
+
+
+def test_balance_is_the_last_one_when_it_was_stored(commits: Commits, reader: Reader) -> None:
+    """Everyone shows the snapshot that was stored, with its time."""
+    # Given
+    letters = {"open": 0, "closed": 0, "waiting": 0}
+    epoch = Epoch("t", 0, 0, 0, 0, 0, 0)
+    commits.put_balance(Balance({}, 0, 0, 0, letters, 0), epoch)
+    # When
+    commits.put_balance(Balance({}, 2, 2, 1, letters, 0), epoch)
+    # Then
+    snapshot = reader.balance()
+    assert snapshot is not None
+    assert (snapshot.body["enqueued"], snapshot.body["foreign"], snapshot.body["balanced"]) == (2, 1, True)
+    assert snapshot.as_of_ms > 0

@@ -1,0 +1,365 @@
+import gc
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from blueplane import daemon as module
+from blueplane.capture import poller
+from blueplane.capture.poller import Job, Poller
+from blueplane.config import settle
+from blueplane.daemon import Daemon
+from blueplane.errors import AlreadyRunningError, StoreError
+from blueplane.lock import ServerLock, holder, is_running
+from blueplane.paths import Home
+from blueplane.pipeline import training
+from blueplane.server.control import ask
+from blueplane.store.queries import reading
+from helpers.payloads import payloads
+from helpers.redis_server import RedisServer
+from helpers.road import turn_clock
+from helpers.waiting import wait_until
+
+WAIT_S = 30.0
+TRAILER = b"\n\x1e%b %b\n"
+
+
+@pytest.fixture
+def unchanged() -> Iterator[None]:
+    """Put back what a server changes for its whole process."""
+    thresholds, mask = gc.get_threshold(), os.umask(0o022)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    os.umask(mask)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+@pytest.fixture
+def daemon(
+    home: Home, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, unchanged: None
+) -> Iterator[Daemon]:
+    """Give a server in this process, on a Redis of its own; it is stopped in the end."""
+    assert unchanged is None
+    monkeypatch.setattr(module, "WATCH_S", 0.01)
+    monkeypatch.setattr(module, "RESTART_S", (0.001, 0.002))
+    daemon = Daemon(home, settle({"redis.url": redis_server.url}))
+    daemon.start()
+    yield daemon
+    daemon.stopping.set()
+    daemon.stop()
+
+
+def hand_off(home: Home, count: int, seed: int = 0) -> None:
+    """Leave hand-off files, as hooks do."""
+    for number, item in enumerate(payloads(count, seed)):
+        words = TRAILER % (item.platform.encode(), item.hook_name.encode())
+        (home.spool / f"{seed}.1.{number}").write_bytes(item.raw + words)
+
+
+def rows(home: Home) -> int:
+    """Return the number of rows."""
+    with reading(home.database) as reader:
+        return reader.count_rows()
+
+
+# --- a server ---------------------------------------------------------------------------------------
+
+
+def test_daemon_writes_what_hooks_leave_when_it_runs(daemon: Daemon) -> None:
+    """Hand-off files become rows, the spool is empty in the end, and both laws close."""
+    # Given / When
+    hand_off(daemon.home, 30)
+    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "the spool is empty")
+    # Then
+    answer = ask(daemon.home.socket("control.sock"), "status")
+    with reading(daemon.home.database) as reader:
+        snapshot = reader.balance()
+    assert snapshot is not None
+    body = snapshot.body
+    assert body["balanced"] is True
+    assert body["captured"] == 30 == rows(daemon.home) + body["duplicate"]
+    assert (answer["pid"], answer["store_error"], answer["deaths"]) == (os.getpid(), None, 0)
+    assert all(answer["threads"].values())
+    assert answer["redis"]["connected"] is True
+    assert answer["redis"]["mode"] == "external"
+
+
+def test_daemon_leaves_everything_in_order_when_it_stops(daemon: Daemon) -> None:
+    """A stop ends every thread, gives the lock back and leaves no socket."""
+    # Given
+    wait_until(lambda: daemon.stream.attached, WAIT_S, "attached")
+    assert is_running(daemon.home)
+    # When
+    clean = daemon.stop()
+    # Then
+    assert clean is True
+    assert [service.name for service in daemon.services if service.alive()] == []
+    assert is_running(daemon.home) is False
+    assert not daemon.home.socket("control.sock").exists()
+
+
+@pytest.mark.fault("F1")
+def test_daemon_is_refused_when_another_one_runs(daemon: Daemon) -> None:
+    """The second server of a home names the first, and disturbs it in nothing."""
+    # Given a running server / When
+    second = Daemon(daemon.home, daemon.settings)
+    with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()} since") as caught:
+        second.start()
+    # Then
+    assert caught.value.exit_code == 3
+    hand_off(daemon.home, 3)
+    wait_until(lambda: rows(daemon.home) == 3, WAIT_S, "the first one goes on")
+
+
+def test_daemon_writes_after_a_start_what_was_left_before_it(
+    home: Home, redis_server: RedisServer, unchanged: None
+) -> None:
+    """Hooks work without a server: what they left is written when one starts."""
+    # Given
+    assert unchanged is None
+    hand_off(home, 5)
+    daemon = Daemon(home, settle({"redis.url": redis_server.url}))
+    # When
+    daemon.start()
+    # Then
+    wait_until(lambda: rows(home) == 5, WAIT_S, "all written")
+    assert daemon.stop() is True
+
+
+@pytest.mark.fault("A15")
+def test_daemon_starts_a_thread_again_when_it_dies(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that dies of an unforeseen error is started again, and events flow."""
+    # Given a writer, a consumer and a spooler that die once each, in the middle of their work
+    for service, step in ((daemon.writer, "_take"), (daemon.consumer, "_follow"), (daemon.spooler, "_take")):
+        with monkeypatch.context() as patch:
+
+            def die(*_: object) -> None:
+                raise ZeroDivisionError
+
+            patch.setattr(service, step, die)
+            daemon.spooler.wake()
+            daemon.writer.reattach()
+            wait_until(lambda service=service: not service.alive(), WAIT_S, f"{service.name} died")
+        # When / Then
+        assert daemon._revive(service) is True
+        assert service.alive()
+    hand_off(daemon.home, 5)
+    wait_until(lambda: rows(daemon.home) == 5, WAIT_S, "all written")
+    assert daemon.status()["deaths"] == 3
+
+
+@pytest.mark.fault("A15")
+def test_daemon_gives_up_when_its_threads_die_too_often(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five deaths in ten minutes are an exit code for the service manager."""
+
+    # Given a thread that dies at once, whenever it is started
+    def die() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(daemon.control, "loop", die)
+    daemon.control.stop()
+    assert daemon.control.join(WAIT_S)
+    # When
+    ticks: list[int] = []
+    code = daemon.watch(lambda: ticks.append(1))
+    # Then
+    assert code == 70
+    assert len(daemon._deaths) == module.MAX_DEATHS
+
+
+def test_daemon_forgets_deaths_when_they_are_long_ago(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deaths outside of the window do not count."""
+    # Given
+    turned = turn_clock(monkeypatch)
+    daemon.control.stop()
+    assert daemon.control.join(WAIT_S)
+    daemon._deaths = [turned.monotonic()] * (module.MAX_DEATHS - 1)
+    # When
+    turned.sleepless(module.DEATH_WINDOW_S + 1)
+    # Then
+    assert daemon._revive(daemon.control) is True
+    assert len(daemon._deaths) == 1
+
+
+@pytest.mark.fault("A13")
+def test_daemon_stops_on_a_signal_and_leaves_at_once_on_the_second(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first signal sets a flag, the second ends the process, SIGHUP is nobody's."""
+    # Given
+    left: list[int] = []
+    monkeypatch.setattr(module.os, "_exit", left.append)
+    daemon.handle_signals()
+    # When / Then
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not daemon.stopping.is_set()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert daemon.stopping.is_set()
+    assert daemon.watch() == 0
+    assert left == []
+    os.kill(os.getpid(), signal.SIGINT)
+    assert left == [130]
+
+
+def test_daemon_says_what_is_wrong_when_redis_is_away(
+    daemon: Daemon, redis_server: RedisServer
+) -> None:
+    """Status names the trouble; hooks spool; what they left is written when it is back."""
+    # Given
+    wait_until(lambda: daemon.stream.attached, WAIT_S, "attached")
+    redis_server.kill()
+    hand_off(daemon.home, 4)
+    wait_until(lambda: not daemon.stream.attached and daemon.consumer.trouble, WAIT_S, "noticed")
+    # When
+    redis = daemon.status()["redis"]
+    # Then
+    assert (redis["connected"], "does not answer" in redis["trouble"]) == (False, True)
+    redis_server.start()
+    wait_until(lambda: rows(daemon.home) == 4, WAIT_S, "all written")
+
+
+def test_daemon_settles_bad_files_and_refusals_when_it_runs(daemon: Daemon) -> None:
+    """What never reaches the stream is counted in the store, and the second law closes."""
+    # Given
+    (daemon.home.run / "refused").write_bytes(b"fp")
+    (daemon.home.spool / "1.1.1").write_bytes(b"not json" + TRAILER % (b"cursor", b"stop"))
+    # When
+    daemon.spooler._round_due_s = 0.0
+    daemon.spooler.wake()
+    wait_until(lambda: daemon.commits.ledger.cursor("refused") == 2, WAIT_S, "refusals are counted")
+    wait_until(lambda: list(daemon.home.quarantine.iterdir()), WAIT_S, "set aside")
+    daemon.writer.ask(daemon.writer.balance)
+    # Then
+    with reading(daemon.home.database) as reader:
+        snapshot = reader.balance()
+    assert snapshot is not None
+    body = snapshot.body
+    assert (body["refused"], body["quarantined"], body["captured"]) == (2, 1, 3)
+    assert body["balanced"] is True
+
+
+def test_daemon_trains_a_dictionary_when_a_source_has_enough_rows(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its first rows a source gets a dictionary of its own, once; rows stay readable."""
+    # Given
+    monkeypatch.setattr(training, "TRAIN_AFTER", 200)
+    hand_off(daemon.home, 260)
+    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "all written")
+    train = next(job for job in daemon.poller._jobs if job.name == "train").work
+    # When
+    train()
+    train()
+    hand_off(daemon.home, 20, seed=1)
+    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "all written")
+    # Then
+    with reading(daemon.home.database) as reader:
+        assert reader.untrained_sources(200) == []
+        assert all(text.startswith(b'{"metadata":') for text in reader.recent_data("hook", 300))
+    trained = daemon.writer.ask(
+        lambda: daemon.commits._connection.execute(
+            "SELECT source FROM dictionaries WHERE trained_ms > 0"
+        ).fetchall()
+    )
+    assert trained == [("hook",)]
+
+
+def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
+    """After rows were written and none is in flight memory is trimmed, and once for that."""
+    # Given
+    hand_off(daemon.home, 5)
+    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "all written")
+    trim = next(job for job in daemon.poller._jobs if job.name == "trim").work
+    # When / Then: it does no harm, twice
+    trim()
+    trim()
+    hand_off(daemon.home, 1, seed=2)
+    wait_until(lambda: rows(daemon.home) == 6, WAIT_S, "it goes on")
+
+
+# --- the lock ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("F4")
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe garbage", b"pid 1 since yesterday\n", b"x" * 100_000])
+def test_lock_is_taken_when_its_file_holds_anything(home: Home, text: bytes) -> None:
+    """What is in the file is for people: only the lock itself decides."""
+    # Given
+    home.lock_file.write_bytes(text)
+    assert is_running(home) is False
+    # When
+    lock = ServerLock(home)
+    lock.take()
+    # Then
+    assert is_running(home) is True
+    assert holder(home.lock_file).startswith(f"pid {os.getpid()} since 20")
+    lock.release()
+    lock.release()
+    assert (is_running(home), holder(home.lock_file)) == (False, "unknown process")
+
+
+def test_lock_is_nobodys_when_there_is_no_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where no home is, no server runs, and looking makes nothing."""
+    # Given
+    home = Home(tmp_path_factory.mktemp("empty") / "home")
+    # When / Then
+    assert is_running(home) is False
+    assert holder(home.lock_file) == "unknown process"
+    assert not home.root.exists()
+
+
+# --- the poller -------------------------------------------------------------------------------------
+
+
+def test_poller_runs_jobs_at_their_intervals_when_time_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job runs when it is due; rounds that were missed are not made up for."""
+    # Given
+    turned = turn_clock(monkeypatch)
+    done: list[str] = []
+    job = Job("count", 10.0, lambda: done.append("x"))
+    service = Poller([job])
+    # When / Then
+    service._run_if_due(job)
+    assert done == []
+    turned.sleepless(95)
+    service._run_if_due(job)
+    service._run_if_due(job)
+    assert done == ["x"]
+    turned.sleepless(11)
+    service._run_if_due(job)
+    assert done == ["x", "x"]
+
+
+def test_poller_goes_on_when_a_job_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the store costs one line of the log, and the job is tried again later."""
+    # Given
+    said: list[object] = []
+    monkeypatch.setattr(type(poller._log), "_write", lambda *given: said.append(given[-1]))
+    tries: list[int] = []
+
+    def fail() -> None:
+        tries.append(1)
+        raise StoreError("away")  # noqa: EM101
+
+    service = Poller([Job("fail", 0.001, fail)])
+    # When
+    service.start()
+    wait_until(lambda: len(tries) > 2, WAIT_S, "tried again")
+    service.stop()
+    assert service.join(WAIT_S)
+    # Then
+    assert service.error is None
+    assert len(said) == len(tries)
