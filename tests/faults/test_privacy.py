@@ -69,7 +69,7 @@ def assert_private(directory: Path) -> None:
     """Fail on anything that somebody else may read, write or enter."""
     for path, found in walk(directory):
         wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
-        assert stat.S_IMODE(found.st_mode) in {wanted, 0o600}, (path, oct(found.st_mode))
+        assert stat.S_IMODE(found.st_mode) == wanted, (path, oct(found.st_mode))
 
 
 def with_canaries(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON value

@@ -67,14 +67,14 @@ def rows(home: Home) -> int:
         return reader.count_rows()
 
 
-# --- a server ---------------------------------------------------------------------------------------
+# --- a server -------------------------------------------------------------------------------------
 
 
 def test_daemon_writes_what_hooks_leave_when_it_runs(daemon: Daemon) -> None:
     """Hand-off files become rows, the spool is empty in the end, and both laws close."""
     # Given / When
     hand_off(daemon.home, 30)
-    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "the spool is empty")
+    wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "the spool is empty")
     # Then
     answer = ask(daemon.home.socket("control.sock"), "status")
     with reading(daemon.home.database) as reader:
@@ -137,7 +137,11 @@ def test_daemon_starts_a_thread_again_when_it_dies(
 ) -> None:
     """A thread that dies of an unforeseen error is started again, and events flow."""
     # Given a writer, a consumer and a spooler that die once each, in the middle of their work
-    for service, step in ((daemon.writer, "_take"), (daemon.consumer, "_follow"), (daemon.spooler, "_take")):
+    for service, step in (
+        (daemon.writer, "_take"),
+        (daemon.consumer, "_follow"),
+        (daemon.spooler, "_take"),
+    ):
         with monkeypatch.context() as patch:
 
             def die(*_: object) -> None:
@@ -256,13 +260,13 @@ def test_daemon_trains_a_dictionary_when_a_source_has_enough_rows(
     # Given
     monkeypatch.setattr(training, "TRAIN_AFTER", 200)
     hand_off(daemon.home, 260)
-    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "all written")
+    wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "all written")
     train = next(job for job in daemon.poller._jobs if job.name == "train").work
     # When
     train()
     train()
     hand_off(daemon.home, 20, seed=1)
-    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "all written")
+    wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "all written")
     # Then
     with reading(daemon.home.database) as reader:
         assert reader.untrained_sources(200) == []
@@ -279,7 +283,7 @@ def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
     """After rows were written and none is in flight memory is trimmed, and once for that."""
     # Given
     hand_off(daemon.home, 5)
-    wait_until(lambda: not os.listdir(daemon.home.spool), WAIT_S, "all written")
+    wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "all written")
     trim = next(job for job in daemon.poller._jobs if job.name == "trim").work
     # When / Then: it does no harm, twice
     trim()
@@ -288,11 +292,13 @@ def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
     wait_until(lambda: rows(daemon.home) == 6, WAIT_S, "it goes on")
 
 
-# --- the lock ---------------------------------------------------------------------------------------
+# --- the lock -------------------------------------------------------------------------------------
 
 
 @pytest.mark.fault("F4")
-@pytest.mark.parametrize("text", [b"", b"\xff\xfe garbage", b"pid 1 since yesterday\n", b"x" * 100_000])
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff\xfe garbage", b"pid 1 since yesterday\n", b"x" * 100_000]
+)
 def test_lock_is_taken_when_its_file_holds_anything(home: Home, text: bytes) -> None:
     """What is in the file is for people: only the lock itself decides."""
     # Given
@@ -319,7 +325,7 @@ def test_lock_is_nobodys_when_there_is_no_home(tmp_path_factory: pytest.TempPath
     assert not home.root.exists()
 
 
-# --- the poller -------------------------------------------------------------------------------------
+# --- the poller -----------------------------------------------------------------------------------
 
 
 def test_poller_runs_jobs_at_their_intervals_when_time_passes(

@@ -45,16 +45,16 @@ def test_point_waits_when_it_is_told_to_sleep() -> None:
         armed("in_batch")
 
 
-@pytest.mark.parametrize(
-    ("action", "number"), [("kill", signal.SIGKILL), ("term", signal.SIGTERM)]
-)
+@pytest.mark.parametrize(("action", "number"), [("kill", signal.SIGKILL), ("term", signal.SIGTERM)])
 def test_point_ends_the_process_when_it_is_told_to(action: str, number: signal.Signals) -> None:
     """A process dies at the point that the environment names, and only there."""
     # Given
     program = "from blueplane import faults; faults.point('after_read'); faults.point('after_ack')"
     environment = {"BLUEPLANE_FAULTS": f"after_ack:{action}", "PYTHONPATH": str(SOURCES.parent)}
     # When
-    ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=30, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, timeout=30, check=False
+    )
     # Then
     assert ended.returncode == -number
 

@@ -58,7 +58,7 @@ def test_directory_is_refused_when_it_belongs_to_another_user(tmp_path: Path) ->
 
 
 def test_directory_may_be_a_link_when_the_user_made_it_one(tmp_path: Path) -> None:
-    """A home that is a link to a directory of the user is the user's choice; a broken one is not."""
+    """A home that is a link to a directory of the user is their choice; a broken one is not."""
     # Given
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -146,9 +146,7 @@ def test_home_id_says_nothing_of_the_secret_when_it_is_shown(home: Home, tmp_pat
 
 @pytest.mark.fault("F10")
 @pytest.mark.parametrize("depth", [1, 40])
-def test_socket_has_room_when_the_home_is_deep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
-) -> None:
+def test_socket_has_room_when_the_home_is_deep(monkeypatch: pytest.MonkeyPatch, depth: int) -> None:
     """A socket's path always fits, is private, and is another one for another home."""
     # Given
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")

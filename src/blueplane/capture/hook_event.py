@@ -111,7 +111,8 @@ class HookReader:
         Raises MalformedPayloadError (it cannot be read) or FilteredError (a rule leaves it out).
         """
         if not 0 <= item.mtime_ns <= MAX_INT:
-            raise MalformedPayloadError("mtime", "not between 1970 and 2262")
+            rule = "mtime"
+            raise MalformedPayloadError(rule, "not between 1970 and 2262")
         platform = find_platform(item.platform)
         if len(item.raw) > MAX_PARSED_BYTES:
             envelope = _Envelope(_file_id(item), item.mtime_ns // NS_PER_MS)

@@ -5,11 +5,10 @@ Promises that a message has at most one letter, and that a letter is never delet
 Leaves what a failure is, and the sending, to ``pipeline/``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from blueplane.store.connection import Connection
-from blueplane.store.traces import MAX_PARAMETERS
 
 #: Open letters that the mirror in Redis shows; the table has them all.
 MAX_MIRRORED = 10_000
@@ -123,19 +122,6 @@ class Letters:
             (limit,),
         )
         return [Letter(*row) for row in rows]
-
-    def among(self, message_ids: Sequence[str]) -> set[str]:
-        """Return those of ``message_ids`` that have a letter in any state."""
-        found: set[str] = set()
-        for start in range(0, len(message_ids), MAX_PARAMETERS):
-            chunk = message_ids[start : start + MAX_PARAMETERS]
-            marks = ",".join("?" * len(chunk))
-            rows = self._connection.execute(
-                f"SELECT message_id FROM dead_letters WHERE message_id IN ({marks})",  # noqa: S608
-                chunk,
-            )
-            found.update(row[0] for row in rows)
-        return found
 
     def open_reasons(self, limit: int = MAX_MIRRORED) -> dict[str, str]:
         """Return the newest open letters: message id -> reason."""

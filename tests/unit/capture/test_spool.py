@@ -14,7 +14,12 @@ from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.spool import HALF_S, Outcome, Spooler
 from blueplane.clock import NS_PER_S
 from blueplane.config import SpoolSettings
-from blueplane.errors import HomeError, QueueRefusedError, QueueUnavailableError, StoreUnavailableError
+from blueplane.errors import (
+    HomeError,
+    QueueRefusedError,
+    QueueUnavailableError,
+    StoreUnavailableError,
+)
 from blueplane.event import Event
 from blueplane.paths import Home
 from helpers.road import TurnedClock, turn_clock
@@ -97,11 +102,13 @@ class Spool:
 
     def left(self) -> set[str]:
         """Return what is in the spool."""
-        return set(os.listdir(self.home.spool))
+        return {entry.name for entry in self.home.spool.iterdir()}
 
     def rules(self) -> dict[str, str]:
         """Return outcome and rule by the name of the file."""
-        return {item.origin.split(":")[1]: f"{item.outcome} {item.rule}" for item in self.stand.outcomes}
+        return {
+            item.origin.split(":")[1]: f"{item.outcome} {item.rule}" for item in self.stand.outcomes
+        }
 
 
 @pytest.fixture
@@ -248,9 +255,7 @@ def test_release_leaves_the_new_file_alone_when_its_name_was_used_again(spool: S
 
 
 @pytest.mark.fault("F5", "D5", "D8")
-def test_spooler_sets_aside_what_is_no_event_when_it_meets_it(
-    spool: Spool, tmp_path: Path
-) -> None:
+def test_spooler_sets_aside_what_is_no_event_when_it_meets_it(spool: Spool, tmp_path: Path) -> None:
     """Whatever lies in the spool costs only itself: it is set aside, counted, and others flow."""
     # Given one of each, and a good one
     secret = tmp_path / "secret.txt"
@@ -410,7 +415,9 @@ def test_reconcile_adopts_a_file_when_an_earlier_server_sent_it(spool: Spool) ->
     path = spool.write("1.1.0")
     origin = f"spool:1.1.0:{path.stat().st_mtime_ns}"
     # When
-    spool.spooler.reconcile({origin: b"1-0", "spool:gone:5": b"2-0", "dlq:9-0": b"3-0", "x": b"4-0"})
+    spool.spooler.reconcile(
+        {origin: b"1-0", "spool:gone:5": b"2-0", "dlq:9-0": b"3-0", "x": b"4-0"}
+    )
     spool.look()
     # Then
     assert spool.origins() == []

@@ -14,7 +14,9 @@ from blueplane.capture.watch import PollWatch, Watch, watch
 LONG_S = 30.0
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
-kqueue_only = pytest.mark.skipif(not hasattr(select, "kqueue"), reason="kqueue is macOS's and BSD's")
+kqueue_only = pytest.mark.skipif(
+    not hasattr(select, "kqueue"), reason="kqueue is macOS's and BSD's"
+)
 
 
 @pytest.fixture

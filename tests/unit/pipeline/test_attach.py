@@ -7,7 +7,7 @@ from blueplane.paths import Home
 from blueplane.pipeline.stream import Stream
 from blueplane.store.queries import reading
 from helpers.redis_server import RedisServer
-from helpers.road import Road, heal, ids, make_event, poison
+from helpers.road import Road, heal, ids, make_event, make_row, poison
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_attach_tells_the_sources_what_is_in_the_stream_when_a_server_restarts(r
 
 @pytest.mark.fault("B3", "B4")
 def test_attach_counts_by_id_when_the_stream_is_lost(road: Road) -> None:
-    """What vanished with the stream is recovered if it was ours, lost if a stranger's, and named."""
+    """What vanished with the stream is recovered if it was ours, else lost, and named."""
     # Given one written event, two of ours and one of a stranger in flight
     road.append(make_event(0))
     road.drain()
@@ -183,11 +183,31 @@ def test_attach_removes_entries_that_are_done_when_redis_shows_them_again(road: 
     road.redis.command("XADD", road.stream.events, message_id, *fields)
     # When a new server attaches
     later = restarted(road)
-    body = later.settle()
-    # Then it is gone from the stream, and nothing is counted twice
+    later.writer.attach()
+    # Then it is gone from the stream at once, and nothing is counted twice
     assert later.redis.client.xlen(later.stream.events) == 0
+    body = later.settle()
     assert (body["balanced"], body["written"], body["duplicate"]) == (True, 1, 0)
     assert later.rows() == ids(event)
+    later.close()
+
+
+@pytest.mark.fault("A6")
+def test_attach_removes_entries_that_are_done_when_they_were_acknowledged_only(road: Road) -> None:
+    """An entry that was acknowledged, and not removed before the server died, is removed."""
+    # Given a written event whose entry is acknowledged and still in the stream
+    road.append(make_event(0))
+    ((message_id, fields),) = road.read()
+    road.redis.command("XACK", road.stream.events, "processors", message_id)
+    road.commits.write([make_row(road.commits, make_event(0), message_id)])
+    assert fields
+    # When a new server attaches
+    later = restarted(road)
+    later.writer.attach()
+    # Then
+    assert later.redis.client.xlen(later.stream.events) == 0
+    body = later.settle()
+    assert (body["balanced"], body["written"], body["in_flight"]) == (True, 1, 0)
     later.close()
 
 
@@ -197,7 +217,7 @@ def test_attach_is_refused_when_the_stream_belongs_to_another_home(road: Road) -
     # Given a stream of another home
     road.redis.command("SET", "telemetry:epoch", "feedfacefeedface:abc")
     # When our server attaches / Then
-    with pytest.raises(QueueUnusableError, match="feedfacefeedface.*0123456789abcdef"):
+    with pytest.raises(QueueUnusableError, match=r"feedfacefeedface.*0123456789abcdef"):
         road.writer.attach()
     assert road.stream.attached is False
 
@@ -262,4 +282,3 @@ def test_attach_drains_the_stream_when_redis_is_out_of_memory(road: Road) -> Non
     assert later.rows() == ids(waiting, bad)
     assert (body["balanced"], body["lost"], body["recovered"]) == (True, 0, 0)
     later.close()
-

@@ -141,7 +141,11 @@ def test_write_counts_no_event_when_the_duplicate_is_foreign(commits: Commits) -
     write(commits, make_event(0, origin=""), b"2-0")
     # Then
     totals = close(commits, 2)
-    assert (totals["messages.duplicate"], totals["messages.own"], totals["events.captured"]) == (1, 1, 1)
+    assert (totals["messages.duplicate"], totals["messages.own"], totals["events.captured"]) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_write_sorts_a_batch_when_everything_is_in_it(commits: Commits) -> None:
@@ -433,5 +437,9 @@ def test_letter_keeps_every_byte_when_its_entry_is_no_event(commits: Commits) ->
     # Then
     from_store = commits.letters.get("7-0")
     assert from_store is not None
-    assert (from_store.event_id, from_store.hop, from_store.error_class) == (None, "delivered", "ValueError")
+    assert (from_store.event_id, from_store.hop, from_store.error_class) == (
+        None,
+        "delivered",
+        "ValueError",
+    )
     assert from_store.raw == letter.raw

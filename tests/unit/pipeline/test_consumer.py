@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -125,9 +126,7 @@ def test_consumer_makes_the_group_anew_when_it_is_destroyed(running: Running) ->
     # Given
     running.start()
     # When
-    running.road.redis.command(
-        "XGROUP", "DESTROY", running.road.stream.events, "processors"
-    )
+    running.road.redis.command("XGROUP", "DESTROY", running.road.stream.events, "processors")
     running.road.append_foreign(make_event(0))
     # Then
     running.wait_rows(1)
@@ -210,5 +209,5 @@ def test_consumer_attaches_no_faster_than_it_may_when_told_to_again_and_again(
     running.consumer.start()
     wait_until(lambda: len(moments) > 3, WAIT_S, "several attaches")
     # Then
-    gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
     assert min(gaps) >= 0.19

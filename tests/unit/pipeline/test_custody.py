@@ -169,7 +169,7 @@ def test_enqueued_counts_on_when_the_epoch_turns() -> None:
 def test_judge_finds_nothing_when_all_is_there() -> None:
     """Nothing missing is no break, and the epoch goes on."""
     # Given three messages of ours in flight and in the stream
-    own = {key: ("o", 1) for key in keys(1, 2, 3)}
+    own = dict.fromkeys(keys(1, 2, 3), ("o", 1))
     # When
     verdict = judge(make_epoch(high=3), TOKEN, {}, keys(1, 2, 3), make_found(3, own))
     # Then
@@ -205,7 +205,9 @@ def test_judge_turns_the_epoch_when_the_stream_is_another_one(token: str | None)
     # Given five added, two of them foreign and one written, and an empty stream
     totals = {"messages.written": 1, "messages.own": 1}
     # When
-    verdict = judge(make_epoch(high=5, own_high=3), TOKEN, totals, keys(2, 3), make_found(0, {}, token=token))
+    verdict = judge(
+        make_epoch(high=5, own_high=3), TOKEN, totals, keys(2, 3), make_found(0, {}, token=token)
+    )
     # Then
     assert (verdict.turn, verdict.recovered, verdict.lost) == (True, 2, 2)
     assert verdict.cause == "redis lost the stream"

@@ -99,7 +99,7 @@ def test_emit_gives_the_source_back_when_the_window_stays_full(
     thread = threading.Thread(target=emit, daemon=True)
     thread.start()
     # When time passes
-    wait_until(lambda: thread.is_alive(), WAIT_S, "the thread runs")
+    wait_until(thread.is_alive, WAIT_S, "the thread runs")
 
     def pass_time() -> bool:
         turned.sleepless(1)

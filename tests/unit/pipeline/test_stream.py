@@ -72,7 +72,9 @@ def test_append_adds_counts_and_registers_when_all_is_well(
     entries = redis_server.client.xrange(stream.events)
     assert [key for key, _, _ in registered] == [key for key, _ in entries]
     assert [origin for _, origin, _ in registered] == [make_event(n).origin for n in (1, 2)]
-    assert [size for _, _, size in registered] == [sum(map(len, encode(make_event(n)))) for n in (1, 2)]
+    assert [size for _, _, size in registered] == [
+        sum(map(len, encode(make_event(n)))) for n in (1, 2)
+    ]
     assert counted(redis_server) == {b"hook": b"2"}
     assert stream.length == 2
 
@@ -195,7 +197,7 @@ def test_inspect_is_unavailable_when_the_server_loads(redis_server: RedisServer)
     # Given
     redis_server.restart_loading(20)
     # When / Then
-    with pytest.raises(QueueUnavailableError, match="LOADING|does not answer"):
+    with pytest.raises(QueueUnavailableError, match=r"LOADING|does not answer"):
         Stream(lambda: redis_server.url).inspect()
     redis_server.config_set("key-load-delay", 0)
 
@@ -486,9 +488,7 @@ def test_counts_are_zero_when_there_is_no_stream(redis_server: RedisServer) -> N
     stream.close()
 
 
-def test_begin_epoch_replaces_the_counters_when_it_begins(
-    stream: Stream, redis_server: RedisServer
-) -> None:
+def test_begin_epoch_replaces_the_counters_when_it_begins(stream: Stream) -> None:
     """A new epoch has its own token and counts only what it is told."""
     # Given counters of the epoch before
     append(stream, 1, 2)

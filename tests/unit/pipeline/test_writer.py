@@ -91,6 +91,7 @@ def test_writer_buries_only_the_culprit_when_one_of_many_is_refused(
     road.append(*events)
     # When the batch is written, and its failures are tried again
     road.drain()
+    assert len(road.rows()) == 149
     assert road.commits.letters.counts()["open"] == 0
     for _ in range(2):
         turned.sleepless(10)
@@ -140,15 +141,19 @@ def test_writer_writes_the_event_when_it_is_well_before_it_is_buried(
         lambda _fields: [b"alone", b"\xff\xfe"],
         lambda fields: [b"{" if field == b'{"number":0}' else field for field in fields],
         lambda fields: [b"[]" if field == b"{}" else field for field in fields],
-        lambda fields: [b'{"input_tokens":"many"}' if field == b"{}" else field for field in fields],
-        lambda fields: [b'{"input_tokens":99999999999999999999}' if f == b"{}" else f for f in fields],
+        lambda fields: [
+            b'{"input_tokens":"many"}' if field == b"{}" else field for field in fields
+        ],
+        lambda fields: [
+            b'{"input_tokens":99999999999999999999}' if f == b"{}" else f for f in fields
+        ],
         lambda fields: [b"\xff" if field == b"cursor" else field for field in fields],
     ],
 )
 def test_writer_keeps_the_bytes_when_an_entry_is_no_event(
     road: Road, monkeypatch: pytest.MonkeyPatch, spoil: object
 ) -> None:
-    """A foreign entry that is no event becomes a dead letter with its raw fields; the rest flows."""
+    """A foreign entry that is no event becomes a dead letter with its raw fields; others flow."""
     # Given a spoilt entry between two good ones
     turned = turn_clock(monkeypatch)
     fields = spoil(encode(make_event(0, origin="")))  # type: ignore[operator]
@@ -219,9 +224,10 @@ def test_writer_stops_in_time_when_the_store_stays_away(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stop does not wait for the store: what is in hand stays pending."""
+
     # Given a running writer whose store is away
     def away(_rows: object) -> None:
-        raise StoreUnavailableError("disk full")  # noqa: EM101
+        raise StoreUnavailableError("full")  # noqa: EM101
 
     monkeypatch.setattr(road.commits, "write", away)
     road.append(make_event(0))
@@ -276,7 +282,12 @@ def test_writer_goes_on_when_redis_is_read_only_for_a_while(road: Road) -> None:
     road.redis.command("REPLICAOF", "NO", "ONE")
     road.stream.detach()
     body = road.settle()
-    assert (body["balanced"], body["written"], body["duplicate"], body["recovered"]) == (True, 2, 0, 0)
+    assert (body["balanced"], body["written"], body["duplicate"], body["recovered"]) == (
+        True,
+        2,
+        0,
+        0,
+    )
 
 
 def test_writer_takes_no_balance_when_redis_is_away(road: Road) -> None:
@@ -336,7 +347,12 @@ def test_retry_sends_the_letter_as_a_new_message_when_asked(road: Road) -> None:
     # Then
     body = road.settle()
     assert road.rows() == ids(make_event(0))
-    assert (body["balanced"], body["captured"], body["written"], body["enqueued"]) == (True, 1, 1, 2)
+    assert (body["balanced"], body["captured"], body["written"], body["enqueued"]) == (
+        True,
+        1,
+        1,
+        2,
+    )
 
 
 @pytest.mark.fault("A8")
@@ -384,7 +400,11 @@ def test_drop_gives_the_event_up_when_asked(road: Road) -> None:
     assert road.writer.drop_letters([letter_id]) == []
     # Then
     body = road.settle()
-    assert (body["balanced"], body["events"]["dead_lettered"], body["open_dead_letters"]) == (True, 1, 0)
+    assert (body["balanced"], body["events"]["dead_lettered"], body["open_dead_letters"]) == (
+        True,
+        1,
+        0,
+    )
     assert road.redis.client.hlen(road.stream.dead_letters) == 0
 
 

@@ -124,10 +124,15 @@ def test_transaction_leaves_nothing_when_anything_is_raised(
     writer: Connection, tmp_path: Path, error: type[BaseException]
 ) -> None:
     """Whatever ends it early, it never was, and the next one works."""
-    # Given / When
-    with pytest.raises(error), transaction(writer):
+
+    # Given
+    def fail() -> None:
         writer.execute("INSERT INTO things VALUES ('a', 1)")
         raise error
+
+    # When
+    with pytest.raises(error), transaction(writer):
+        fail()
     # Then
     assert things(database_file(tmp_path)) == []
     with transaction(writer):

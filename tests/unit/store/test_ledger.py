@@ -82,7 +82,9 @@ def test_cursor_is_zero_when_it_was_never_put(ledger: Ledger) -> None:
 
 
 @pytest.mark.fault("A6")
-def test_settled_messages_are_those_with_an_outcome_when_they_are_asked_for(commits: Commits) -> None:
+def test_settled_messages_are_those_with_an_outcome_when_they_are_asked_for(
+    commits: Commits,
+) -> None:
     """A message is done by its own id: as a row or as a duplicate, not because its event is."""
     # Given a row and a duplicate
     event = make_event(0)

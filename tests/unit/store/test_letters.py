@@ -35,7 +35,9 @@ def letters(tmp_path: Path) -> Iterator[Letters]:
 def test_letter_comes_back_whole_when_it_was_opened(letters: Letters) -> None:
     """A letter keeps every field, and is open from its time on."""
     # Given
-    strange = replace(PLAIN, message_id="2-0", event_id=None, captured_ns=None, origin="", raw=b"\xff\x00")
+    strange = replace(
+        PLAIN, message_id="2-0", event_id=None, captured_ns=None, origin="", raw=b"\xff\x00"
+    )
     # When
     opened = [letters.open(PLAIN, 10), letters.open(strange, 11)]
     # Then

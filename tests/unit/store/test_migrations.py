@@ -20,7 +20,9 @@ def database(tmp_path: Path) -> Iterator[Connection]:
 
 def tables(database: Connection) -> set[str]:
     """Return the tables of a database."""
-    return {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {
+        row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
 
 
 def step(name: str, *statements: str) -> Step:

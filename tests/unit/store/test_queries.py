@@ -50,7 +50,10 @@ def test_reader_raises_an_error_of_ours_when_the_database_is_none(tmp_path: Path
     # Given
     open_writer(database_file(tmp_path)).close()
     # When / Then
-    with reading(database_file(tmp_path)) as reader, pytest.raises(StoreError, match="no such table"):
+    with (
+        reading(database_file(tmp_path)) as reader,
+        pytest.raises(StoreError, match="no such table"),
+    ):
         reader.balance()
 
 
@@ -172,7 +175,10 @@ def test_summaries_leave_canaries_out_when_they_count_sources(
     events.append(make_event(3, platform="blueplane", source="canary"))
     commits.write([make_row(commits, event) for event in events])
     commits.settle(
-        [Settlement(f"spool:{n}:1", "quarantined", rule, "", "", 1) for n, rule in enumerate(("half", "half", "depth"))]
+        [
+            Settlement(f"spool:{n}:1", "quarantined", rule, "", "", 1)
+            for n, rule in enumerate(("half", "half", "depth"))
+        ]
     )
     # When / Then
     assert {(item.platform, item.source): item.rows for item in reader.sources()} == {
@@ -193,5 +199,9 @@ def test_balance_is_the_last_one_when_it_was_stored(commits: Commits, reader: Re
     # Then
     snapshot = reader.balance()
     assert snapshot is not None
-    assert (snapshot.body["enqueued"], snapshot.body["foreign"], snapshot.body["balanced"]) == (2, 1, True)
+    assert (snapshot.body["enqueued"], snapshot.body["foreign"], snapshot.body["balanced"]) == (
+        2,
+        1,
+        True,
+    )
     assert snapshot.as_of_ms > 0

@@ -44,7 +44,9 @@ def count(commits: Commits, table: str) -> int:
 # --- making rows ----------------------------------------------------------------------------------
 
 
-def make(commits: Commits, *entries: tuple[bytes, list[bytes]]) -> list[Row | UndecodableEntryError]:
+def make(
+    commits: Commits, *entries: tuple[bytes, list[bytes]]
+) -> list[Row | UndecodableEntryError]:
     """Make rows of entries."""
     return make_rows(entries, 1_795_150_000_005, commits.codec)
 
@@ -53,7 +55,13 @@ def test_rows_keep_their_order_when_some_entries_are_none(commits: Commits) -> N
     """One entry that is no event costs itself: the others become rows, each in its place."""
     # Given good entries with a bad one in each place
     good = [encode(make_event(number)) for number in range(3)]
-    entries = [(b"1-0", good[0]), (b"2-0", [b"junk"]), (b"3-0", good[1]), (b"4-0", []), (b"5-0", good[2])]
+    entries = [
+        (b"1-0", good[0]),
+        (b"2-0", [b"junk"]),
+        (b"3-0", good[1]),
+        (b"4-0", []),
+        (b"5-0", good[2]),
+    ]
     # When
     made = make(commits, *entries)
     # Then
@@ -67,7 +75,8 @@ def test_rows_are_encoded_for_their_source_when_sources_are_mixed(commits: Commi
     """Each row keeps its own text, whatever sources a batch holds."""
     # Given events of three sources
     events = [
-        make_event(number, source=("hook", "transcript", "canary")[number % 3]) for number in range(9)
+        make_event(number, source=("hook", "transcript", "canary")[number % 3])
+        for number in range(9)
     ]
     # When
     made = make(commits, *[(b"%d-0" % n, encode(event)) for n, event in enumerate(events, 1)])
@@ -138,7 +147,9 @@ def test_view_shows_text_and_whole_times_when_it_is_read(commits: Commits) -> No
         timestamp_ms=make_event(7).timestamp_ms - 40,
     )  # fmt: skip
     captured_ms = event.captured_ns // NS_PER_MS
-    row = make_row(commits, event, b"%d-3" % (captured_ms + 2))._replace(delivered_ms=captured_ms + 4)
+    row = make_row(commits, event, b"%d-3" % (captured_ms + 2))._replace(
+        delivered_ms=captured_ms + 4
+    )
     # When
     with transaction(commits._connection):
         commits._traces.insert([row], captured_ms + 9)
@@ -183,7 +194,9 @@ def test_view_shows_empty_text_when_an_event_has_none(commits: Commits) -> None:
     commits.write([make_row(commits, event)])
     # Then
     shown = view(commits, event)
-    assert [shown[name] for name in ("session_id", "workspace_hash", "project", "turn_id")] == [""] * 4
+    assert [shown[name] for name in ("session_id", "workspace_hash", "project", "turn_id")] == [
+        ""
+    ] * 4
     assert [shown[name] for name in COLUMNS] == [None] * len(COLUMNS)
 
 
@@ -231,7 +244,15 @@ def test_insert_refuses_the_row_when_its_message_id_does_not_fit(commits: Commit
 
 @pytest.mark.parametrize(
     "size",
-    [1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 3 * ROWS_AT_ONCE, 1_000, 2 * ROWS_AT_ONCE + 7],
+    [
+        1,
+        ROWS_AT_ONCE - 1,
+        ROWS_AT_ONCE,
+        ROWS_AT_ONCE + 1,
+        3 * ROWS_AT_ONCE,
+        1_000,
+        2 * ROWS_AT_ONCE + 7,
+    ],
 )
 def test_insert_writes_all_in_order_when_a_batch_has_any_size(commits: Commits, size: int) -> None:
     """Every row of a batch is written, in its order, and the sequences are told."""
@@ -243,7 +264,9 @@ def test_insert_writes_all_in_order_when_a_batch_has_any_size(commits: Commits, 
     # Then
     assert (inserted.first_sequence, inserted.last_sequence) == (2, size + 1)
     assert len(inserted.written) == size
-    stored = commits._connection.execute("SELECT event_id FROM traces WHERE sequence > 1 ORDER BY sequence")
+    stored = commits._connection.execute(
+        "SELECT event_id FROM traces WHERE sequence > 1 ORDER BY sequence"
+    )
     assert [row[0].hex() for row in stored] == ids(*events)
 
 
@@ -252,9 +275,12 @@ def test_insert_tells_conflicts_apart_when_they_are_anywhere(commits: Commits, s
     """Redelivered and doubled rows are found in whatever statement they fall."""
     # Given every third event written, half of these under another message
     events = [make_event(number) for number in range(size)]
-    commits.write([make_row(commits, event, b"%d-0" % n) for n, event in enumerate(events, 1) if n % 3 == 0])
+    commits.write(
+        [make_row(commits, event, b"%d-0" % n) for n, event in enumerate(events, 1) if n % 3 == 0]
+    )
     batch = [
-        make_row(commits, event, b"%d-%d" % (n, 1 if n % 6 == 0 else 0)) for n, event in enumerate(events, 1)
+        make_row(commits, event, b"%d-%d" % (n, 1 if n % 6 == 0 else 0))
+        for n, event in enumerate(events, 1)
     ]
     # When
     inserted = commits.write(batch)
@@ -272,9 +298,14 @@ def test_duplicate_says_whether_it_differs_when_it_conflicts(commits: Commits) -
     commits.write([make_row(commits, make_event(0), b"1-0")])
     # When
     same = commits.write([make_row(commits, make_event(0), b"2-0")]).duplicates
-    other = commits.write([make_row(commits, make_event(0, payload=b'{"n":"x"}'), b"3-0")]).duplicates
+    other = commits.write(
+        [make_row(commits, make_event(0, payload=b'{"n":"x"}'), b"3-0")]
+    ).duplicates
     # Then
-    assert [(item.differs, item.same_origin) for item in (*same, *other)] == [(False, True), (True, True)]
+    assert [(item.differs, item.same_origin) for item in (*same, *other)] == [
+        (False, True),
+        (True, True),
+    ]
 
 
 def test_duplicate_counts_as_different_when_the_stored_row_is_damaged(commits: Commits) -> None:
@@ -317,7 +348,9 @@ def test_names_are_forgotten_when_the_cache_is_full(
         commits.write([make_row(commits, event)])
     # Then
     assert len(commits._traces._names) < 40
-    assert [view(commits, event)["session_id"] for event in events] == [e.session_id for e in events]
+    assert [view(commits, event)["session_id"] for event in events] == [
+        e.session_id for e in events
+    ]
 
 
 def test_names_survive_a_rollback_when_the_next_batch_uses_them(
