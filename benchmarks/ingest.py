@@ -54,7 +54,7 @@ def make_events(count: int, secret: bytes) -> list[Event]:
     ]
 
 
-# --- the pipeline ------------------------------------------------------------------------------------
+# --- the pipeline ---------------------------------------------------------------------------------
 
 
 class _Gate:
@@ -62,12 +62,13 @@ class _Gate:
 
     def __init__(self) -> None:
         self._open = threading.Event()
-        self._follow = Consumer._follow
-        Consumer._follow = lambda consumer: self._wait_then_follow(consumer)
+        self._follow = follow = Consumer._follow
 
-    def _wait_then_follow(self, consumer: Consumer) -> None:
-        self._open.wait()
-        self._follow(consumer)
+        def wait_then_follow(consumer: Consumer) -> None:
+            self._open.wait()
+            follow(consumer)
+
+        Consumer._follow = wait_then_follow
 
     def open(self) -> None:
         """Let the consumer read."""
@@ -78,7 +79,7 @@ class _Gate:
         Consumer._follow = self._follow
 
 
-def time_pipeline(events: list[Event], batch: int | None = None) -> float:
+def time_pipeline(events: list[Event]) -> float:
     """Return the seconds from the first read to the last settled entry."""
     with tempfile.TemporaryDirectory() as directory:
         home = Home(Path(directory) / "home")
@@ -114,7 +115,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
         time.sleep(0.002)
 
 
-# --- the reference loop --------------------------------------------------------------------------------
+# --- the reference loop ---------------------------------------------------------------------------
 
 _TABLE = """
 CREATE TABLE traces (

@@ -1,7 +1,7 @@
 """Memory and idle load of a server with its private Redis, as processes of their own.
 
-``python benchmarks/memory.py [backlog]`` prints one JSON object: resident megabytes and the share of
-one core while idle, the peak while a spool full of files is drained, and what is left a minute
+``python benchmarks/memory.py [backlog]`` prints one JSON object: resident megabytes and the share
+of one core while idle, the peak while a spool full of files is drained, and what is left a minute
 after it.
 """
 

@@ -27,8 +27,6 @@ from blueplane.capture.spool import Outcome, Spooler
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings
 from blueplane.errors import (
-    BlueplaneError,
-    QueueUnavailableError,
     StoreUnavailableError,
 )
 from blueplane.event import Event
@@ -244,6 +242,7 @@ class Daemon:
         self.stream.close()
         self.redis.stop(max(0.5, deadline_s - monotonic_s()))
         if clean:
+            self.spooler.close()
             self._records.close()
             self.commits.close()
         self._lock.release()

@@ -90,7 +90,9 @@ class Event(NamedTuple):
 
     ``session_id``, ``turn_id`` (of a prompt and all that follows from it) and ``tool_use_id`` are
     the platform's own, "" where it names none: they join events, and stand apart from the payload
-    for that, and because they are most of what no compression makes smaller. ``captured_ns`` is ours (nanoseconds since the epoch), ``timestamp_ms`` the platform's own time
+    for that, and because they are most of what no compression makes smaller.
+
+    ``captured_ns`` is ours (nanoseconds since the epoch), ``timestamp_ms`` the platform's own time
     or the same moment. ``payload`` and ``metadata`` are canonical JSON objects, already sanitised;
     those keys of ``metadata`` that ``COLUMNS`` names are columns of the row as well. ``origin``
     names what the source lets go of after the commit; an event that none of our sources sent has

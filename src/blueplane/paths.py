@@ -19,6 +19,8 @@ from blueplane.errors import HomeError
 #: The longest path that a Unix socket can have on every system that we run on, with its NUL.
 MAX_SOCKET_PATH = 103
 SECRET_BYTES = 32
+#: Of a directory that only its owner may use.
+PRIVATE_MODE = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,10 @@ class Home:
         return self.logs / "server.log"
 
     def socket(self, name: str) -> Path:
-        """Return where the Unix socket ``name`` is: under ``run/``, or, for a home too deep for a
-        socket's path, in a private directory of its own whose name is a hash of the home.
+        """Return where the Unix socket ``name`` is.
+
+        That is under ``run/``, or, for a home too deep for a socket's path, in a private directory
+        of its own whose name is a hash of the home.
         """
         direct = self.run / name
         if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
@@ -164,7 +168,7 @@ def default_home() -> Home:
 def private_directory(path: Path) -> None:
     """Make ``path`` a directory of this user with mode 0700; raise HomeError when it cannot be."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) and path.is_symlink():
             found = path.stat()  # a home that is itself a link is the user's choice
@@ -174,8 +178,8 @@ def private_directory(path: Path) -> None:
         if found.st_uid != os.getuid():
             message = f"{path}: belongs to uid {found.st_uid}, not to you; chown it"
             raise HomeError(message)
-        if stat.S_IMODE(found.st_mode) != 0o700:
-            path.chmod(0o700)
+        if stat.S_IMODE(found.st_mode) != PRIVATE_MODE:
+            path.chmod(PRIVATE_MODE)
     except OSError as error:
         message = f"{path}: {error.strerror}; make it a directory that you can write to"
         raise HomeError(message) from error

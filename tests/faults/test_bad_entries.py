@@ -116,7 +116,7 @@ def test_undecodable_entries_become_dead_letters_with_their_raw_bytes(
 def dead_letters(issued: Issued) -> list[dict[str, Any]]:
     """Return every dead letter."""
     names = ("message_id", "raw", "reason", "failures", "state", "error_class", "hop")
-    query = f"SELECT {', '.join(names)} FROM dead_letters"  # noqa: S608 - the names above
+    query = f"SELECT {', '.join(names)} FROM dead_letters"
     rows = issued.select(query)
     return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -136,7 +136,7 @@ def test_a_poison_event_is_the_only_dead_letter_among_a_thousand(
     (poison,) = [issued.payload()[0]]
     with closing(sqlite3.connect(issued.home.database, timeout=10)) as connection:
         connection.execute(
-            "CREATE TRIGGER poison BEFORE INSERT ON traces"  # noqa: S608 - an id of our own
+            "CREATE TRIGGER poison BEFORE INSERT ON traces"
             f" WHEN new.session = (SELECT id FROM names WHERE text = '{poison}')"
             " BEGIN SELECT RAISE(ABORT, 'poison'); END"
         )

@@ -174,12 +174,12 @@ def test_sources_wait_when_the_writer_is_slow(
     home: Home, issued: Issued, redis_server: RedisServer,
 ) -> None:  # fmt: skip
     """Slow commits fill the window and no memory: files wait, and all are written in the end."""
-    # Given a window of 500 and a writer that takes a twentieth of a second for each commit
+    # Given a window of 500 and a writer that takes a third of a second for each commit
     with Server(home, redis_server, BLUEPLANE_QUEUE_MAX_ENTRIES="500") as server:
-        server.start_ready("before_commit:sleep=0.05@1+")
+        server.start_ready("before_commit:sleep=0.3@1+")
         before = psutil.Process(server.pid).memory_info().rss
-        # When 6,000 events arrive
-        issued.issue(6_000)
+        # When 3,000 events arrive
+        issued.issue(3_000)
         lengths = []
         highest = 0
 

@@ -1,7 +1,9 @@
 import gc
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -51,7 +53,8 @@ def daemon(
     daemon.start()
     yield daemon
     daemon.stopping.set()
-    daemon.stop()
+    if is_running(home):
+        daemon.stop()
 
 
 def hand_off(home: Home, count: int, seed: int = 0) -> None:
@@ -87,6 +90,26 @@ def test_daemon_writes_what_hooks_leave_when_it_runs(daemon: Daemon) -> None:
     assert all(answer["threads"].values())
     assert answer["redis"]["connected"] is True
     assert answer["redis"]["mode"] == "external"
+
+
+def test_daemon_gives_every_descriptor_back_when_it_stops(
+    home: Home, redis_server: RedisServer, unchanged: None
+) -> None:
+    """A server that was started and stopped leaves no open file, socket or thread behind."""
+    # Given a first round, for what is opened once and stays
+    assert unchanged is None
+
+    def go_round() -> tuple[int, int]:
+        daemon = Daemon(home, settle({"redis.url": redis_server.url}))
+        daemon.start()
+        wait_until(lambda: daemon.stream.attached, WAIT_S, "attached")
+        assert daemon.stop() is True
+        gc.collect()
+        return sum(1 for _ in Path("/dev/fd").iterdir()), threading.active_count()
+
+    first = go_round()
+    # When / Then
+    assert [go_round() for _ in range(3)] == [first] * 3
 
 
 def test_daemon_leaves_everything_in_order_when_it_stops(daemon: Daemon) -> None:

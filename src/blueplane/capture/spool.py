@@ -145,7 +145,7 @@ class Spooler(Service):
         self._housekeeping_due_s = self._round_due_s = monotonic_s()
         self._trouble: str | None = None
 
-    # -- for the writer ------------------------------------------------------------------------------
+    # -- for the writer ----------------------------------------------------------------------------
 
     def release(self, origins: Sequence[str]) -> None:
         """Remove files whose outcome is stored; origins of other sources are not known here."""
@@ -214,7 +214,7 @@ class Spooler(Service):
         """Return how many whole files are in the spool."""
         return max(0, len(os.listdir(self._home.spool)) - len(self._halves))
 
-    # -- the loop ------------------------------------------------------------------------------------
+    # -- the loop ----------------------------------------------------------------------------------
 
     def loop(self) -> None:
         """Take files as they are finished, and look at the whole directory now and then."""
@@ -239,6 +239,11 @@ class Spooler(Service):
         super().stop()
         self._watch.wake()
 
+    def close(self) -> None:
+        """Give the descriptors back, once the thread has ended."""
+        self._watch.close()
+        os.close(self._directory)
+
     def _patience_s(self) -> float:
         return max(0.0, self._round_due_s - monotonic_s())
 
@@ -248,7 +253,7 @@ class Spooler(Service):
             _log.warning("files wait", reason=error)
         self.stopping.wait(self._backoff.next_s())
 
-    # -- files ---------------------------------------------------------------------------------------
+    # -- files -------------------------------------------------------------------------------------
 
     def _take(self, names: list[str] | None) -> None:
         """Take the named files, or all of the directory, oldest first.
@@ -440,7 +445,7 @@ class Spooler(Service):
             else:
                 yield file, event
 
-    # -- flags, refusals, quarantine -------------------------------------------------------------------
+    # -- flags, refusals, quarantine ---------------------------------------------------------------
 
     def _keep_house(self) -> None:
         now_s = monotonic_s()

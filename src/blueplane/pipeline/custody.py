@@ -1,15 +1,16 @@
 """Custody: what counts as what, and whether the sums close.
 
 Owns the two laws, the ledger of what is in flight, and the judgement of messages that vanished.
-Promises that every count is made in the transaction of what it counts, by id wherever ids are known.
+Promises that every count is made in the transaction of what it counts, by id where ids are known.
 Leaves the transactions to ``commits.py`` and the talking to Redis to ``attach.py``.
 
     messages:  enqueued = written + duplicate + dead_lettered + in_flight + recovered + lost
     events:    captured = written + duplicate + dead_lettered + filtered + quarantined + refused
                           + waiting
 
-A *message* is one entry of the stream, an *event* what a source captured. A source may send an event
-twice, and an entry may come from nobody we know (*foreign*): that one counts in the first law only.
+A *message* is one entry of the stream, an *event* what a source captured. A source may send an
+event twice, and an entry may come from nobody we know (*foreign*): that one counts in the first law
+only.
 """
 
 from collections import Counter
@@ -111,7 +112,7 @@ class InFlight:
             return list(self._known)
 
 
-# --- counting, inside the transaction of what is counted --------------------------------------------
+# --- counting, inside the transaction of what is counted ------------------------------------------
 
 
 @dataclass(slots=True)
@@ -172,7 +173,7 @@ class Tally:
             self.totals["events.captured"] += 1
 
 
-# --- the laws -----------------------------------------------------------------------------------------
+# --- the laws -------------------------------------------------------------------------------------
 
 
 def settled(totals: Mapping[str, int]) -> int:
@@ -231,7 +232,7 @@ def enqueued(epoch: Epoch, entries_added: int) -> int:
     return epoch.settled_at_start + entries_added - epoch.base
 
 
-# --- messages that vanished ---------------------------------------------------------------------------
+# --- messages that vanished -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,7 +344,7 @@ class Writer(Service):
                 self.store_error = None
                 return result
 
-    # -- failures and dead letters -------------------------------------------------------------------
+    # -- failures and dead letters -----------------------------------------------------------------
 
     def _fail(self, delivery: Delivery, error: Exception) -> None:
         """Count a failure of one event; after ``max_retries`` of them it is a dead letter."""
@@ -432,7 +432,7 @@ class Writer(Service):
         fields = with_origin(unpack_fields(letter.raw), origin)
         self.stream.append(letter.source, [fields], [origin], self.in_flight.register)
 
-    # -- attaching and the balance ---------------------------------------------------------------------
+    # -- attaching and the balance -----------------------------------------------------------------
 
     def attach(self) -> None:
         """Attach to the stream; a job of the consumer, which has nothing in hand meanwhile."""
@@ -518,7 +518,7 @@ class Writer(Service):
         self._stored = (now_s, balance.body())
 
 
-# --- entries and letters ------------------------------------------------------------------------------
+# --- entries and letters --------------------------------------------------------------------------
 
 
 def prepare(entries: Sequence[tuple[bytes, list[bytes]]], commits: Commits) -> list[Delivery]:

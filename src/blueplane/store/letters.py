@@ -91,7 +91,7 @@ class Letters:
             message_id
             for message_id in ids
             if self._connection.execute(
-                f"UPDATE dead_letters SET state = ?, {column} = ?"  # noqa: S608 - our own words
+                f"UPDATE dead_letters SET state = ?, {column} = ?"
                 " WHERE message_id = ? AND state = 'open'",
                 (state, now_ms, message_id),
             ).rowcount
@@ -109,7 +109,7 @@ class Letters:
     def get(self, message_id: str) -> Letter | None:
         """Return the letter of a message."""
         found = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM dead_letters WHERE message_id = ?",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM dead_letters WHERE message_id = ?",
             (message_id,),
         ).fetchone()
         return Letter(*found) if found else None
@@ -117,7 +117,7 @@ class Letters:
     def waiting(self, limit: int) -> list[Letter]:
         """Return retried letters whose new message has no outcome yet, oldest first."""
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM dead_letters"  # noqa: S608
+            f"SELECT {_COLUMNS} FROM dead_letters"
             " WHERE state = 'retried' AND settled_ms IS NULL ORDER BY retried_ms LIMIT ?",
             (limit,),
         )

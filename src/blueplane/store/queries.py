@@ -102,7 +102,7 @@ class Reader:
             with translated():
                 for table in ("traces", "duplicates"):
                     rows = self._connection.execute(
-                        f"SELECT event_id, captured_ns FROM {table} WHERE event_id IN ({marks})",  # noqa: S608
+                        f"SELECT event_id, captured_ns FROM {table} WHERE event_id IN ({marks})",
                         [event.event_id for event in chunk],
                     )
                     done.update(
@@ -111,7 +111,7 @@ class Reader:
                         if (bytes(row[0]), row[1]) in captured
                     )
                 letters = self._connection.execute(
-                    f"SELECT origin FROM dead_letters WHERE event_id IN ({marks})",  # noqa: S608
+                    f"SELECT origin FROM dead_letters WHERE event_id IN ({marks})",
                     [event.event_id for event in chunk],
                 )
                 done.update(row[0] for row in letters)
@@ -126,7 +126,7 @@ class Reader:
         where, parameter = wheres[column]
         with translated():
             rows = self._connection.execute(
-                f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"  # noqa: S608
+                f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"
                 f" WHERE sequence IN (SELECT t.sequence FROM traces t WHERE {where})"
                 " ORDER BY captured_ms, sequence LIMIT ?",
                 (parameter, limit),
@@ -137,7 +137,7 @@ class Reader:
         """Return the newest rows of ``raw_traces`` of a session, oldest first."""
         with translated():
             rows = self._connection.execute(
-                f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"  # noqa: S608
+                f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"
                 " WHERE sequence IN (SELECT t.sequence FROM traces t"
                 " WHERE t.session = (SELECT id FROM names WHERE text = ?))"
                 " ORDER BY captured_ms DESC, sequence DESC LIMIT ?",
@@ -236,7 +236,7 @@ class Reader:
         """Return the dead letters that ``where`` (our own words) chooses, oldest first."""
         with translated():
             ids = self._connection.execute(
-                f"SELECT message_id FROM dead_letters WHERE {where} ORDER BY opened_ms",  # noqa: S608
+                f"SELECT message_id FROM dead_letters WHERE {where} ORDER BY opened_ms",
                 parameters,
             ).fetchall()
             letters = Letters(self._connection)

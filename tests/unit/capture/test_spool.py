@@ -2,9 +2,10 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event as Flag
+from typing import ClassVar
 
 import pytest
 
@@ -74,11 +75,14 @@ class Stand:
 class Spool:
     """A spool with a spooler, stepped by the test."""
 
+    made: ClassVar[list[Spooler]] = []
+
     def __init__(self, home: Home, max_mb: int = 256) -> None:
         self.home = home
         self.stand = Stand()
         reader = HookReader(Sanitiser("strict", SECRET), lambda _event: False)
         self.spooler = Spooler(home, SpoolSettings(max_mb, 7), reader, self.stand, self.stand)
+        self.made.append(self.spooler)
 
     def write(self, name: str, content: bytes = b"{}" + TRAILER, age_s: float = 0) -> Path:
         """Write a file as a hook leaves it, ``age_s`` ago."""
@@ -109,6 +113,17 @@ class Spool:
         return {
             item.origin.split(":")[1]: f"{item.outcome} {item.rule}" for item in self.stand.outcomes
         }
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Stop and close every spooler that a test made."""
+    yield
+    while Spool.made:
+        spooler = Spool.made.pop()
+        spooler.stop()
+        assert spooler.join(WAIT_S)
+        spooler.close()
 
 
 @pytest.fixture

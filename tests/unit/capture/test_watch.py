@@ -23,6 +23,8 @@ kqueue_only = pytest.mark.skipif(
 def watched(tmp_path: Path) -> Iterator[Watch]:
     """Give the best watch of this system on an empty directory."""
     watched = watch(tmp_path)
+    if sys.platform == "linux" and isinstance(watched, PollWatch):
+        pytest.skip("all inotify instances of this machine are in use")
     yield watched
     watched.close()
 

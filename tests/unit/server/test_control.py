@@ -3,7 +3,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +74,18 @@ def connects(path: Path) -> bool:
 
 
 def send_raw(path: Path, data: bytes) -> bytes:
-    """Send bytes and return what comes back."""
+    """Send bytes and return what comes back; a server may close before it has read them all."""
+    answer = b""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(WAIT_S)
         connection.connect(str(path))
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        try:
+        with suppress(OSError):
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
             while part := connection.recv(65_536):
                 answer += part
-        except ConnectionResetError:
-            return answer  # closed on us with bytes unread
-        return answer
+    return answer
 
 
 def test_control_answers_when_an_operation_is_asked(
@@ -169,11 +168,7 @@ def test_control_refuses_when_a_request_is_too_large(
     # Given
     monkeypatch.setattr(module, "MAX_BYTES", 1_000)
     # When
-    answer = b"?"
-    try:
-        answer = send_raw(short_path, b"x" * 200_000)
-    except BrokenPipeError:
-        answer = b""
+    answer = send_raw(short_path, b"x" * 200_000)
     # Then
     assert answer == b""
     monkeypatch.undo()
