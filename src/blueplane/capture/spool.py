@@ -12,7 +12,7 @@ A file is known by its name and its mtime, for a name is used again once its fil
 import errno
 import os
 import stat
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,6 +115,7 @@ class _File:
     name: str
     mtime_ns: int
     size: int
+    regular: bool = True
     sent: bool = False
     read: bool = False
 
@@ -138,6 +139,8 @@ class Spooler(Service):
         self._lock = Lock()
         self._files: dict[str, _File] = {}
         self._sent: dict[str, _File] = {}
+        self._released: deque[_File] = deque()
+        self._look_around = Flag()
         self._halves: dict[str, float] = {}
         self._suspects: set[str] = set()
         self._bytes = 0
@@ -148,12 +151,21 @@ class Spooler(Service):
     # -- for the writer ----------------------------------------------------------------------------
 
     def release(self, origins: Sequence[str]) -> None:
-        """Remove files whose outcome is stored; origins of other sources are not known here."""
-        for origin in origins:
-            file = self._sent.pop(origin, None)
-            if file is not None:
-                self._remove(file)
-                faults.point("mid_release")
+        """Have files removed whose outcome is stored; other sources' origins are not known here.
+
+        This thread removes them, not the writer's: two threads that change one directory wait for
+        each other in the kernel.
+        """
+        self._released.extend(self._sent.pop(origin) for origin in origins if origin in self._sent)
+        if self.alive():
+            self._watch.wake()
+        else:
+            self._remove_released()
+
+    def _remove_released(self) -> None:
+        while self._released:
+            self._remove(self._released.popleft())
+            faults.point("mid_release")
 
     def _remove(self, file: _File) -> None:
         with self._lock:
@@ -183,6 +195,7 @@ class Spooler(Service):
         Each of those others is looked up in the store first: it may have been settled by a server
         that was killed before it could remove the file.
         """
+        self._remove_released()
         names = set(os.listdir(self._home.spool))
         with self._lock:
             self._suspects = names
@@ -197,6 +210,7 @@ class Spooler(Service):
 
     def wake(self) -> None:
         """Look at the whole directory now."""
+        self._look_around.set()
         self._watch.wake()
 
     def _adopt(self, origin: str) -> None:
@@ -212,7 +226,8 @@ class Spooler(Service):
 
     def waiting(self) -> int:
         """Return how many whole files are in the spool."""
-        return max(0, len(os.listdir(self._home.spool)) - len(self._halves))
+        files = len(os.listdir(self._home.spool))
+        return max(0, files - len(self._halves) - len(self._released))
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -233,6 +248,10 @@ class Spooler(Service):
                 names = None
                 continue
             names = self._watch.wait(self._patience_s())
+            if self._look_around.is_set():
+                self._look_around.clear()
+                names = None
+        self._remove_released()
 
     def stop(self) -> None:
         """Ask the loop to end, and wake it."""
@@ -260,9 +279,12 @@ class Spooler(Service):
 
         House-keeping comes first and in between: it stops the hooks when nothing can be taken.
         """
-        for name in list(os.listdir(self._home.spool) if names is None else names):
+        self._remove_released()
+        for name in os.listdir(self._home.spool) if names is None else names:
             self._see(name)
         self._keep_house()
+        if names == []:
+            return  # woken to remove, not to take
         with self._lock:
             ready = [
                 f for f in self._files.values() if not f.sent and (self._intake.open or not f.read)
@@ -272,6 +294,7 @@ class Spooler(Service):
             if self.stopping.is_set():
                 return
             self._keep_house()
+            self._remove_released()
             self._take_chunk(ready[start : start + CHUNK])
 
     def _see(self, name: str) -> None:
@@ -289,7 +312,8 @@ class Spooler(Service):
                 return
             if known is not None:
                 self._forget(name)
-            self._files[name] = _File(name, found.st_mtime_ns, found.st_size)
+            regular = stat.S_ISREG(found.st_mode)
+            self._files[name] = _File(name, found.st_mtime_ns, found.st_size, regular=regular)
             self._bytes += found.st_size
 
     def _take_chunk(self, files: Sequence[_File]) -> None:
@@ -344,18 +368,27 @@ class Spooler(Service):
             rule = "not-a-file" if error.errno in (errno.ELOOP, errno.ENXIO) else "unreadable"
             raise MalformedPayloadError(rule, errno.errorcode.get(error.errno or 0, "?")) from None
         try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise MalformedPayloadError("not-a-file", stat.filemode(found.st_mode))
-            with self._lock:
-                self._bytes += found.st_size - file.size
-                file.mtime_ns, file.size = found.st_mtime_ns, found.st_size
-            if found.st_size <= MAX_FILE_BYTES:
-                return os.read(descriptor, found.st_size + 1)
-            tail = os.pread(descriptor, _TAIL_BYTES, found.st_size - _TAIL_BYTES)
-            return b"\0" * MAX_FILE_BYTES + tail
+            if file.regular and 0 < file.size <= MAX_FILE_BYTES:
+                raw = os.read(descriptor, file.size + 1)
+                if len(raw) == file.size:
+                    return raw  # as large as when it was seen: nothing was written since
+            return self._read_again(file, descriptor)
         finally:
             os.close(descriptor)
+
+    def _read_again(self, file: _File, descriptor: int) -> bytes:
+        """Read a file that is not what it was when it was seen, or is too large."""
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            rule = "not-a-file"
+            raise MalformedPayloadError(rule, stat.filemode(found.st_mode))
+        with self._lock:
+            self._bytes += found.st_size - file.size
+            file.mtime_ns, file.size = found.st_mtime_ns, found.st_size
+        if found.st_size <= MAX_FILE_BYTES:
+            return os.pread(descriptor, found.st_size + 1, 0)
+        tail = os.pread(descriptor, _TAIL_BYTES, found.st_size - _TAIL_BYTES)
+        return b"\0" * MAX_FILE_BYTES + tail
 
     def _gone(self, file: _File) -> Outcome | None:
         """Somebody removed a file: a hook its refused one, which was never whole, or a person."""

@@ -32,7 +32,7 @@ class Watch(Protocol):
         """Wait; return the names of finished files, or None when the caller must look itself."""
 
     def wake(self) -> None:
-        """End a wait from another thread; that wait returns None."""
+        """End a wait from another thread."""
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -84,11 +84,11 @@ class InotifyWatch(_Wakeable):
     def wait(self, timeout_s: float) -> list[str] | None:
         """Wait for a finished file or a wake."""
         ready = {fd for fd, _ in self._poll.poll(timeout_s * 1000)}
-        names = self._read_names() if self._fd in ready else []
-        if self.read_end in ready or not ready:
+        if self.read_end in ready:
             self.drain()
+        if not ready:
             return None
-        return names
+        return self._read_names() if self._fd in ready else []
 
     def _read_names(self) -> list[str] | None:
         data = os.read(self._fd, _READ_BYTES)
