@@ -179,8 +179,8 @@ class Daemon:
             self.poller,
             self.control,
         ]
-        # What exists now stays: only what batches make is worth the collector's time, and nearly all
-        # of that goes by itself.
+        # What exists now stays: only what batches make is worth the collector's time, and nearly
+        # all of that goes by itself.
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         for service in self.services:
@@ -265,8 +265,8 @@ class Daemon:
         """Return what may be asked over the control socket."""
         return {
             "status": self.status,
-            "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.retry_letters(ids)),
-            "dlq.drop": lambda ids: self.writer.ask(lambda: self.writer.drop_letters(ids)),
+            "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.letters.retry(ids)),
+            "dlq.drop": lambda ids: self.writer.ask(lambda: self.writer.letters.drop(ids)),
         }
 
     def status(self) -> dict[str, Any]:

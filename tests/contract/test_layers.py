@@ -28,7 +28,8 @@ _BELOW_INTERFACES = (*_BELOW_INSTALL, "daemon", "install", "server")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASE, BASE),
     "store": BASE,
-    "pipeline.stream": BASE,
+    "pipeline.redis_server": BASE,
+    "pipeline.stream": (*BASE, "pipeline.redis_server"),
     "capture": BASE,
     "pipeline": _QUEUE_AND_STORE,
     "analytics": _DERIVED,

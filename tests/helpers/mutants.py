@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from blueplane.interfaces.cli.main import main
+from blueplane.pipeline.batch import Delivery
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
-from blueplane.pipeline.writer import Delivery, Writer
+from blueplane.pipeline.writer import Writer
 from blueplane.store import connection
 from blueplane.store.traces import Inserted, Row, Traces
 

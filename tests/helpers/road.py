@@ -18,10 +18,11 @@ from blueplane.errors import QueueDetachedError
 from blueplane.event import Event, derive_id, encode
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
+from blueplane.pipeline.batch import Batch, Delivery, prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.stream import Entry, Stream
-from blueplane.pipeline.writer import Batch, Delivery, Writer, prepare
+from blueplane.pipeline.writer import Writer
 from blueplane.store.queries import reading
 from blueplane.store.traces import Row
 from helpers.redis_server import RedisServer
@@ -64,7 +65,7 @@ def make_entry(event: Event, message_id: bytes = b"") -> tuple[bytes, list[bytes
 
 def make_row(commits: Commits, event: Event, message_id: bytes = b"") -> Row:
     """Make the row of an event."""
-    row = prepare([make_entry(event, message_id)], commits)[0].row
+    row = prepare([make_entry(event, message_id)], commits.codec)[0].row
     assert isinstance(row, Row)
     return row
 
@@ -134,7 +135,7 @@ class Road:
         """Have the writer take what was delivered."""
         whole = [(message_id, fields) for message_id, fields in entries if fields]
         empty = [message_id for message_id, fields in entries if not fields]
-        self.writer._take_batch(Batch(prepare(whole, self.writer.commits), empty))
+        self.writer._take_batch(Batch(prepare(whole, self.writer.commits.codec), empty))
 
     def drain(self) -> None:
         """Read and write everything that was not delivered yet, until the writer is idle."""
@@ -196,7 +197,7 @@ def heal(database_connection: Any) -> None:  # noqa: ANN401 - SQLite's
 
 def prepared(commits: Commits, *events: Event) -> list[Delivery]:
     """Return events as deliveries."""
-    return prepare([make_entry(event) for event in events], commits)
+    return prepare([make_entry(event) for event in events], commits.codec)
 
 
 class TurnedClock:

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 from blueplane.errors import RowRefusedError
 from blueplane.event import Event, derive_id
+from blueplane.pipeline.batch import prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import (
     Balance,
@@ -35,8 +36,8 @@ from blueplane.pipeline.custody import (
     letter_origin,
     settled,
 )
+from blueplane.pipeline.dead_letters import make_letter
 from blueplane.pipeline.stream import Counts
-from blueplane.pipeline.writer import make_letter, prepare
 from blueplane.store.ledger import Epoch, Settlement
 from helpers.road import CAPTURED_NS, database_file, make_entry, make_event, make_row
 
@@ -158,7 +159,7 @@ class Laws(RuleBasedStateMachine):
         event = self.model.stream.get(key)
         if event is None or key in self.model.done - self.model.buried:
             return multiple()
-        (delivery,) = prepare([make_entry(event, key)], self.commits)
+        (delivery,) = prepare([make_entry(event, key)], self.commits.codec)
         opened = self.commits.dead_letter(make_letter(delivery, 3, RowRefusedError("poison")))
         assert opened is (key not in self.model.done)
         if opened:

@@ -19,7 +19,7 @@ from blueplane.capture.hook_event import spool_origin
 from blueplane.clock import NS_PER_S, wall_ns
 from blueplane.errors import BlueplaneError, HomeError
 from blueplane.paths import Home
-from blueplane.pipeline.writer import unpack_fields
+from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.store.letters import Letter
 from blueplane.store.queries import Reader
 

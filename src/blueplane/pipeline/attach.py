@@ -18,7 +18,8 @@ from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, read_origin, settled
-from blueplane.pipeline.stream import ServerInfo, Stream
+from blueplane.pipeline.redis_server import ServerInfo
+from blueplane.pipeline.stream import Stream
 from blueplane.store.ledger import Epoch
 
 _log = get("custody")
@@ -68,6 +69,10 @@ class Attacher:
         retell(origins)
         self.stream.open(server)
         return Attachment(server, epoch, origins)
+
+    def key_of(self, epoch: Epoch) -> str:
+        """Return what ``telemetry:epoch`` holds during an epoch of this home."""
+        return f"{self.home_id}:{epoch.token}"
 
     def _check_owner(self) -> None:
         owner = self.stream.counts().epoch
@@ -124,8 +129,7 @@ class Attacher:
         if epoch is None:
             verdict = Verdict(turn=True, recovered=0, lost=0, ids=(), cause="first epoch")
         else:
-            token = f"{self.home_id}:{epoch.token}"
-            verdict = judge(epoch, token, totals, self.in_flight.ids(), found)
+            verdict = judge(epoch, self.key_of(epoch), totals, self.in_flight.ids(), found)
         if verdict.recovered or verdict.lost:
             _log.warning(
                 "break",
@@ -142,8 +146,8 @@ class Attacher:
     def _turn(self, verdict: Verdict, found: Found, totals: Mapping[str, int]) -> Epoch:
         """Begin an epoch: in the store first, so that a death between the two only repeats it.
 
-        Until the first balance the epoch has seen nothing, and so lacks nothing when it is repeated:
-        what is in the stream is carried into the next one.
+        Until the first balance the epoch has seen nothing, and so lacks nothing when it is
+        repeated: what is in the stream is carried into the next one.
         """
         base = found.counts.entries_added - found.length
         start = Epoch(
@@ -158,7 +162,7 @@ class Attacher:
         self.commits.vanished(verdict, start)
         self.in_flight.replace({})
         faults.point("after_epoch_commit")
-        self.stream.begin_epoch(f"{self.home_id}:{start.token}", found.sources)
+        self.stream.begin_epoch(self.key_of(start), found.sources)
         faults.point("after_epoch_set")
         _log.info("epoch", token=start.token, carried=found.length, cause=verdict.cause)
         stored = self.commits.ledger.epoch()

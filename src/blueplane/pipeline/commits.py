@@ -1,7 +1,7 @@
 """Every transaction on the store.
 
 Owns the write connection and what is written, and counted, together.
-Promises that each method is one transaction: all of it is durable when it returns, or none of it is.
+Promises that each method is one transaction: all of it is durable when it returns, or none is.
 Leaves when to commit, and what follows a commit, to the writer.
 """
 
@@ -68,8 +68,7 @@ class Commits:
         letters = [row for row in inserted.written if is_letter(row.origin)]
         for row in letters:
             tally.retried(row, "written", self._settle_letter(row.origin, now_ms))
-        plain = [row for row in inserted.written if not is_letter(row.origin)] if letters else inserted.written  # fmt: skip
-        tally.written(plain)
+        tally.written([row for row in inserted.written if not is_letter(row.origin)])
         for duplicate in self.ledger.add_duplicates(inserted.duplicates, now_ms):
             if is_letter(duplicate.row.origin):
                 letter = self._settle_letter(duplicate.row.origin, now_ms)
@@ -142,7 +141,7 @@ class Commits:
     def vanished(self, verdict: Verdict, epoch: Epoch | None) -> None:
         """Count messages that vanished, name them, and begin ``epoch`` when one is given.
 
-        ``epoch`` comes without its two ``_at_start`` counters: they are taken here, after the count.
+        ``epoch`` comes without its two ``_at_start`` counters: they are taken here, afterwards.
         """
         with store.transaction(self._connection):
             if verdict.recovered or verdict.lost:

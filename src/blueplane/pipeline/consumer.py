@@ -13,8 +13,10 @@ from blueplane import faults
 from blueplane.clock import monotonic_s
 from blueplane.errors import BlueplaneError, QueueDetachedError, QueueError, StoreError
 from blueplane.logs import get
+from blueplane.pipeline.batch import Batch, prepare
+from blueplane.pipeline.jobs import Job
 from blueplane.pipeline.stream import BLOCK_MS, Entry, Stream
-from blueplane.pipeline.writer import TICK_S, Batch, Job, Writer, prepare
+from blueplane.pipeline.writer import TICK_S, Writer
 from blueplane.threads import Backoff, Service
 
 _log = get("consumer")
@@ -100,7 +102,7 @@ class Consumer(Service):
     def _hand_over(self, entries: Sequence[Entry]) -> None:
         faults.point("after_read")
         whole = [(message_id, fields) for message_id, fields in entries if fields]
-        deliveries = prepare(whole, self._writer.commits)
+        deliveries = prepare(whole, self._writer.commits.codec)
         empty = [message_id for message_id, fields in entries if not fields]
         faults.point("in_batch")
         self._writer.put(Batch(deliveries, empty), self.stopping)

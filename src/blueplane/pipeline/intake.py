@@ -19,7 +19,7 @@ from blueplane.pipeline.writer import Writer
 
 #: Seconds between two looks while the window is full.
 WINDOW_POLL_S: Final = 0.02
-#: Seconds after which a source gets its events back, to look after other things before it tries anew.
+#: Seconds after which a source gets its events back, to look after other things meanwhile.
 WINDOW_PATIENCE_S: Final = 2.0
 
 

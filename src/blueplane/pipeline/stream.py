@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Lock
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hiredis import pack_command
 
@@ -36,6 +36,7 @@ from blueplane.errors import (
     QueueUnavailableError,
     QueueUnusableError,
 )
+from blueplane.pipeline.redis_server import UNKNOWN_POLICY, ServerInfo, check
 
 
 @contextmanager
@@ -64,8 +65,6 @@ with _without_the_package_itself():
     from redis.connection import Connection, UnixDomainSocketConnection, parse_url
     from redis.retry import Retry
 
-#: Oldest server that knows the stream's entries-added.
-MIN_VERSION: Final = (7, 0)
 #: Milliseconds that an idle read waits in the server. A private server ticks once a second, so
 #: the answer may come a second late.
 BLOCK_MS: Final = 5_000
@@ -88,7 +87,8 @@ SCAN_PAGE: Final = 1_000
 CONSUMER: Final = "writer"
 
 Reply = Any
-Command = tuple[Any, ...]
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
 #: (message id, fields); the fields are None when the entry was deleted after its delivery.
 Entry = tuple[bytes, list[bytes] | None]
 
@@ -118,15 +118,8 @@ class Commit:
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """The server behind the connection, for ``status``."""
-
-    run_id: str
-    version: str
-    persistence: str
-    policy: str
-    process_id: int
+#: hiredis' own hints know tuples of one argument only.
+_pack: Callable[[Command], bytes] = cast("Callable[[Command], bytes]", pack_command)
 
 
 class Link:
@@ -167,7 +160,7 @@ class Link:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
-    def call(self, *command: Any) -> Reply:
+    def call(self, *command: Argument) -> Reply:
         """Send one command and return its reply."""
         with translated():
             self._connection.send_command(*command, check_health=False)
@@ -182,7 +175,7 @@ class Link:
         """Send commands whose replies are read later."""
         with translated():
             # The driver packs with this too, and spends as much again on its way there.
-            packed = [b"".join(map(pack_command, commands))]
+            packed = [b"".join(map(_pack, commands))]
             self._connection.send_packed_command(packed, check_health=False)
 
     def receive(self, count: int) -> list[Reply]:
@@ -247,8 +240,7 @@ class Stream:
         link = Link(self._find_url(), COMMAND_TIMEOUT_S)
         link.connect()
         self._control = link
-        info = _read_info(link)
-        _check_server(info, _policy(link))
+        server = check(_read_info(link), _policy(link))
         for key, wanted in (
             (self.events, b"stream"),
             (self._cdc, b"stream"),
@@ -259,17 +251,11 @@ class Stream:
             found = link.call("TYPE", key)
             if found not in (wanted, b"none"):
                 message = (
-                    f"redis key {key} is a {found.decode()}, not a {wanted.decode()}: something else "
-                    "uses this server; set redis.key_prefix or another redis.url"
+                    f"redis key {key} is a {found.decode()}, not a {wanted.decode()}: something "
+                    "else uses this server; set redis.key_prefix or another redis.url"
                 )
                 raise QueueUnusableError(message)
-        return ServerInfo(
-            info["run_id"],
-            info["redis_version"],
-            _persistence(info),
-            _policy(link),
-            int(info["process_id"]),
-        )
+        return server
 
     def make_group(self) -> None:
         """Make the stream and its group, at the first entry, where they do not exist."""
@@ -373,7 +359,7 @@ class Stream:
         except QueueError:
             reader.sever()
 
-    def _read(self, *rest: Any) -> list[Entry]:
+    def _read(self, *rest: Argument) -> list[Entry]:
         if self._reader is None:
             self._reader = self._open_link(READ_TIMEOUT_S)
         try:
@@ -521,15 +507,6 @@ class Stream:
         return link
 
 
-def redact(url: str) -> str:
-    """Return a Redis URL without its password."""
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at else url
-
-
-# --- the server ----------------------------------------------------------------------------------
-
-
 def _read_info(link: Link) -> dict[str, str]:
     text = link.call("INFO").decode("utf-8", "replace")
     pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
@@ -540,45 +517,8 @@ def _policy(link: Link) -> str:
     try:
         reply = link.call("CONFIG", "GET", "maxmemory-policy")
     except (QueueRefusedError, QueueUnusableError):
-        return "unknown"  # a hosted server may not have CONFIG, or forbid it
-    return reply[1].decode() if len(reply) > 1 else "unknown"
-
-
-def _persistence(info: Mapping[str, str]) -> str:
-    if info.get("aof_enabled") == "1":
-        return "aof"
-    return "rdb" if info.get("rdb_last_save_time", "0") != "0" else "none"
-
-
-def parse_version(text: str) -> tuple[int, ...]:
-    """Return ``7.0.15`` as (7, 0, 15); parts that are not numbers end it."""
-    parts: list[int] = []
-    for part in text.split("."):
-        if not part.isdigit():
-            break
-        parts.append(int(part))
-    return tuple(parts)
-
-
-def _check_server(info: Mapping[str, str], policy: str) -> None:
-    version = info.get("redis_version", "0")
-    if parse_version(version) < MIN_VERSION:
-        message = (
-            f"redis {version} is too old (7.0 or newer is needed); upgrade it, "
-            "or set redis.mode to private"
-        )
-        raise QueueUnusableError(message)
-    if info.get("redis_mode") == "cluster" or info.get("cluster_enabled") == "1":
-        message = (
-            "redis runs in cluster mode, which cannot hold our transactions; use a single server"
-        )
-        raise QueueUnusableError(message)
-    if policy not in ("noeviction", "unknown"):
-        message = (
-            f"redis may evict our stream (maxmemory-policy {policy}); "
-            "run: redis-cli CONFIG SET maxmemory-policy noeviction"
-        )
-        raise QueueUnusableError(message)
+        return UNKNOWN_POLICY  # a hosted server may not have CONFIG, or forbid it
+    return reply[1].decode() if len(reply) > 1 else UNKNOWN_POLICY
 
 
 # --- errors --------------------------------------------------------------------------------------

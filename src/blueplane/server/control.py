@@ -101,7 +101,13 @@ class RemoteError(BlueplaneError):
         self.exit_code = exit_code
 
 
-def ask(path: Path, operation: str, *, timeout_s: float = ANSWER_S, **arguments: Any) -> Any:
+def ask(
+    path: Path,
+    operation: str,
+    *,
+    timeout_s: float = ANSWER_S,
+    **arguments: object,
+) -> Any:  # noqa: ANN401 - what comes back is JSON, as the operation made it
     """Ask the running server.
 
     Raises QueueUnavailableError when no server answers, RemoteError with its own words otherwise.

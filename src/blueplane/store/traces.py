@@ -49,8 +49,9 @@ def _insert(rows: int) -> str:
     return f"""
 INSERT INTO traces (
     event_id, kind, session, workspace, project, turn, tool_use_id, captured_ns, timestamp_lag,
-    message_lag, message_number, delivered_lag, ingested_lag, model, tool, duration_ms, input_tokens, output_tokens,
-    cache_read_tokens, cache_creation_tokens, lines_added, lines_removed, codec, event_data)
+    message_lag, message_number, delivered_lag, ingested_lag, model, tool, duration_ms,
+    input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, lines_added,
+    lines_removed, codec, event_data)
 VALUES {", ".join([_ROW] * rows)}
 ON CONFLICT (event_id) DO NOTHING"""
 

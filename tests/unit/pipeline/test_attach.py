@@ -269,15 +269,15 @@ def test_attach_drains_the_stream_when_redis_is_out_of_memory(road: Road) -> Non
     # When a new server starts, and the letter is retried
     later = restarted(road)
     later.writer.attach()
-    later.writer.retry_letters([letter])
-    later.writer._send_letters()
+    later.writer.letters.retry([letter])
+    later.writer.letters.send_waiting()
     # Then the stream is emptied, and the letter is sent once there is room
     assert later.stream.attached
     later.settle()
     assert later.rows() == ids(waiting)
     assert later.redis.client.xlen(later.stream.events) == 0
     later.redis.config_set("maxmemory", 0)
-    later.writer._send_letters()
+    later.writer.letters.send_waiting()
     body = later.settle()
     assert later.rows() == ids(waiting, bad)
     assert (body["balanced"], body["lost"], body["recovered"]) == (True, 0, 0)

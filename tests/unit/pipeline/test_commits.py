@@ -6,9 +6,10 @@ import pytest
 
 from blueplane.errors import RowRefusedError, StoreError
 from blueplane.event import Event
+from blueplane.pipeline.batch import Delivery, prepare
 from blueplane.pipeline.commits import MAX_NAMED, Commits
 from blueplane.pipeline.custody import Balance, Verdict, letter_origin
-from blueplane.pipeline.writer import Delivery, make_letter, prepare
+from blueplane.pipeline.dead_letters import make_letter
 from blueplane.store.ledger import Epoch, Settlement
 from blueplane.store.queries import reading
 from helpers.road import database_file, heal, make_entry, make_event, make_row, poison
@@ -32,7 +33,7 @@ def write(commits: Commits, event: Event, message_id: bytes) -> None:
 
 def bury(commits: Commits, event: Event, message_id: bytes) -> bool:
     """Make one message a dead letter."""
-    (delivery,) = prepare([make_entry(event, message_id)], commits)
+    (delivery,) = prepare([make_entry(event, message_id)], commits.codec)
     return commits.dead_letter(make_letter(delivery, 3, RowRefusedError("poison")))
 
 
@@ -429,7 +430,7 @@ def test_letter_keeps_every_byte_when_its_entry_is_no_event(commits: Commits) ->
     """The fields of an entry survive in its letter, whatever they are."""
     # Given an entry that is no event
     fields = [b"v", b"\xff\x00", b"", b"lone", b"origin", b"\xfe"]
-    (delivery,) = prepare([(b"7-0", fields)], commits)
+    (delivery,) = prepare([(b"7-0", fields)], commits.codec)
     assert isinstance(delivery, Delivery)
     # When
     letter = make_letter(delivery, 3, ValueError("not an event"))

@@ -14,7 +14,8 @@ from blueplane.errors import (
 )
 from blueplane.event import encode
 from blueplane.pipeline import stream as module
-from blueplane.pipeline.stream import Commit, Link, Stream, parse_version
+from blueplane.pipeline.redis_server import check, parse_version
+from blueplane.pipeline.stream import Commit, Link, Stream
 from helpers.redis_server import RedisServer
 from helpers.road import make_event
 from helpers.waiting import wait_until
@@ -280,7 +281,7 @@ def test_check_refuses_when_the_server_can_never_serve(info: dict[str, str], wor
     """Too old a server, or a cluster, is refused in words that say what to do."""
     # Given an INFO / When / Then
     with pytest.raises(QueueUnusableError, match=words):
-        module._check_server(info, "noeviction")
+        check(info, "noeviction")
 
 
 @pytest.mark.parametrize(

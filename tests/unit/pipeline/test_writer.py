@@ -13,8 +13,10 @@ from blueplane.errors import (
 from blueplane.event import encode
 from blueplane.paths import Home
 from blueplane.pipeline import writer as module
+from blueplane.pipeline.balance import REFRESH_S
+from blueplane.pipeline.dead_letters import pack_fields, unpack_fields, with_origin
+from blueplane.pipeline.jobs import Job
 from blueplane.pipeline.stream import Stream
-from blueplane.pipeline.writer import Job, pack_fields, unpack_fields, with_origin
 from blueplane.store import connection
 from helpers.redis_server import RedisServer
 from helpers.road import Road, heal, ids, make_event, poison, turn_clock
@@ -337,12 +339,12 @@ def test_retry_sends_the_letter_as_a_new_message_when_asked(road: Road) -> None:
     # Given
     letter_id = bury(road)
     # When
-    assert road.writer.retry_letters([letter_id, "1-1"]) == [letter_id]
+    assert road.writer.letters.retry([letter_id, "1-1"]) == [letter_id]
     assert road.redis.client.hlen(road.stream.dead_letters) == 0
-    road.writer._send_letters()
+    road.writer.letters.send_waiting()
     road.writer.balance()
     assert (road.balance()["waiting"], road.balance()["balanced"]) == (1, True)
-    road.writer._send_letters()
+    road.writer.letters.send_waiting()
     road.drain()
     # Then
     body = road.settle()
@@ -360,12 +362,12 @@ def test_retry_is_sent_by_the_next_server_when_this_one_dies(road: Road) -> None
     """A letter whose retry was stored and not sent is sent by whoever attaches next."""
     # Given a retry that is stored and not sent
     letter_id = bury(road)
-    road.writer.retry_letters([letter_id])
+    road.writer.letters.retry([letter_id])
     road.close()
     # When
     later = Road(road.home, road.redis)
     later.writer.attach()
-    later.writer._send_letters()
+    later.writer.letters.send_waiting()
     body = later.settle()
     # Then
     assert later.rows() == ids(make_event(0))
@@ -379,14 +381,14 @@ def test_retry_waits_when_redis_is_away(road: Road) -> None:
     letter_id = bury(road)
     road.redis.kill()
     # When
-    road.writer.retry_letters([letter_id])
-    road.writer._send_letters()
+    road.writer.letters.retry([letter_id])
+    road.writer.letters.send_waiting()
     # Then
     assert road.stream.attached is False
     assert road.commits.letters.counts()["waiting"] == 1
     road.redis.start()
     assert road.settle()["balanced"] is True
-    road.writer._send_letters()
+    road.writer.letters.send_waiting()
     road.settle()
     assert road.rows() == ids(make_event(0))
 
@@ -396,8 +398,8 @@ def test_drop_gives_the_event_up_when_asked(road: Road) -> None:
     # Given
     letter_id = bury(road)
     # When
-    assert road.writer.drop_letters([letter_id]) == [letter_id]
-    assert road.writer.drop_letters([letter_id]) == []
+    assert road.writer.letters.drop([letter_id]) == [letter_id]
+    assert road.writer.letters.drop([letter_id]) == []
     # Then
     body = road.settle()
     assert (body["balanced"], body["events"]["dead_lettered"], body["open_dead_letters"]) == (
@@ -500,7 +502,7 @@ def test_balance_is_stored_anew_when_it_is_old_or_changed(
     # When / Then
     road.writer.balance()
     assert len(stored) == 0
-    turned.sleepless(module.BALANCE_REFRESH_S + 1)
+    turned.sleepless(REFRESH_S + 1)
     road.writer.balance()
     assert len(stored) == 1
     road.append(make_event(0))

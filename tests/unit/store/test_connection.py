@@ -150,7 +150,7 @@ def test_transaction_blames_the_row_when_the_store_is_well(
     # Given / When
     marks = ", ".join("?" * len(values))
     with pytest.raises(RowRefusedError), transaction(writer):
-        writer.execute(f"INSERT INTO things VALUES ({marks})", values)  # noqa: S608
+        writer.execute(f"INSERT INTO things VALUES ({marks})", values)
     # Then
     assert things(database_file(tmp_path)) == []
 

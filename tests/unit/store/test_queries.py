@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from blueplane.errors import RowRefusedError, StoreError
+from blueplane.pipeline.batch import prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Balance
-from blueplane.pipeline.writer import make_letter, prepare
+from blueplane.pipeline.dead_letters import make_letter
 from blueplane.store.connection import open_writer
 from blueplane.store.ledger import Epoch, Settlement
 from blueplane.store.queries import Reader, reading
@@ -31,7 +32,7 @@ def reader(commits: Commits, tmp_path: Path) -> Iterator[Reader]:
 
 def bury(commits: Commits, number: int, message_id: bytes) -> None:
     """Make an event a dead letter."""
-    (delivery,) = prepare([make_entry(make_event(number), message_id)], commits)
+    (delivery,) = prepare([make_entry(make_event(number), message_id)], commits.codec)
     commits.dead_letter(make_letter(delivery, 3, RowRefusedError("poison")))
 
 

@@ -38,7 +38,7 @@ def view(commits: Commits, event: Event) -> dict[str, Any]:
 
 def count(commits: Commits, table: str) -> int:
     """Return the number of rows of a table."""
-    return int(commits._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+    return int(commits._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 # --- making rows ----------------------------------------------------------------------------------

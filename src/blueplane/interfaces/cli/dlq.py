@@ -31,7 +31,7 @@ from blueplane.interfaces.cli.reach import stored
 from blueplane.lock import ServerLock
 from blueplane.paths import Home
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.writer import unpack_fields
+from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.server.control import ask
 from blueplane.store.letters import Letter
 

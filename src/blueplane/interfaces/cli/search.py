@@ -22,7 +22,7 @@ from blueplane.interfaces.cli.reach import in_stream, uses_private_redis
 from blueplane.interfaces.cli.road import Hop, chain, hops
 from blueplane.lock import is_running
 from blueplane.paths import Home
-from blueplane.pipeline.writer import unpack_fields
+from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.store.letters import Letter
 from blueplane.store.queries import Reader
 
