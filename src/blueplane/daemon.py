@@ -93,11 +93,11 @@ class StoreRecords:
 
     def refused_offset(self) -> int:
         """Return up to where refusals are counted."""
-        return int(self._writer.ask(lambda: self._writer.commits.ledger.cursor("refused")))
+        return self._writer.ask(self._writer.commits.refused_offset)
 
     def refuse(self, offset: int, counts: Mapping[str, int]) -> None:
         """Count refusals."""
-        self._writer.ask(lambda: self._writer.commits.refuse("refused", offset, dict(counts)))
+        self._writer.ask(lambda: self._writer.commits.refuse(offset, counts))
 
 
 class Trimmer:

@@ -121,12 +121,12 @@ def derive_id(*parts: bytes | str) -> bytes:
 
     Every part is hashed with its length before it, so that no two lists of parts run together.
     """
-    hashed = bytearray()
+    hashed = blake2b(digest_size=EVENT_ID_BYTES)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        hashed += len(data).to_bytes(8, "big")
-        hashed += data
-    return blake2b(hashed, digest_size=EVENT_ID_BYTES).digest()
+        hashed.update(len(data).to_bytes(8, "big"))
+        hashed.update(data)
+    return hashed.digest()
 
 
 def encode(event: Event) -> list[bytes]:

@@ -327,6 +327,50 @@ def test_status_names_the_trouble_when_redis_is_away(home: Home, tmp_path: Path)
     assert "redis is away, and the spool keeps everything: no Redis server found" in ended.out
 
 
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("paused", "capture is paused (run/paused exists)"),
+        ("full", "the spool is full (run/full exists)"),
+        ("lease", "no server ran for too long: `blueplane serve`"),
+        (None, "the spool is missing; `blueplane serve` makes it"),
+    ],
+)
+def test_status_says_why_when_hooks_take_nothing(
+    home: Home, server: Server, flag: str | None, reason: str
+) -> None:
+    """It is not healthy that hooks refuse events, and the screen names what is in the way."""
+    # Given a server that was stopped, and something that keeps the hooks from taking events
+    server.stop()
+    before = run(home, "status", "--format", "json")
+    if flag is None:
+        home.spool.rmdir()
+    else:
+        (home.run / flag).touch()
+        os.utime(home.run / flag, (0, 0))
+    # When the status is asked for
+    ended = run(home, "status")
+    # Then it was healthy before, and says why it is not
+    assert (before.code, before.json["hooks"]) == (0, {"refuse": None})
+    assert ended.code == 1
+    assert re.search(rf"\nnot healthy +hooks take nothing: {re.escape(reason)}\n", ended.out)
+
+
+def test_status_names_no_address_when_the_server_has_other_settings(
+    home: Home, redis_server: RedisServer
+) -> None:
+    """The address of a Redis is shown only where it is that of the running server."""
+    # Given a server with a Redis that its environment names
+    with Server(home, redis_server) as server:
+        server.start_ready()
+        # When the status is asked for with and without that environment
+        ours = run(home, "status", BLUEPLANE_REDIS_URL=redis_server.url)
+        other = run(home, "status")
+    # Then the second one does not know the address
+    assert f"redis         {redis_server.url}, connected" in ours.out
+    assert "redis         external, connected" in other.out
+
+
 # --- trace ---------------------------------------------------------------------------------------
 
 
@@ -432,6 +476,11 @@ def test_dead_letter_is_shown_and_sent_again_when_the_store_refused_it(
     assert re.search(r"session_id +poison\n", shown.out)
     assert f"dead letter {letter['message_id']} (open): poison" in traced.out
     assert (session.code, session.out.count("(open): poison")) == (0, 2)
+    message = run(home, "trace", letter["message_id"])
+    assert (message.code, message.out) == (
+        0,
+        f"dead letter {letter['message_id']} (open): {letter['reason']}\n",
+    )
     assert status.code == 1
     assert "2 events could not be written: see `blueplane dlq list`" in status.out
 
@@ -546,6 +595,7 @@ def test_help_fits_a_terminal_when_asked_for(home: Home, command: str) -> None:
     """The help of every command is at most 80 columns wide."""
     # Given a command / When its help is asked for
     ended = run(home, *command.split(), "--help")
-    # Then it fits
+    # Then it fits, and no mark of the formatter is left in it
     assert ended.code == 0
+    assert "\\b" not in ended.out
     assert max(map(len, ended.out.splitlines())) <= 80

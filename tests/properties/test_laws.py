@@ -228,7 +228,7 @@ class Laws(RuleBasedStateMachine):
     @rule(count=st.integers(0, 3))
     def refuse(self, count: int) -> None:
         """Hooks refused."""
-        self.commits.refuse("refused", 1, {"f": count})
+        self.commits.refuse(1, {"f": count})
         self.model.events["refused"] += count
         self.model.captured += count
 
@@ -273,7 +273,7 @@ class Laws(RuleBasedStateMachine):
             model.own_added = sum(bool(event.origin) for event in model.stream.values())
             self._turn(verdict)
         elif gone:
-            self.commits.vanished(verdict, None)
+            self.commits.note_break(verdict)
 
     def _seen(self, epoch: Epoch) -> Epoch:
         """Return the epoch as the last balance before the fault left it."""
@@ -292,7 +292,7 @@ class Laws(RuleBasedStateMachine):
 
     def _turn(self, verdict: Verdict) -> None:
         base = self.model.added - len(self.model.stream)
-        self.commits.vanished(verdict, Epoch("token", base, 0, 0, base, 0, 1))
+        self.commits.begin_epoch(verdict, "token", base)
 
     # -- the laws ----------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ class Laws(RuleBasedStateMachine):
         own = [sum(bool(event.origin) for event in group.values()) for group in groups]
         assert self.commits.letters.counts() == {
             "open": len(model.open),
-            "closed": own[0] + own[1],
+            "dead_lettered": own[0] + own[1],
             "waiting": own[2],
         }
 

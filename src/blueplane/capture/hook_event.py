@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -66,8 +66,7 @@ def captured_at(name: str, mtime_ns: int) -> int:
     return mtime_ns - mtime_ns % NS_PER_MS + crc32(os.fsencode(name)) % NS_PER_MS
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
+class _Draft(NamedTuple):
     """What the trailer and the platform say of an event, and its metadata so far."""
 
     platform: Platform
@@ -79,8 +78,7 @@ class _Draft:
         return self.platform.hook(self.hook_name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Envelope:
+class _Envelope(NamedTuple):
     """What the payload says of its event's place and time."""
 
     event_id: bytes
@@ -141,11 +139,9 @@ class HookReader:
         session_id, path = platform.session_id(body), platform.workspace(body)
         timestamp_ms = _take_time(body)
         workspace = self._sanitiser.workspace(path) if path else NO_WORKSPACE
-        for key in platform.session_keys:
-            _take(body, key, session_id)
-        for key in platform.workspace_keys:
-            _take(body, key, path)
-        _take(body, "hook_event_name", draft.hook_name)
+        _take(body, platform.session_keys, session_id)
+        _take(body, platform.workspace_keys, path)
+        _take(body, ("hook_event_name",), draft.hook_name)
         if self._sanitiser.level == "strict":
             _take_transcript(body, session_id)
         return _Envelope(
@@ -197,17 +193,14 @@ def _file_id(item: HandOff) -> bytes:
     return derive_id("spool", item.name, str(item.mtime_ns), item.raw)
 
 
-def _take(body: Body, key: str, taken: str) -> None:
+def _take(body: Body, keys: tuple[str, ...], taken: str) -> None:
     """Remove what the envelope holds; a list keeps what follows it."""
-    value = body.get(key)
-    if type(value) is list and value and value[0] == taken:
-        value = value[1:]
-        if value:
-            body[key] = value
-            return
-    elif value != taken:
-        return
-    body.pop(key, None)
+    for key in keys:
+        value = body.get(key)
+        if value == taken or value == [taken]:
+            del body[key]
+        elif type(value) is list and value and value[0] == taken:
+            body[key] = value[1:]
 
 
 def _take_transcript(body: Body, session_id: str) -> None:

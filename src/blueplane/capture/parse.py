@@ -34,9 +34,9 @@ MAX_DEPTH: Final = 64
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF16_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 # An integer beyond 64 bits has at least 19 digits. Mapping every digit to one byte and searching
-# for a run of it is ten times faster than a regular expression.
-_DIGITS_TO_ZERO: Final = bytes(
-    ord("0") if chr(byte) in "0123456789" else ord(" ") for byte in range(256)
+# for a run of it is ten times faster than a regular expression; the same pass finds the brackets.
+_OUTLINE: Final = b"".join(
+    b"0" if byte in b"0123456789" else b"[" if byte in b"[{" else b" " for byte in range(256)
 )
 _LONG_NUMBER: Final = b"0" * 19
 _SAFE_DIGITS: Final = 18
@@ -63,9 +63,10 @@ def parse_payload(raw: bytes) -> tuple[Body, Marks]:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return _read_slowly(text)
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deep(value):
+    outline = text.translate(_OUTLINE)
+    if outline.count(b"[") > MAX_DEPTH and _is_deep(value):
         raise _too_deep()
-    if _LONG_NUMBER in text.translate(_DIGITS_TO_ZERO):
+    if _LONG_NUMBER in outline:
         exact, big_numbers = _load_exactly(text.decode())
         if big_numbers:
             return _as_object(exact), {"big_numbers": big_numbers}

@@ -49,6 +49,8 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024 + 256
 _TAIL_BYTES: Final = 256
 #: Bytes of a name that every file system takes.
 MAX_NAME_BYTES: Final = 255
+#: A link is no hand-off file, and a pipe must not hold us up.
+_READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What the system lacks for a moment: no fault of the file that could not be opened.
 _SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: Seconds after which a file that has no trailer never gets one.
@@ -280,15 +282,13 @@ class Spooler(Service):
         House-keeping comes first and in between: it stops the hooks when nothing can be taken.
         """
         self._remove_released()
-        for name in os.listdir(self._home.spool) if names is None else names:
-            self._see(name)
+        self._see(os.listdir(self._home.spool) if names is None else names)
         self._keep_house()
         if names == []:
             return  # woken to remove, not to take
+        can_send = self._intake.open
         with self._lock:
-            ready = [
-                f for f in self._files.values() if not f.sent and (self._intake.open or not f.read)
-            ]
+            ready = [f for f in self._files.values() if not f.sent and (can_send or not f.read)]
         ready.sort(key=lambda file: (file.mtime_ns, file.name))
         for start in range(0, len(ready), CHUNK):
             if self.stopping.is_set():
@@ -297,23 +297,27 @@ class Spooler(Service):
             self._remove_released()
             self._take_chunk(ready[start : start + CHUNK])
 
-    def _see(self, name: str) -> None:
-        """Note a file that was not seen before, or that is another one under its old name."""
-        with self._lock:
+    def _see(self, names: Sequence[str]) -> None:
+        """Note files that were not seen before, or that are others under their old names."""
+        for name in names:
             known = self._files.get(name)
             if known is not None and known.sent:
-                return
-        try:
-            found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
-        except OSError:
-            return  # gone meanwhile
+                continue
+            try:
+                found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+            except OSError:
+                continue  # gone meanwhile
+            self._note(name, found)
+
+    def _note(self, name: str, found: os.stat_result) -> None:
         with self._lock:
-            if known is not None and known.mtime_ns == found.st_mtime_ns:
-                return
+            known = self._files.get(name)  # again: an attach may have found it in the stream
             if known is not None:
+                if known.sent or known.mtime_ns == found.st_mtime_ns:
+                    return
                 self._forget(name)
             regular = stat.S_ISREG(found.st_mode)
-            self._files[name] = _File(name, found.st_mtime_ns, found.st_size, regular=regular)
+            self._files[name] = _File(name, found.st_mtime_ns, found.st_size, regular)
             self._bytes += found.st_size
 
     def _take_chunk(self, files: Sequence[_File]) -> None:
@@ -357,8 +361,7 @@ class Spooler(Service):
     def _read_bytes(self, file: _File) -> bytes:
         """Return the content; of a file that is too large the end, behind so many NULs."""
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(file.name, flags, dir_fd=self._directory)
+            descriptor = os.open(file.name, _READ_FLAGS, dir_fd=self._directory)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -440,18 +443,20 @@ class Spooler(Service):
         return True
 
     def _emit(self, events: Sequence[tuple[_File, Event]]) -> None:
-        pending = list(self._unsettled(events))
-        for source in {event.source for _, event in pending}:
+        by_source: dict[str, list[tuple[_File, Event]]] = {}
+        for pair in self._unsettled(events):
+            by_source.setdefault(pair[1].source, []).append(pair)
+        for pending in by_source.values():
             # Before the append, for the writer may release a file before the append returns.
-            chosen = self._mark_sent([pair for pair in pending if pair[1].source == source])
+            chosen = self._mark_sent(pending)
             if not chosen:
                 continue
             try:
                 self._intake.emit([event for _, event in chosen], self.stopping)
             except QueueError:
-                for file, _ in chosen:
+                for file, event in chosen:
                     file.sent = False
-                    self._sent.pop(file.origin, None)
+                    self._sent.pop(event.origin, None)
                 raise
 
     def _mark_sent(self, events: Sequence[tuple[_File, Event]]) -> list[tuple[_File, Event]]:
@@ -462,9 +467,9 @@ class Spooler(Service):
                 for file, event in events
                 if not file.sent and self._files.get(file.name) is file
             ]
-            for file, _ in chosen:
+            for file, event in chosen:
                 file.sent = True
-                self._sent[file.origin] = file
+                self._sent[event.origin] = file
         return chosen
 
     def _unsettled(self, events: Sequence[tuple[_File, Event]]) -> Iterator[tuple[_File, Event]]:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from secrets import token_hex
 
 from blueplane import faults
-from blueplane.clock import wall_ms
 from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, read_origin, settled
+from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, read_origin
 from blueplane.pipeline.redis_server import ServerInfo
 from blueplane.pipeline.stream import Stream
 from blueplane.store.ledger import Epoch
@@ -32,11 +31,10 @@ _REMOVE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """The server, the epoch, and which origins are in the stream under which message."""
+    """What the stream is on, and the epoch it is in."""
 
     server: ServerInfo
     epoch: Epoch
-    origins: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +57,15 @@ class Attacher:
         server = self.stream.inspect()
         self._check_owner()
         self.stream.make_group()
-        self.stream.claim_vanished()
+        self.stream.claim_pending()
         found = self._look()
         epoch = self._judge(epoch, found)
         # Before anything else can fail: what was judged must not be judged again.
         self.in_flight.replace(found.own)
         self._mirror()
-        origins = {origin: message_id for message_id, (origin, _) in found.own.items()}
-        retell(origins)
+        retell({origin: message_id for message_id, (origin, _) in found.own.items()})
         self.stream.open(server)
-        return Attachment(server, epoch, origins)
+        return Attachment(server, epoch)
 
     def key_of(self, epoch: Epoch) -> str:
         """Return what ``telemetry:epoch`` holds during an epoch of this home."""
@@ -125,48 +122,35 @@ class Attacher:
         return [message_id for message_id, _ in page if message_id.decode() in done]
 
     def _judge(self, epoch: Epoch | None, found: Found) -> Epoch:
-        totals = self.commits.ledger.totals()
         if epoch is None:
             verdict = Verdict(turn=True, recovered=0, lost=0, ids=(), cause="first epoch")
-        else:
-            verdict = judge(epoch, self.key_of(epoch), totals, self.in_flight.ids(), found)
-        if verdict.recovered or verdict.lost:
+            return self._turn(verdict, found)
+        totals = self.commits.ledger.totals()
+        verdict = judge(epoch, self.key_of(epoch), totals, self.in_flight.ids(), found)
+        if verdict.broken:
             _log.warning(
-                "break",
-                recovered=verdict.recovered,
-                lost=verdict.lost,
-                cause=verdict.cause,
+                "break", recovered=verdict.recovered, lost=verdict.lost, cause=verdict.cause
             )
-        if epoch is not None and not verdict.turn:
-            if verdict.recovered or verdict.lost:
-                self.commits.vanished(verdict, None)
-            return epoch
-        return self._turn(verdict, found, totals)
+        if verdict.turn:
+            return self._turn(verdict, found)
+        if verdict.broken:
+            self.commits.note_break(verdict)
+        return epoch
 
-    def _turn(self, verdict: Verdict, found: Found, totals: Mapping[str, int]) -> Epoch:
+    def _turn(self, verdict: Verdict, found: Found) -> Epoch:
         """Begin an epoch: in the store first, so that a death between the two only repeats it.
 
         Until the first balance the epoch has seen nothing, and so lacks nothing when it is
         repeated: what is in the stream is carried into the next one.
         """
         base = found.counts.entries_added - found.length
-        start = Epoch(
-            token=token_hex(8),
-            base=base,
-            settled_at_start=settled(totals),
-            own_at_start=totals.get("messages.own", 0),
-            high=base,
-            own_high=0,
-            started_ms=wall_ms(),
-        )
-        self.commits.vanished(verdict, start)
+        epoch = self.commits.begin_epoch(verdict, token_hex(8), base)
         self.in_flight.replace({})
         faults.point("after_epoch_commit")
-        self.stream.begin_epoch(self.key_of(start), found.sources)
+        self.stream.begin_epoch(self.key_of(epoch), found.sources)
         faults.point("after_epoch_set")
-        _log.info("epoch", token=start.token, carried=found.length, cause=verdict.cause)
-        stored = self.commits.ledger.epoch()
-        return stored or start
+        _log.info("epoch", token=epoch.token, carried=found.length, cause=verdict.cause)
+        return epoch
 
     def _mirror(self) -> None:
         opened = self.commits.letters.open_reasons()

@@ -5,22 +5,25 @@ Promises that each method is one transaction: all of it is durable when it retur
 Leaves when to commit, and what follows a commit, to the writer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from blueplane import faults
 from blueplane.clock import wall_ms
-from blueplane.pipeline.custody import LETTER_ORIGIN, Balance, Tally, Verdict, is_letter, settled
+from blueplane.pipeline.custody import Balance, Tally, Verdict, is_letter, letter_id, settled
 from blueplane.store import connection as store
-from blueplane.store.codec import Codec, Dictionary
+from blueplane.store.codec import load_codec, put_trained
 from blueplane.store.ledger import Epoch, Incident, Ledger, Settlement
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import migrate
 from blueplane.store.traces import Inserted, Row, Traces
 
 #: Ids that an incident names; the count is always whole.
-MAX_NAMED = 1_000
+MAX_NAMED: Final = 1_000
+#: The cursor of the file in which hooks note what they refused.
+_REFUSED: Final = "refused"
 
 
 class Commits:
@@ -30,8 +33,7 @@ class Commits:
         self._connection = store.open_writer(path)
         try:
             migrate(self._connection)
-            dictionaries = self._connection.execute("SELECT id, source, data FROM dictionaries")
-            self.codec = Codec([Dictionary(*row) for row in dictionaries])
+            self.codec = load_codec(self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -45,8 +47,7 @@ class Commits:
 
     def shrink(self) -> None:
         """Give the memory of the page cache back."""
-        with store.translated():
-            self._connection.execute("PRAGMA shrink_memory")
+        store.shrink(self._connection)
 
     def write(self, rows: Sequence[Row]) -> Inserted:
         """Write rows, and with them everything that their outcomes count."""
@@ -64,7 +65,7 @@ class Commits:
         return inserted
 
     def _count(self, inserted: Inserted, now_ms: int) -> None:
-        tally = Tally.empty()
+        tally = Tally()
         letters = [row for row in inserted.written if is_letter(row.origin)]
         for row in letters:
             tally.retried(row, "written", self._settle_letter(row.origin, now_ms))
@@ -78,7 +79,7 @@ class Commits:
         self._add(tally, now_ms)
 
     def _settle_letter(self, origin: str, now_ms: int) -> Letter | None:
-        return self.letters.settle(origin.removeprefix(LETTER_ORIGIN), now_ms)
+        return self.letters.settle(letter_id(origin), now_ms)
 
     def _add(self, tally: Tally, now_ms: int) -> None:
         self.ledger.add(tally.totals)
@@ -96,11 +97,11 @@ class Commits:
             own = bool(letter.origin)
             if is_letter(letter.origin):
                 retried = self._settle_letter(letter.origin, now_ms)
-                before = retried or self.letters.get(letter.origin.removeprefix(LETTER_ORIGIN))
+                before = retried or self.letters.get(letter_id(letter.origin))
                 letter = replace(letter, origin=before.origin if before else "")
             opened = self.letters.open(letter, now_ms)
             if opened:
-                tally = Tally.empty()
+                tally = Tally()
                 tally.dead_lettered(letter, own=own, retried=retried is not None)
                 self._add(tally, now_ms)
         return opened
@@ -109,24 +110,28 @@ class Commits:
         """Record items that were filtered or quarantined before the stream."""
         with store.transaction(self._connection):
             now_ms = wall_ms()
-            tally = Tally.empty()
+            tally = Tally()
             for item in self.ledger.add_settlements(settlements, now_ms):
                 tally.event(item.outcome)
                 tally.minutes[item.platform, "hook", item.outcome] += 1
             self._add(tally, now_ms)
 
-    def refuse(self, cursor: str, offset: int, counts: dict[str, int]) -> None:
+    def refused_offset(self) -> int:
+        """Return up to where the hooks' refusals are counted."""
+        return self.ledger.cursor(_REFUSED)
+
+    def refuse(self, offset: int, counts: Mapping[str, int]) -> None:
         """Count events that the hooks refused, up to ``offset`` of the file that lists them."""
         with store.transaction(self._connection):
             now_ms = wall_ms()
-            tally = Tally.empty()
+            tally = Tally()
             for reason, count in counts.items():
                 tally.totals["events.refused"] += count
                 tally.totals["events.captured"] += count
                 tally.totals[f"refused.{reason}"] += count
                 tally.minutes["", "hook", "refused"] += count
             self._add(tally, now_ms)
-            self.ledger.put_cursor(cursor, offset)
+            self.ledger.put_cursor(_REFUSED, offset)
 
     def retry(self, message_ids: Iterable[str]) -> list[str]:
         """Set open letters to retried; return those that were open."""
@@ -138,27 +143,32 @@ class Commits:
         with store.transaction(self._connection):
             return self.letters.drop(message_ids, wall_ms())
 
-    def vanished(self, verdict: Verdict, epoch: Epoch | None) -> None:
-        """Count messages that vanished, name them, and begin ``epoch`` when one is given.
-
-        ``epoch`` comes without its two ``_at_start`` counters: they are taken here, afterwards.
-        """
+    def note_break(self, verdict: Verdict) -> None:
+        """Count and name messages that vanished within an epoch."""
         with store.transaction(self._connection):
-            if verdict.recovered or verdict.lost:
+            self._add_break(verdict)
+
+    def begin_epoch(self, verdict: Verdict, token: str, base: int) -> Epoch:
+        """Count and name what vanished with the epoch before, and then begin a new one."""
+        with store.transaction(self._connection):
+            if verdict.broken:
                 self._add_break(verdict)
-            if epoch is not None:
-                totals = self.ledger.totals()
-                self.ledger.put_epoch(
-                    replace(
-                        epoch,
-                        settled_at_start=settled(totals),
-                        own_at_start=totals.get("messages.own", 0),
-                    ),
-                )
+            totals = self.ledger.totals()
+            epoch = Epoch(
+                token=token,
+                base=base,
+                settled_at_start=settled(totals),
+                own_at_start=totals.get("messages.own", 0),
+                high=base,
+                own_high=0,
+                started_ms=wall_ms(),
+            )
+            self.ledger.put_epoch(epoch)
+        return epoch
 
     def _add_break(self, verdict: Verdict) -> None:
         now_ms = wall_ms()
-        tally = Tally.empty()
+        tally = Tally()
         tally.totals["messages.recovered"] += verdict.recovered
         tally.totals["messages.own"] += verdict.recovered
         tally.totals["messages.lost"] += verdict.lost
@@ -182,13 +192,8 @@ class Commits:
             self.ledger.put_balance(wall_ms(), balance.body())
             self.ledger.put_epoch(epoch)
 
-    def add_dictionary(self, source: str, data: bytes) -> Dictionary:
+    def add_dictionary(self, source: str, data: bytes) -> None:
         """Store a dictionary that was trained here, and use it from the next row on."""
         with store.transaction(self._connection):
-            added = self._connection.execute(
-                "INSERT INTO dictionaries (source, data, trained_ms) VALUES (?, ?, ?)",
-                (source, data, wall_ms()),
-            )
-            dictionary = Dictionary(int(added.lastrowid or 0), source, data)
+            dictionary = put_trained(self._connection, source, data, wall_ms())
         self.codec.add(dictionary)
-        return dictionary

@@ -1,6 +1,6 @@
 """Custody: what counts as what, and whether the sums close.
 
-Owns the two laws, the ledger of what is in flight, and the judgement of messages that vanished.
+Owns the two laws, the list of what is in flight, and the judgement of messages that vanished.
 Promises that every count is made in the transaction of what it counts, by id where ids are known.
 Leaves the transactions to ``commits.py`` and the talking to Redis to ``attach.py``.
 
@@ -15,26 +15,25 @@ only.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
 from blueplane.pipeline.stream import Counts
-from blueplane.store import traces
 from blueplane.store.ledger import Epoch
 from blueplane.store.letters import Letter
-from blueplane.store.traces import Duplicate, Row
+from blueplane.store.traces import LETTER_ORIGIN, Duplicate, Row
 
 #: What ends a message, by the names of the cumulative counters.
 MESSAGE_OUTCOMES: Final = ("written", "duplicate", "dead_lettered", "recovered", "lost")
 #: What ends an event before, or instead of, a row.
 EVENT_OUTCOMES: Final = ("written", "duplicate", "filtered", "quarantined", "refused")
-LETTER_ORIGIN: Final = traces.LETTER_ORIGIN.decode()
+_LETTER: Final = LETTER_ORIGIN.decode()
 
 
 def letter_origin(message_id: str) -> str:
     """Return the origin of the message that retries the letter of ``message_id``."""
-    return LETTER_ORIGIN + message_id
+    return _LETTER + message_id
 
 
 def read_origin(value: bytes | None) -> str:
@@ -47,7 +46,12 @@ def read_origin(value: bytes | None) -> str:
 
 def is_letter(origin: str) -> bool:
     """Whether a message came from a retried dead letter."""
-    return origin.startswith(LETTER_ORIGIN)
+    return origin.startswith(_LETTER)
+
+
+def letter_id(origin: str) -> str:
+    """Return the message id of the letter that ``letter_origin`` names."""
+    return origin.removeprefix(_LETTER)
 
 
 class InFlight:
@@ -119,13 +123,8 @@ class InFlight:
 class Tally:
     """Amounts to add to the cumulative counters and to those of the minute."""
 
-    totals: Counter[str]
-    minutes: Counter[tuple[str, str, str]]
-
-    @classmethod
-    def empty(cls) -> "Tally":
-        """Return a tally of nothing."""
-        return cls(Counter(), Counter())
+    totals: Counter[str] = field(default_factory=Counter)
+    minutes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def message(self, platform: str, source: str, outcome: str, *, own: bool) -> None:
         """Count one message."""
@@ -203,7 +202,7 @@ class Balance:
         return {
             "captured": self.totals.get("events.captured", 0) + self.waiting,
             **outcomes,
-            "dead_lettered": self.dead_letters["closed"],
+            "dead_lettered": self.dead_letters["dead_lettered"],
             "waiting": self.waiting + self.dead_letters["waiting"],
         }
 
@@ -262,6 +261,11 @@ class Verdict:
     ids: tuple[str, ...]
     cause: str
 
+    @property
+    def broken(self) -> bool:
+        """Whether any message vanished."""
+        return bool(self.recovered or self.lost)
+
 
 def judge(
     epoch: Epoch, token: str, totals: Mapping[str, int], in_flight: list[bytes], found: Found
@@ -280,7 +284,8 @@ def judge(
     ids = tuple(key.decode() for key in missing)
     known = max(epoch.high - epoch.base, here + length + len(missing))
     added = found.counts.entries_added - epoch.base
-    if same and added >= known:
+    goes_on = same and added >= known
+    if goes_on:
         remainder = added - here - length
         own_added = sum(found.counts.enqueued.values())
         cause = "entries were deleted or trimmed by something else"
@@ -291,4 +296,4 @@ def judge(
     remainder = max(0, remainder)
     unnamed = own_added - own_here - own_length
     own = min(remainder, max(len(missing), unnamed))
-    return Verdict(not (same and added >= known), own, remainder - own, ids, cause)
+    return Verdict(not goes_on, own, remainder - own, ids, cause)

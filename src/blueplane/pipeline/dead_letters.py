@@ -50,7 +50,7 @@ class DeadLetters:
         self._some_wait = True
 
     def counts(self) -> dict[str, int]:
-        """Return how many letters are open, closed and waiting (``Letters.counts``)."""
+        """Return how many letters are open, dead-lettered and waiting (``Letters.counts``)."""
         if self._counts is None:
             self._counts = self._commits.letters.counts()
         return self._counts

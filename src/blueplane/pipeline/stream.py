@@ -83,6 +83,7 @@ CDC_KEPT: Final = 1_000
 REMOVAL: Final = 3
 #: Entries that a scan takes at once.
 SCAN_PAGE: Final = 1_000
+GROUP: Final = "processors"
 #: The one consumer of the group: stable, so that its pending entries are its own after a restart.
 CONSUMER: Final = "writer"
 
@@ -126,7 +127,7 @@ class Link:
     """One connection of one thread, without any retry of its own."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        arguments = dict(parse_url(url))  # type: ignore[no-untyped-call]
+        arguments = dict(parse_url(url))  # type: ignore[no-untyped-call] # the driver has no hints
         make = arguments.pop("connection_class", Connection)
         arguments.setdefault("socket_connect_timeout", COMMAND_TIMEOUT_S)
         if make is UnixDomainSocketConnection:
@@ -227,7 +228,6 @@ class Stream:
         self._enqueued = f"{prefix}telemetry:enqueued"
         self._epoch = f"{prefix}telemetry:epoch"
         self._cdc = f"{prefix}cdc:events"
-        self._group = "processors"
 
     # -- attaching: the writer, while nothing is in hand and no source appends ------------------
 
@@ -261,27 +261,20 @@ class Stream:
         """Make the stream and its group, at the first entry, where they do not exist."""
         # Not by trying: a full server refuses that before it looks whether there is anything to do.
         if not self._has_group():
-            self._link().call("XGROUP", "CREATE", self.events, self._group, "0", "MKSTREAM")
+            self._link().call("XGROUP", "CREATE", self.events, GROUP, "0", "MKSTREAM")
 
     def _has_group(self) -> bool:
         if self._link().call("TYPE", self.events) == b"none":
             return False
         groups = self._link().call("XINFO", "GROUPS", self.events)
-        return any(self._group.encode() in group for group in groups)
+        return any(GROUP.encode() in group for group in groups)
 
-    def claim_vanished(self) -> None:
+    def claim_pending(self) -> None:
         """Take over the pending entries of any consumer that is not us."""
-        start: Any = "0-0"
+        claim = ("XAUTOCLAIM", self.events, GROUP, CONSUMER, 0)
+        start = self._link().call(*claim, "0-0", "JUSTID")[0]
         while start != b"0-0":
-            start = self._link().call(
-                "XAUTOCLAIM",
-                self.events,
-                self._group,
-                CONSUMER,
-                0,
-                start,
-                "JUSTID",
-            )[0]
+            start = self._link().call(*claim, start, "JUSTID")[0]
 
     def scan(self, last: bytes = b"+") -> Iterator[Entry]:
         """Return every entry of the stream up to the id ``last``, oldest first."""
@@ -363,7 +356,7 @@ class Stream:
         if self._reader is None:
             self._reader = self._open_link(READ_TIMEOUT_S)
         try:
-            reply = self._reader.call("XREADGROUP", "GROUP", self._group, CONSUMER, *rest)
+            reply = self._reader.call("XREADGROUP", "GROUP", GROUP, CONSUMER, *rest)
         except QueueError:
             self._reader.close()
             self._reader = None
@@ -378,35 +371,22 @@ class Stream:
         The answer is read by ``finish``, or before the next command: the next batch need not wait
         for it. Raises QueueError when the one before failed, or when this one cannot be sent.
         """
-        commands: list[Command] = []
-        if commit is not None:
-            commands.append(
-                (
-                    "XADD",
-                    self._cdc,
-                    "MAXLEN",
-                    "~",
-                    CDC_KEPT,
-                    "*",
-                    "first",
-                    commit.first_sequence,
-                    "last",
-                    commit.last_sequence,
-                    "count",
-                    commit.count,
-                    "priority",
-                    commit.priority,
-                ),
-            )
+        commands: list[Command] = [] if commit is None else [self._announcement(commit)]
         # No transaction: a full server takes none, and an attach removes what is acknowledged only.
         commands += [
-            ("XACK", self.events, self._group, *message_ids),
+            ("XACK", self.events, GROUP, *message_ids),
             ("XDEL", self.events, *message_ids),
             ("XLEN", self.events),
         ]
-        link = self._link()
-        link.send(commands)
+        self._link().send(commands)
         self._owed = len(commands)
+
+    def _announcement(self, commit: Commit) -> Command:
+        return (
+            "XADD", self._cdc, "MAXLEN", "~", CDC_KEPT, "*",
+            "first", commit.first_sequence, "last", commit.last_sequence,
+            "count", commit.count, "priority", commit.priority,
+        )  # fmt: skip
 
     def finish(self) -> None:
         """Read the answer to ``settle``; raise QueueError when it failed."""

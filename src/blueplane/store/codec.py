@@ -1,9 +1,9 @@
 """How ``event_data`` is stored: zstd with a dictionary per source, each event for itself.
 
-Owns the form of one encoded event, the dictionaries shipped with the program and how new ones are
-trained.
-Promises that what was encoded once is readable for as long as its dictionary is kept.
-Leaves it to the store to keep dictionaries, and to decide when one is trained, and on what.
+Owns the form of one encoded event, the dictionaries shipped with the program, how new ones are
+trained, and the table ``dictionaries`` that keeps all of them.
+Promises that what was encoded once stays readable: no dictionary is ever changed or removed.
+Leaves the transaction to its caller, and when to train, and on what, to ``pipeline/training.py``.
 
 An encoded event is one zstd frame (RFC 8878) without its magic number, size, checksum and
 dictionary id: the row has the codec number, the database its own checks.
@@ -20,6 +20,7 @@ import zstandard
 
 from blueplane.errors import StoreError
 from blueplane.event import MAX_PAYLOAD_BYTES
+from blueplane.store.connection import Connection
 
 #: The codec number of text that is stored as it is.
 PLAIN: Final = 0
@@ -143,6 +144,30 @@ class Codec:
         )
         self._decoders[codec] = decoder
         return decoder
+
+
+def load_codec(connection: Connection) -> Codec:
+    """Return a codec that knows every dictionary of a database."""
+    rows = connection.execute("SELECT id, source, data FROM dictionaries")
+    return Codec([Dictionary(*row) for row in rows])
+
+
+def put_shipped(connection: Connection) -> None:
+    """Add the dictionaries of this program to a database."""
+    connection.executemany(
+        "INSERT INTO dictionaries (id, source, data, trained_ms) VALUES (?, ?, ?, 0)",
+        [(each.id, each.source, each.data) for each in shipped()],
+    )
+
+
+def put_trained(connection: Connection, source: str, data: bytes, now_ms: int) -> Dictionary:
+    """Add a dictionary that was trained here; its id is none that a later program may ship."""
+    added = connection.execute(
+        "INSERT INTO dictionaries (id, source, data, trained_ms)"
+        " SELECT max(?, coalesce(max(id), 0) + 1), ?, ?, ? FROM dictionaries",
+        (FIRST_LOCAL_ID, source, data, now_ms),
+    )
+    return Dictionary(int(added.lastrowid or 0), source, data)
 
 
 def shipped() -> list[Dictionary]:

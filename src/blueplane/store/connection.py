@@ -90,6 +90,12 @@ def _connect(uri: str) -> Connection:
     return connection
 
 
+def shrink(connection: Connection) -> None:
+    """Give the memory of the page cache back."""
+    with translated():
+        connection.execute("PRAGMA shrink_memory")
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Begin IMMEDIATE, commit at the end, roll back on any error.

@@ -1,6 +1,6 @@
 """The custody tables: counters, epoch, duplicates, settlements, incidents and the balance.
 
-Owns every statement on those tables.
+Owns every statement that changes those tables, and what the writer reads of them.
 Promises only what its caller's transaction promises: nothing here begins or commits.
 Leaves the laws, and when something counts, to ``pipeline/custody.py``.
 """

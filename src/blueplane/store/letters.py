@@ -1,6 +1,6 @@
 """The table of dead letters.
 
-Owns every statement on it.
+Owns every statement that changes it, and how a row of it is read.
 Promises that a message has at most one letter, and that a letter is never deleted here.
 Leaves what a failure is, and the sending, to ``pipeline/``.
 """
@@ -18,7 +18,7 @@ MAX_MIRRORED = 10_000
 class Letter:
     """A message that could not be written, with its raw fields.
 
-    ``raw`` is JSON: a list of [name, value] pairs in base64, in the order of the entry.
+    ``raw`` is what ``pack_fields`` of ``pipeline/dead_letters.py`` makes of the entry's fields.
     ``event_id`` and ``captured_ns`` are None when the entry was not readable as an event;
     ``origin`` is empty when no source of ours sent it.
     """
@@ -134,11 +134,15 @@ class Letters:
         )
 
     def counts(self) -> dict[str, int]:
-        """Return ``open``, ``closed`` (of our own events: open or dropped) and ``waiting``."""
+        """Return ``open``, and of our own events ``dead_lettered`` and ``waiting``.
+
+        An event is dead-lettered while its letter is open or dropped, and waiting while it is
+        retried and has no outcome yet.
+        """
         row = self._connection.execute(
             "SELECT coalesce(sum(state = 'open'), 0),"
             " coalesce(sum(state IN ('open', 'dropped') AND origin != ''), 0),"
             " coalesce(sum(state = 'retried' AND settled_ms IS NULL AND origin != ''), 0)"
             " FROM dead_letters",
         ).fetchone()
-        return {"open": row[0], "closed": row[1], "waiting": row[2]}
+        return {"open": row[0], "dead_lettered": row[1], "waiting": row[2]}

@@ -35,10 +35,7 @@ def run_script(connection: Connection, text: str) -> None:
 
 def _road(connection: Connection) -> None:
     run_script(connection, schema.ROAD)
-    connection.executemany(
-        "INSERT INTO dictionaries (id, source, data, trained_ms) VALUES (?, ?, ?, 0)",
-        [(d.id, d.source, d.data) for d in codec.shipped()],
-    )
+    codec.put_shipped(connection)
 
 
 #: In order; version n of the schema is what stands after the first n steps.

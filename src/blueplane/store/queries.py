@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from blueplane.event import Event
-from blueplane.store.codec import Codec, Dictionary
+from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, open_reader, translated
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
@@ -201,8 +201,7 @@ class Reader:
 
     def _codec(self) -> Codec:
         with translated():
-            rows = self._connection.execute("SELECT id, source, data FROM dictionaries").fetchall()
-        return Codec([Dictionary(*row) for row in rows])
+            return load_codec(self._connection)
 
     def untrained_sources(self, wanted: int) -> list[str]:
         """Return the sources with at least ``wanted`` rows and no dictionary of their own."""

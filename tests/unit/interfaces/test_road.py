@@ -14,7 +14,7 @@ def balance(**changes: int) -> dict[str, object]:
         enqueued=1201,
         in_flight=1,
         foreign=1,
-        dead_letters={"open": 0, "closed": 0, "waiting": 0},
+        dead_letters={"open": 0, "dead_lettered": 0, "waiting": 0},
         waiting=0,
     ).body()
 

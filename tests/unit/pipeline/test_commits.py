@@ -10,6 +10,7 @@ from blueplane.pipeline.batch import Delivery, prepare
 from blueplane.pipeline.commits import MAX_NAMED, Commits
 from blueplane.pipeline.custody import Balance, Verdict, letter_origin
 from blueplane.pipeline.dead_letters import make_letter
+from blueplane.store.codec import FIRST_LOCAL_ID
 from blueplane.store.ledger import Epoch, Settlement
 from blueplane.store.queries import reading
 from helpers.road import database_file, heal, make_entry, make_event, make_row, poison
@@ -217,7 +218,7 @@ def test_dead_letter_is_settled_when_its_retry_is_written(commits: Commits) -> N
     # Given a letter that is retried
     bury(commits, make_event(0), b"1-0")
     assert commits.retry(["1-0", "none"]) == ["1-0"]
-    assert commits.letters.counts() == {"open": 0, "closed": 0, "waiting": 1}
+    assert commits.letters.counts() == {"open": 0, "dead_lettered": 0, "waiting": 1}
     close(commits, 2, in_flight=1)
     # When its message is written, and then delivered again
     for _ in range(2):
@@ -225,7 +226,7 @@ def test_dead_letter_is_settled_when_its_retry_is_written(commits: Commits) -> N
     # Then
     totals = close(commits, 2)
     assert (totals["events.captured"], totals["events.written"]) == (1, 1)
-    assert commits.letters.counts() == {"open": 0, "closed": 0, "waiting": 0}
+    assert commits.letters.counts() == {"open": 0, "dead_lettered": 0, "waiting": 0}
     assert commits.retry(["1-0"]) == []
 
 
@@ -256,7 +257,7 @@ def test_dead_letter_goes_on_in_a_new_one_when_its_retry_fails(commits: Commits)
     letter = commits.letters.get("2-0")
     assert letter is not None
     assert letter.origin == make_event(0).origin
-    assert commits.letters.counts() == {"open": 1, "closed": 1, "waiting": 0}
+    assert commits.letters.counts() == {"open": 1, "dead_lettered": 1, "waiting": 0}
 
 
 def test_dead_letter_of_a_dropped_event_stays_counted_when_it_is_dropped(commits: Commits) -> None:
@@ -267,7 +268,7 @@ def test_dead_letter_of_a_dropped_event_stays_counted_when_it_is_dropped(commits
     assert commits.drop(["1-0", "1-0", "none"]) == ["1-0"]
     # Then
     close(commits, 1)
-    assert commits.letters.counts() == {"open": 0, "closed": 1, "waiting": 0}
+    assert commits.letters.counts() == {"open": 0, "dead_lettered": 1, "waiting": 0}
     assert commits.retry(["1-0"]) == []
 
 
@@ -304,8 +305,8 @@ def test_settle_counts_each_origin_once_when_it_is_repeated(commits: Commits) ->
 def test_refuse_counts_and_moves_the_offset_when_hooks_refused(commits: Commits) -> None:
     """Refusals and how far they were read are one transaction."""
     # Given / When
-    commits.refuse("refused", 3, {"f": 2, "p": 1})
-    commits.refuse("refused", 3, {})
+    commits.refuse(3, {"f": 2, "p": 1})
+    commits.refuse(3, {})
     # Then
     totals = close(commits, 0)
     assert (totals["events.refused"], totals["refused.f"], totals["refused.p"]) == (3, 2, 1)
@@ -315,28 +316,27 @@ def test_refuse_counts_and_moves_the_offset_when_hooks_refused(commits: Commits)
 # --- epochs and breaks ----------------------------------------------------------------------------
 
 
-def test_vanished_begins_the_epoch_after_its_own_count_when_it_turns(commits: Commits) -> None:
+def test_epoch_begins_after_the_count_of_what_vanished_when_it_turns(commits: Commits) -> None:
     """What vanished is settled before the new epoch begins to count."""
     # Given one written message
     write(commits, make_event(0), b"1-0")
     verdict = Verdict(turn=True, recovered=2, lost=1, ids=("2-0", "3-0"), cause="flushed")
     # When
-    commits.vanished(verdict, Epoch("next", 0, 0, 0, 0, 0, 7))
+    epoch = commits.begin_epoch(verdict, "next", 0)
     # Then
-    epoch = commits.ledger.epoch()
-    assert epoch is not None
+    assert epoch == commits.ledger.epoch()
     assert (epoch.token, epoch.settled_at_start, epoch.own_at_start) == ("next", 4, 3)
     with reading(commits_path(commits)) as reader:
         (incident,) = reader.incidents(0)
     assert (incident["count"], incident["recovered"], incident["cause"]) == (3, 2, "flushed")
 
 
-def test_vanished_names_no_more_than_it_may_when_very_many_vanish(commits: Commits) -> None:
+def test_break_names_no_more_than_it_may_when_very_many_vanish(commits: Commits) -> None:
     """An incident names a bounded number of messages; the count is whole."""
     # Given
     names = tuple(f"{number}-0" for number in range(MAX_NAMED + 5))
     # When
-    commits.vanished(Verdict(turn=False, recovered=len(names), lost=0, ids=names, cause="x"), None)
+    commits.note_break(Verdict(turn=False, recovered=len(names), lost=0, ids=names, cause="x"))
     # Then
     with reading(commits_path(commits)) as reader:
         (incident,) = reader.incidents(0)
@@ -344,17 +344,16 @@ def test_vanished_names_no_more_than_it_may_when_very_many_vanish(commits: Commi
     assert commits.ledger.epoch() is None
 
 
-def test_vanished_writes_no_incident_when_nothing_vanished(commits: Commits) -> None:
+def test_epoch_begins_without_an_incident_when_nothing_vanished(commits: Commits) -> None:
     """A first epoch is no break."""
     # Given / When
     verdict = Verdict(turn=True, recovered=0, lost=0, ids=(), cause="first epoch")
-    commits.vanished(verdict, Epoch("first", 3, 0, 0, 0, 0, 7))
+    epoch = commits.begin_epoch(verdict, "first", 3)
     # Then
     with reading(commits_path(commits)) as reader:
         assert reader.incidents(0) == []
-    epoch = commits.ledger.epoch()
-    assert epoch is not None
-    assert epoch.base == 3
+    assert epoch == commits.ledger.epoch()
+    assert (epoch.base, epoch.high, epoch.own_high) == (3, 3, 0)
 
 
 # --- all or nothing -------------------------------------------------------------------------------
@@ -381,7 +380,7 @@ def test_write_leaves_nothing_when_one_row_is_refused(commits: Commits) -> None:
 
 
 def test_write_uses_a_new_dictionary_when_one_was_added(commits: Commits) -> None:
-    """Rows before and after the training of a dictionary can both be read."""
+    """Rows before and after the training of a dictionary can be read; its id is a local one."""
     # Given a row, and then a dictionary
     payload = b'{"words":"%b"}' % b" ".join(b"word%d" % number for number in range(60))
     write(commits, make_event(0, payload=payload), b"1-0")
@@ -394,7 +393,7 @@ def test_write_uses_a_new_dictionary_when_one_was_added(commits: Commits) -> Non
         assert reader.untrained_sources(1) == []
     assert texts == [b'{"metadata":{},"payload":%b}' % payload] * 2
     codecs = [row[0] for row in commits._connection.execute("SELECT codec FROM traces")]
-    assert codecs[0] != codecs[1]
+    assert codecs[0] < FIRST_LOCAL_ID <= codecs[1]
 
 
 def test_commits_close_the_file_when_it_cannot_be_used(tmp_path: Path) -> None:

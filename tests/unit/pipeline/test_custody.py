@@ -17,7 +17,7 @@ from blueplane.pipeline.stream import Counts
 from blueplane.store.ledger import Epoch
 
 TOKEN = "home:now"
-NO_LETTERS = {"open": 0, "closed": 0, "waiting": 0}
+NO_LETTERS = {"open": 0, "dead_lettered": 0, "waiting": 0}
 
 
 def make_epoch(base: int = 0, high: int = 0, own_high: int = 0) -> Epoch:
@@ -115,14 +115,14 @@ def test_letter_origin_is_told_from_a_file_when_it_is_read() -> None:
 def test_balance_closes_when_every_outcome_is_counted() -> None:
     """Both sums hold with one of each outcome."""
     # Given one of everything
-    tally = Tally.empty()
+    tally = Tally()
     for outcome in ("written", "duplicate", "dead_lettered", "recovered", "lost"):
         tally.message("cursor", "hook", outcome, own=True)
     for outcome in ("written", "duplicate", "filtered", "quarantined", "refused"):
         tally.event(outcome)
     tally.totals["events.captured"] += 3  # two letters, one of them retried, and their events
     # When
-    letters = {"open": 1, "closed": 2, "waiting": 1}
+    letters = {"open": 1, "dead_lettered": 2, "waiting": 1}
     balance = Balance(tally.totals, 7, 2, 0, letters, 4)
     body = balance.body()
     # Then
@@ -135,7 +135,7 @@ def test_balance_closes_when_every_outcome_is_counted() -> None:
 def test_balance_is_open_when_a_message_is_missing_or_too_many(missing: int) -> None:
     """One message more or less than was enqueued opens the first law."""
     # Given one written message
-    tally = Tally.empty()
+    tally = Tally()
     tally.message("cursor", "hook", "written", own=True)
     tally.event("written")
     # When
@@ -148,7 +148,7 @@ def test_balance_is_open_when_a_message_is_missing_or_too_many(missing: int) -> 
 def test_balance_is_open_when_an_event_is_counted_nowhere() -> None:
     """A captured event without an outcome opens the second law."""
     # Given
-    tally = Tally.empty()
+    tally = Tally()
     tally.totals["events.captured"] += 1
     # When / Then
     assert Balance(tally.totals, 0, 0, 0, NO_LETTERS, 0).body()["balanced"] is False

@@ -394,7 +394,7 @@ def test_claim_takes_pages_when_others_have_many_pending(
         "XREADGROUP", "GROUP", "processors", "other", "COUNT", 250, "STREAMS", stream.events, ">"
     )
     # When
-    stream.claim_vanished()
+    stream.claim_pending()
     # Then
     assert len(stream.read_history(b"0", 1_000)) == 250
 

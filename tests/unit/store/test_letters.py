@@ -108,7 +108,7 @@ def test_counts_leave_foreign_letters_out_when_they_count_events(letters: Letter
     letters.drop(["0-0"], 9)
     letters.retry(["1-0", "3-0"], 9)
     # When / Then
-    assert letters.counts() == {"open": 2, "closed": 2, "waiting": 1}
+    assert letters.counts() == {"open": 2, "dead_lettered": 2, "waiting": 1}
 
 
 def test_open_reasons_are_the_newest_when_there_are_too_many(letters: Letters) -> None:

@@ -192,7 +192,7 @@ def test_summaries_leave_canaries_out_when_they_count_sources(
 def test_balance_is_the_last_one_when_it_was_stored(commits: Commits, reader: Reader) -> None:
     """Everyone shows the snapshot that was stored, with its time."""
     # Given
-    letters = {"open": 0, "closed": 0, "waiting": 0}
+    letters = {"open": 0, "dead_lettered": 0, "waiting": 0}
     epoch = Epoch("t", 0, 0, 0, 0, 0, 0)
     commits.put_balance(Balance({}, 0, 0, 0, letters, 0), epoch)
     # When

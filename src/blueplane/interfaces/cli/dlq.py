@@ -127,7 +127,10 @@ def retry(home: Home, ids: Sequence[str], reason: str | None, *, every: bool) ->
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @home_option
 def drop(home: Home, ids: Sequence[str], reason: str | None, *, every: bool, yes: bool) -> int:
-    """Give open dead letters up; they stay in the list of the dropped ones."""
+    """Give open dead letters up.
+
+    They stay in the database: `blueplane dlq list --state dropped` lists them.
+    """
     chosen = _choose(home, ids, reason, every=every)
     if chosen and not yes:
         click.confirm(f"give up {count(len(chosen), _THING)} for good?", abort=True, err=True)
@@ -205,7 +208,9 @@ def _summary(letter: Letter, now_ms: int) -> dict[str, Any]:
 
 def _advice(rows: Sequence[Row]) -> str:
     first = rows[0]["message_id"] if rows else "ID"
-    return f"`blueplane dlq show {first}` shows one; retry or drop them by id or --reason."
+    change = "; retry or drop the open ones by id or --reason"
+    any_open = any(row["state"] == "open" for row in rows)
+    return f"`blueplane dlq show {first}` shows one{change if any_open else ''}"
 
 
 def _fields(letter: Letter) -> list[dict[str, str]]:

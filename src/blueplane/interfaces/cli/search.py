@@ -9,7 +9,6 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -92,12 +91,21 @@ def _dead_letter(letter: Letter, notes: Sequence[str]) -> Found:
     return Found(event, chain([*queued, ("dead letter", letter.opened_ms)]), notes)
 
 
-def letters_of(reader: Reader, session_id: str) -> Iterator[Letter]:
-    """Return the dead letters of a session; it is only in the fields of what was not written."""
-    for letter in reader.letters("state != 'retried'"):
-        with suppress(UndecodableEntryError):
-            if decode(unpack_fields(letter.raw)).session_id == session_id:
-                yield letter
+def letters_of(reader: Reader, name: str) -> Iterator[Letter]:
+    """Return the dead letters of a session, or the one of this message id.
+
+    The session is only in the fields of what was not written.
+    """
+    for letter in reader.letters("state != 'retried' OR message_id = ?", [name]):
+        if letter.message_id == name or _session_id(letter) == name:
+            yield letter
+
+
+def _session_id(letter: Letter) -> str | None:
+    try:
+        return decode(unpack_fields(letter.raw)).session_id
+    except UndecodableEntryError:
+        return None
 
 
 def letter_note(letter: Letter) -> str:

@@ -46,7 +46,7 @@ _MB: Final = 1024 * 1024
 @click.option("--once", is_flag=True, help="Stop after a canary; exit 0 if it arrived, else 1.")
 @home_option
 def serve(home: Home, *, canary: bool, once: bool) -> int:
-    r"""Run the server in the foreground, until Ctrl-C or SIGTERM.
+    """Run the server in the foreground, until Ctrl-C or SIGTERM.
 
     It takes what the hooks leave in the spool and writes it to the database. Only one server can
     run in a home. A second signal ends it at once; nothing is lost by that, either.
@@ -59,7 +59,7 @@ def serve(home: Home, *, canary: bool, once: bool) -> int:
       3   another server runs in this home
       4   the home directory or the database cannot be used
       70  gave up after its threads died too often, or did not stop in time
-    """
+    """  # noqa: D301 - click wants the character, not its name
     settings = load(home, os.environ)
     screen = Screen(sys.stdout)
     _set_up_log(home, settings, screen)
@@ -74,7 +74,7 @@ def serve(home: Home, *, canary: bool, once: bool) -> int:
         clean = daemon.stop()
         progress.show()
         screen.close()
-    screen.say("stopped" if clean else f"stopped, but not in order; see {home.log_file}")
+    screen.say(_ended(home, code, clean=clean))
     if code == 0 and not clean:
         return EXIT_GAVE_UP
     return code or int(once and not arrived)
@@ -84,6 +84,12 @@ def _stops(screen: Screen, *, once: bool) -> str:
     if once:
         return "it stops after the canary"
     return "Ctrl-C stops it" if screen.live else f"`kill {os.getpid()}` stops it"
+
+
+def _ended(home: Home, code: int, *, clean: bool) -> str:
+    if code:
+        return f"gave up, its threads died too often; see {home.log_file}"
+    return "stopped" if clean else f"stopped, but not in order; see {home.log_file}"
 
 
 def _set_up_log(home: Home, settings: Settings, screen: Screen) -> None:

@@ -41,7 +41,7 @@ _ROW_COLUMNS: Final = (
     Column("platform", "platform"),
     Column("source", "source"),
     Column("rows", "rows", number, "right"),
-    Column("last_capture_age_ms", "last written", _minutes_ago, "right"),
+    Column("last_capture_age_ms", "last captured", _minutes_ago, "right"),
 )
 _BREAK_COLUMNS: Final = (
     Column("started_ms", "break", moment, whole=True),
@@ -55,15 +55,15 @@ _BREAK_COLUMNS: Final = (
 @format_option
 @home_option
 def status(home: Home, form: Form) -> int:
-    r"""Show what runs and what became of the events.
+    """Show what runs and what became of the events.
 
     \b
     Exit codes:
       0  healthy, also when no server runs and nothing waits for one
-      1  not healthy: events wait and no server runs, redis or the database fails, a
-         dead letter is open, a law does not close, or something was lost in the
-         last hour
-    """
+      1  not healthy: events wait and no server runs, hooks take nothing, redis or
+         the database fails, a dead letter is open, a law does not close, or
+         something was lost in the last hour
+    """  # noqa: D301 - click wants the character, not its name
     answer = survey(home, load(home, os.environ))
     if form == "json":
         render_json(answer)
@@ -111,7 +111,7 @@ def _since(text: str | None) -> str:
 
 
 def _redis(redis: Mapping[str, Any]) -> str:
-    where = "private" if redis["mode"] == "private" else redis["url"]
+    where = "private" if redis["mode"] == "private" else redis["url"] or "external"
     if redis["connected"] is None:
         return f"{where}, not asked"
     if not redis["connected"]:
@@ -122,8 +122,8 @@ def _redis(redis: Mapping[str, Any]) -> str:
 def _store(store: Mapping[str, Any]) -> str:
     if store["bytes"] is None:
         return "none yet"
-    wal = f" + {size(store['wal_bytes'])}" if store["wal_bytes"] else ""
-    return f"{number(store['rows'])} rows in {size(store['bytes'])}{wal}"
+    total = store["bytes"] + (store["wal_bytes"] or 0)
+    return f"{number(store['rows'])} rows in {size(total)}"
 
 
 def _spool(spool: Mapping[str, Any]) -> str:

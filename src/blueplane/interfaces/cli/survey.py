@@ -8,6 +8,7 @@ Leaves showing it to ``status.py``.
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +36,9 @@ _HOLDER: Final = re.compile(r"pid (?P<pid>\d+) since (?P<since>\S+)")
 def survey(home: Home, settings: Settings) -> Answer:
     """Look at everything.
 
-    Keys: ``home``, ``server``, ``redis``, ``store``, ``spool``, ``quarantine``, ``dead_letters``,
-    ``balance`` (None before the first), ``breaks``, ``rows``, ``total``, ``problems``, ``healthy``.
+    Keys: ``home``, ``server``, ``redis``, ``spool``, ``hooks``, ``store``, ``quarantine``,
+    ``dead_letters``, ``balance`` (None before the first), ``breaks``, ``rows``, ``total``,
+    ``problems``, ``healthy``.
     """
     server, live = _ask_server(home)
     answer = {
@@ -44,6 +46,7 @@ def survey(home: Home, settings: Settings) -> Answer:
         "server": server,
         "redis": _redis(home, settings, live),
         "spool": _spool(home.spool),
+        "hooks": {"refuse": _refusal(home)},
         **_stored(home, live),
     }
     problems = list(_problems(answer))
@@ -78,7 +81,10 @@ def _redis(home: Home, settings: Settings, live: Answer) -> Answer:
         "connected": None,
         "trouble": None,
     }
-    return {**known, **live.get("redis", {})}
+    found = {**known, **live.get("redis", {})}
+    if found["mode"] != known["mode"]:  # the server was started with other settings than we have
+        found["url"] = None
+    return found
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -102,6 +108,20 @@ def _files(directory: Path) -> Iterator[os.stat_result]:
             yield entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue  # released meanwhile
+
+
+def _refusal(home: Home) -> str | None:
+    """Return why hooks take nothing now; None when they do, or when no server ever ran here."""
+    if (home.run / "paused").exists():
+        return "capture is paused (run/paused exists)"
+    if (home.run / "full").exists():
+        return "the spool is full (run/full exists)"
+    if home.database.exists() and not home.spool.is_dir():
+        return "the spool is missing; `blueplane serve` makes it"
+    with suppress(FileNotFoundError):  # without a lease they never stop
+        if (home.run / "lease").stat().st_mtime_ns < wall_ns():
+            return "no server ran for too long: `blueplane serve`"
+    return None
 
 
 def _size(path: Path) -> int | None:
@@ -182,6 +202,8 @@ def _problems(answer: Mapping[str, Any]) -> Iterator[str]:
     in_flight = (answer["balance"] or {}).get("in_flight", 0)
     waiting = max(answer["spool"]["files"], in_flight)  # what is in the queue may be in both
     yield from _server_problems(answer["server"], answer["redis"], waiting)
+    if answer["hooks"]["refuse"]:
+        yield f"hooks take nothing: {answer['hooks']['refuse']}"
     if answer["store"]["trouble"]:
         yield f"the database cannot be used: {answer['store']['trouble']}"
     letters = (answer["dead_letters"] or {}).get("open", 0)
@@ -193,7 +215,7 @@ def _problems(answer: Mapping[str, Any]) -> Iterator[str]:
             yield f"the law of {law} does not close, {law_text(law, balance)}"
     lost = sum(each["count"] - each["recovered"] for each in answer["breaks"])
     if lost:
-        yield f"{count(lost, 'message')} lost in the last hour: the breaks below say why"
+        yield f"{count(lost, 'message')} lost in the last hour: the list of breaks says why"
 
 
 def _server_problems(server: Answer, redis: Answer, waiting: int) -> Iterator[str]:
@@ -204,7 +226,7 @@ def _server_problems(server: Answer, redis: Answer, waiting: int) -> Iterator[st
     if server["trouble"]:
         yield f"the server does not answer: {server['trouble']}"
     elif redis["connected"] is False:
-        yield f"redis is away, and the spool keeps everything: {redis['trouble']}"
+        yield f"redis is away, and the spool keeps everything: {redis['trouble'] or 'see the log'}"
     dead = [name for name, alive in server.get("threads", {}).items() if not alive]
     if dead:
         yield f"died and not yet restarted: {', '.join(dead)}; see the log"
