@@ -148,7 +148,7 @@ def read_stamp() -> list[str]:
 
 def identity() -> str:
     """Name what a ``.venv`` cannot outlive: its Python, its place and the way it is made."""
-    return digest_of(VENV_FORM, sys.version, base_python(), str(ROOT))
+    return digest_of(VENV_FORM, sys.version, os.path.realpath(base_python()), str(ROOT))
 
 
 def digest(path: Path) -> str:

@@ -474,5 +474,5 @@ def _quoted(text: str) -> str:
 
 def _unknown(key: str) -> str:
     close = get_close_matches(key, [*_BY_KEY, *_SECTIONS], n=1)
-    hint = f"did you mean {close[0]}?" if close else "`blueplane config` lists the known ones"
+    hint = f"did you mean {close[0]}?" if close else "docs/OPERATIONS.md lists the known ones"
     return f"no setting {_quoted(key)}; {hint}"

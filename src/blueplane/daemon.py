@@ -6,7 +6,6 @@ Promises one server per home by a held lock, a dead thread started again, and a 
 Leaves every job to its thread.
 """
 
-import ctypes
 import gc
 import os
 import signal
@@ -21,14 +20,12 @@ from typing import Any, Final
 from blueplane import __version__
 from blueplane.capture.cursor.settings import user_hooks_file
 from blueplane.capture.hook_event import HookReader
-from blueplane.capture.poller import Job, Poller
+from blueplane.capture.poller import Poller, Task
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.spool import Outcome, Spooler
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings
-from blueplane.errors import (
-    StoreUnavailableError,
-)
+from blueplane.errors import StoreUnavailableError
 from blueplane.event import Event
 from blueplane.lock import ServerLock
 from blueplane.logs import get
@@ -41,6 +38,7 @@ from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.redis_choice import RedisChoice
 from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
+from blueplane.pipeline.trimming import Trimmer
 from blueplane.pipeline.writer import Writer
 from blueplane.server.control import ControlServer
 from blueplane.store.ledger import Settlement
@@ -100,24 +98,6 @@ class StoreRecords:
         self._writer.ask(lambda: self._writer.commits.refuse(offset, counts))
 
 
-class Trimmer:
-    """Gives memory back to the system once a burst is over: the allocator keeps it otherwise."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._seen = 0
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-
-    def trim(self) -> None:
-        """Trim when there were rows since the last time, and are none in flight now."""
-        written = self._writer.written
-        if self._trim is not None and written != self._seen and not len(self._writer.in_flight):
-            self._seen = written
-            self._writer.ask(self._writer.commits.shrink)
-            gc.collect()
-            self._trim(0)
-
-
 class Daemon:
     """One server of one home."""
 
@@ -138,47 +118,18 @@ class Daemon:
         os.umask(0o077)
         self.home.prepare()
         self._lock.take()
-        settings = self.settings
+        privacy = self.settings.privacy
         sanitiser = Sanitiser(
-            settings.privacy.level,
-            self.home.secret(),
-            hash_project_names=settings.privacy.hash_project_names,
+            privacy.level, self.home.secret(), hash_project_names=privacy.hash_project_names
         )
-        self.commits = Commits(self.home.database)
-        self.redis = RedisChoice(self.home, settings.redis)
-        self.redis.watch()
-        self.stream = Stream(self.redis.url, settings.redis.key_prefix)
-        attacher = Attacher(self.stream, self.commits, InFlight(), self.home.home_id())
-        self.writer = Writer(self.commits, self.stream, attacher, settings.pipeline.max_retries)
-        self.consumer = Consumer(self.stream, self.writer)
-        self.intake = Intake(
-            self.stream,
-            self.writer,
-            settings.queue.max_entries,
-            settings.queue.max_mb * MEGA,
-        )
-        self.intake.held = self.redis.draining
-        user_home = Path(os.environ.get("HOME") or self.home.root.parent)
-        reader = HookReader(sanitiser, user_hooks_file(user_home).has_ours)
-        self._records = StoreRecords(self.home.database, self.writer)
-        self.spooler = Spooler(self.home, settings.spool, reader, self.intake, self._records)
-        self.writer.sources.append(self.spooler)
-        trainer = Trainer(self.home.database, sanitiser.training_form, self.writer)
-        self.poller = Poller(
-            [
-                Job("train", TRAIN_S, trainer.train_one),
-                Job("trim", TRIM_S, Trimmer(self.writer).trim),
-            ],
-        )
+        self._make_pipeline()
+        self._make_spooler(sanitiser)
+        self._make_poller(sanitiser)
         self.control = ControlServer(self.home.socket("control.sock"), self._operations())
         #: In the order of starting; they are stopped the other way round.
-        self.services: list[Service] = [
-            self.writer,
-            self.consumer,
-            self.spooler,
-            self.poller,
-            self.control,
-        ]
+        self.services: tuple[Service, ...] = (
+            self.writer, self.consumer, self.spooler, self.poller, self.control,
+        )  # fmt: skip
         # What exists now stays: only what batches make is worth the collector's time, and nearly
         # all of that goes by itself.
         gc.freeze()
@@ -186,6 +137,39 @@ class Daemon:
         for service in self.services:
             service.start()
         _log.info("started", version=__version__, home=self.home.root, pid=os.getpid())
+
+    def _make_pipeline(self) -> None:
+        settings = self.settings
+        self.commits = Commits(self.home.database)
+        self.redis = RedisChoice(self.home, settings.redis)
+        self.redis.watch()
+        self.stream = Stream(self.redis.url, settings.redis.key_prefix)
+        attacher = Attacher(
+            self.stream,
+            self.commits,
+            InFlight(),
+            self.home.home_id(),
+            private=lambda: self.redis.mode == "private",
+        )
+        self.writer = Writer(self.commits, self.stream, attacher, settings.pipeline.max_retries)
+        self.consumer = Consumer(self.stream, self.writer)
+        queue = settings.queue
+        self.intake = Intake(self.stream, self.writer, queue.max_entries, queue.max_mb * MEGA)
+        self.intake.held = self.redis.draining
+
+    def _make_spooler(self, sanitiser: Sanitiser) -> None:
+        user_home = Path(os.environ.get("HOME") or self.home.root.parent)
+        reader = HookReader(sanitiser, user_hooks_file(user_home).has_ours)
+        self._records = StoreRecords(self.home.database, self.writer)
+        self.spooler = Spooler(self.home, self.settings.spool, reader, self.intake, self._records)
+        self.writer.sources.append(self.spooler)
+
+    def _make_poller(self, sanitiser: Sanitiser) -> None:
+        trainer = Trainer(self.home.database, sanitiser.training_form, self.writer)
+        trimmer = Trimmer(self.writer)
+        self.poller = Poller(
+            [Task("train", TRAIN_S, trainer.train_one), Task("trim", TRIM_S, trimmer.trim)]
+        )
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -236,7 +220,7 @@ class Daemon:
         """
         deadline_s = monotonic_s() + STOP_S
         clean = True
-        for service in (self.control, self.poller, self.spooler, self.consumer, self.writer):
+        for service in reversed(self.services):
             service.stop()
             clean = service.join(max(0.1, deadline_s - monotonic_s() - 1)) and clean
         self.stream.close()
@@ -273,29 +257,29 @@ class Daemon:
         """Take the balance now, and tell how the server is."""
         with suppress(StoreUnavailableError):  # the stored one is shown, and below why
             self.writer.ask(self.writer.balance_now, 5.0)
-        attachment = self.writer.attachment
         return {
             "pid": os.getpid(),
             "version": __version__,
             "python": sys.version.split()[0],
-            "redis": {
-                "mode": self.redis.mode,
-                "connected": self.stream.attached,
-                "trouble": None
-                if self.stream.attached
-                else self.consumer.trouble or self.redis.trouble,
-                **(
-                    {
-                        "version": self.redis.version(attachment.server.version),
-                        "persistence": attachment.server.persistence,
-                        "policy": attachment.server.policy,
-                        "pid": attachment.server.process_id,
-                    }
-                    if attachment
-                    else {}
-                ),
-            },
+            "redis": self._redis_status(),
             "store_error": self.writer.store_error,
             "threads": {service.name: service.alive() for service in self.services},
             "deaths": len(self._deaths),
+        }
+
+    def _redis_status(self) -> dict[str, Any]:
+        connected = self.stream.attached
+        status = {
+            "mode": self.redis.mode,
+            "connected": connected,
+            "trouble": None if connected else self.consumer.trouble or self.redis.trouble,
+        }
+        if self.writer.attachment is None:
+            return status
+        server = self.writer.attachment.server
+        return status | {
+            "version": self.redis.version(server.version),
+            "persistence": server.persistence,
+            "policy": server.policy,
+            "pid": server.pid,
         }

@@ -95,6 +95,23 @@ class UndecodableEntryError(BlueplaneError):
     """An entry of the stream is not an event; its raw fields become a dead letter."""
 
 
+# --- server --------------------------------------------------------------------------------------
+
+
+class ServerUnavailableError(BlueplaneError):
+    """No server answers on its socket."""
+
+    exit_code = 4
+
+
+class RemoteError(BlueplaneError):
+    """The server could not do what was asked; message and exit code are its own."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 # --- store ---------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ MAX_PAYLOAD_BYTES: Final = 256 * 1024
 #: The largest integer that SQLite holds.
 MAX_INT: Final = 2**63 - 1
 
-#: Our event types (``design.md`` 1.2), with their priority for whoever is woken by a commit:
+#: Our event types, with their priority for whoever is woken by a commit:
 #: 1 ends or begins something a person looks at, 2 is a tool or a file, 3 is the rest.
 EVENT_TYPES: Final[dict[str, int]] = {
     "session_start": 1,

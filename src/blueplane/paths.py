@@ -1,6 +1,6 @@
 """Every path of the program, and the making of private files.
 
-Owns the layout of the home directory (``design.md`` section 3) and its permissions.
+Owns the layout of the home directory and its permissions.
 Promises that what it makes is 0700 or 0600 from the start, owned by this user and not a link.
 Leaves what is in the files to their owners.
 """
@@ -8,6 +8,7 @@ Leaves what is in the files to their owners.
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import FileIO
@@ -16,7 +17,7 @@ from secrets import token_bytes, token_hex
 
 from blueplane.errors import HomeError
 
-#: The longest path that a Unix socket can have on every system that we run on, with its NUL.
+#: Bytes of the longest path that a Unix socket can have on every system that we run on.
 MAX_SOCKET_PATH = 103
 SECRET_BYTES = 32
 #: Of a directory that only its owner may use.
@@ -120,10 +121,8 @@ class Home:
 
     def secret(self) -> bytes:
         """Return the per-install secret, made at the first call."""
-        try:
+        with suppress(FileNotFoundError):
             return self._read_secret()
-        except FileNotFoundError:
-            pass
         staged = self.root / f".secret.{token_hex(8)}"
         with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as stream:
             stream.write(token_bytes(SECRET_BYTES))

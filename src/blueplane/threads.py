@@ -50,7 +50,7 @@ class Service(ABC):
         return self._thread is not None and self._thread.is_alive()
 
     def beat(self) -> None:
-        """Note that the loop went round: what health reads as the age of the last sign of life."""
+        """Note that the loop went round: ``beat_s`` is the last sign of life."""
         self.beat_s = monotonic_s()
 
     def _main(self) -> None:

@@ -98,9 +98,7 @@ def test_undecodable_entries_become_dead_letters_with_their_raw_bytes(
         server.start_ready()
     balance = issued.settle(server, redis_server)
     # Then each is a dead letter with all of its bytes, and counts in the first law only
-    letters = {
-        row["message_id"]: row for row in dead_letters(issued)
-    }
+    letters = {row["message_id"]: row for row in dead_letters(issued)}
     accepted = [name for key, (name, _) in sent.items() if key not in letters]
     assert accepted == []
     for key, (name, fields) in sent.items():

@@ -171,9 +171,7 @@ def test_one_home_alone_uses_a_redis_when_two_start_at_once(
         server.wait_running()
         second.wait_running()
         # Then one of them is told that the Redis belongs to the other
-        wait_until(
-            lambda: server.connected() != second.connected(), PATIENCE_S, "one is refused"
-        )
+        wait_until(lambda: server.connected() != second.connected(), PATIENCE_S, "one is refused")
         (winner, won), (loser, _) = sorted(
             [(server, issued), (second, other)], key=lambda pair: not pair[0].connected()
         )
@@ -201,9 +199,7 @@ def test_a_password_is_used_and_never_shown_when_redis_asks_for_one(
         issued.settle(server, redis_server)
         assert PASSWORD not in server.log() + server.output.read_text()
         assert server.log().count("not reading") == 1
-    assert not [
-        path for path in home.root.rglob("*") if path.is_file() and _holds(path, PASSWORD)
-    ]
+    assert not [path for path in home.root.rglob("*") if path.is_file() and _holds(path, PASSWORD)]
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -158,11 +158,6 @@ class RedisServer:
         """Change a setting of the running server."""
         self.command("CONFIG", "SET", name, str(value))
 
-    def set_aof(self, *, on: bool) -> None:
-        """Switch the append-only file of the running server and of later starts on or off."""
-        self.aof = on
-        self.config_set("appendonly", "yes" if on else "no")
-
     def command(self, *arguments: str | bytes | float) -> Any:  # noqa: ANN401
         """Run one command and return its reply as the server sent it; strings are bytes.
 

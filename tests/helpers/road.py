@@ -18,7 +18,7 @@ from blueplane.errors import QueueDetachedError
 from blueplane.event import Event, derive_id, encode
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
-from blueplane.pipeline.batch import Batch, Delivery, prepare
+from blueplane.pipeline.batch import Batch, prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.stream import Entry, Stream
@@ -193,11 +193,6 @@ def poison(database_connection: Any, event: Event) -> None:  # noqa: ANN401 - SQ
 def heal(database_connection: Any) -> None:  # noqa: ANN401 - SQLite's
     """Undo ``poison``."""
     database_connection.execute("DROP TRIGGER poison")
-
-
-def prepared(commits: Commits, *events: Event) -> list[Delivery]:
-    """Return events as deliveries."""
-    return prepare([make_entry(event) for event in events], commits.codec)
 
 
 class TurnedClock:

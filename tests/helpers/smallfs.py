@@ -48,11 +48,6 @@ class SmallFs:
         """Make it larger, with all that is on it."""
         _run("mount", "-o", f"remount,size={size_mb}m", self.directory)
 
-    def free_bytes(self) -> int:
-        """Return how much fits."""
-        found = os.statvfs(self.directory)
-        return found.f_bavail * found.f_frsize
-
 
 def _took(descriptor: int, size: int) -> bool:
     try:

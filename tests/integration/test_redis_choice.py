@@ -64,3 +64,26 @@ def test_the_private_server_is_drained_first_when_another_one_is_chosen(moved: D
     assert snapshot.body["balanced"]
     assert not (moved.home.redis / "appendonlydir").exists()
     assert moved.intake.open
+
+
+def test_the_server_moves_on_when_the_empty_data_cannot_be_removed(
+    left_over: Home, redis_server: RedisServer
+) -> None:
+    """A private server whose data lies behind a link is drained, left, and its data stays."""
+    # Given
+    data = left_over.redis / "appendonlydir"
+    data.rename(left_over.root / "elsewhere")
+    data.symlink_to(left_over.root / "elsewhere")
+    daemon = Daemon(left_over, load(left_over, {"BLUEPLANE_REDIS_URL": redis_server.url}))
+    daemon.start()
+    watching = threading.Thread(target=daemon.watch)
+    watching.start()
+    # When / Then
+    try:
+        wait_until(lambda: daemon.redis.mode == "external" and daemon.stream.attached, 30, "moved")
+        assert watching.is_alive()
+        assert data.exists()
+    finally:
+        daemon.stopping.set()
+        watching.join()
+        daemon.stop()

@@ -155,7 +155,7 @@ def test_file_is_fine_when_it_holds_nothing(home: Home, text: str) -> None:
     [
         ("redis:\n  ulr: x", "2, column 3: no setting 'redis.ulr'; did you mean redis.url?"),
         ("spol: {max_mb: 1}", "1, column 8: no setting 'spol.max_mb'; did you mean spool."),
-        ("zzzzzz: 1", "1, column 1: no setting 'zzzzzz'; `blueplane config` lists"),
+        ("zzzzzz: 1", "1, column 1: no setting 'zzzzzz'; docs/OPERATIONS.md lists"),
         ('"\\e[31m": 1', r"1, column 1: no setting '\x1b[31m'"),
         ("redis: 5", "1, column 1: redis is a section; write its keys below it"),
         ("redis: {mode: {a: 1}}", "1, column 16: no setting 'redis.mode.a'"),

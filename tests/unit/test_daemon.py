@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from blueplane import daemon as module
-from blueplane.capture import poller
-from blueplane.capture.poller import Job, Poller
 from blueplane.config import settle
 from blueplane.daemon import Daemon
-from blueplane.errors import AlreadyRunningError, StoreError
-from blueplane.lock import ServerLock, holder, is_running
+from blueplane.errors import AlreadyRunningError
+from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline import training
+from blueplane.pipeline.trimming import Trimmer
 from blueplane.server.control import ask
 from blueplane.store.queries import reading
 from helpers.payloads import payloads
@@ -68,9 +67,6 @@ def rows(home: Home) -> int:
     """Return the number of rows."""
     with reading(home.database) as reader:
         return reader.count_rows()
-
-
-# --- a server -------------------------------------------------------------------------------------
 
 
 def test_daemon_writes_what_hooks_leave_when_it_runs(daemon: Daemon) -> None:
@@ -284,7 +280,7 @@ def test_daemon_trains_a_dictionary_when_a_source_has_enough_rows(
     monkeypatch.setattr(training, "TRAIN_AFTER", 200)
     hand_off(daemon.home, 260)
     wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "all written")
-    train = next(job for job in daemon.poller._jobs if job.name == "train").work
+    train = next(task for task in daemon.poller._tasks if task.name == "train").work
     # When
     train()
     train()
@@ -303,92 +299,23 @@ def test_daemon_trains_a_dictionary_when_a_source_has_enough_rows(
 
 
 def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
-    """After rows were written and none is in flight memory is trimmed, and once for that."""
-    # Given
+    """After rows were written, and none is in flight, memory is trimmed, and once for that."""
+    # Given what the allocator is told
+    trims: list[int] = []
+    trimmer = Trimmer(daemon.writer)
+    trimmer._trim = trims.append
+    # When there were no rows / Then
+    trimmer.trim()
+    assert trims == []
+    # When there were some / Then
     hand_off(daemon.home, 5)
     wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "all written")
-    trim = next(job for job in daemon.poller._jobs if job.name == "trim").work
-    # When / Then: it does no harm, twice
-    trim()
-    trim()
-    hand_off(daemon.home, 1, seed=2)
-    wait_until(lambda: rows(daemon.home) == 6, WAIT_S, "it goes on")
-
-
-# --- the lock -------------------------------------------------------------------------------------
-
-
-@pytest.mark.fault("F4")
-@pytest.mark.parametrize(
-    "text", [b"", b"\xff\xfe garbage", b"pid 1 since yesterday\n", b"x" * 100_000]
-)
-def test_lock_is_taken_when_its_file_holds_anything(home: Home, text: bytes) -> None:
-    """What is in the file is for people: only the lock itself decides."""
-    # Given
-    home.lock_file.write_bytes(text)
-    assert is_running(home) is False
-    # When
-    lock = ServerLock(home)
-    lock.take()
-    # Then
-    assert is_running(home) is True
-    assert holder(home.lock_file).startswith(f"pid {os.getpid()} since 20")
-    lock.release()
-    lock.release()
-    assert (is_running(home), holder(home.lock_file)) == (False, "unknown process")
-
-
-def test_lock_is_nobodys_when_there_is_no_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where no home is, no server runs, and looking makes nothing."""
-    # Given
-    home = Home(tmp_path_factory.mktemp("empty") / "home")
-    # When / Then
-    assert is_running(home) is False
-    assert holder(home.lock_file) == "unknown process"
-    assert not home.root.exists()
-
-
-# --- the poller -----------------------------------------------------------------------------------
-
-
-def test_poller_runs_jobs_at_their_intervals_when_time_passes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A job runs when it is due; rounds that were missed are not made up for."""
-    # Given
-    turned = turn_clock(monkeypatch)
-    done: list[str] = []
-    job = Job("count", 10.0, lambda: done.append("x"))
-    service = Poller([job])
-    # When / Then
-    service._run_if_due(job)
-    assert done == []
-    turned.sleepless(95)
-    service._run_if_due(job)
-    service._run_if_due(job)
-    assert done == ["x"]
-    turned.sleepless(11)
-    service._run_if_due(job)
-    assert done == ["x", "x"]
-
-
-def test_poller_goes_on_when_a_job_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the store costs one line of the log, and the job is tried again later."""
-    # Given
-    said: list[object] = []
-    monkeypatch.setattr(type(poller._log), "_write", lambda *given: said.append(given[-1]))
-    tries: list[int] = []
-
-    def fail() -> None:
-        tries.append(1)
-        raise StoreError("away")  # noqa: EM101
-
-    service = Poller([Job("fail", 0.001, fail)])
-    # When
-    service.start()
-    wait_until(lambda: len(tries) > 2, WAIT_S, "tried again")
-    service.stop()
-    assert service.join(WAIT_S)
-    # Then
-    assert service.error is None
-    assert len(said) == len(tries)
+    trimmer.trim()
+    trimmer.trim()
+    assert trims == [0]
+    # When some are in flight / Then
+    daemon.writer.written += 1
+    daemon.writer.in_flight.register([b"1-0"], ["o"], [1])
+    trimmer.trim()
+    assert trims == [0]
+    daemon.writer.in_flight.settle([b"1-0"])

@@ -15,8 +15,8 @@ SOURCES = Path(faults.__file__).parent
 def test_point_does_nothing_when_no_fault_is_asked_for() -> None:
     """Without the variable every point is inert."""
     # Given / When / Then
-    for name in POINTS:
-        faults.point(name)
+    assert [faults.point(name) for name in POINTS] == [None] * len(POINTS)
+    assert faults.point is faults._inert
 
 
 def test_point_raises_when_its_time_has_come() -> None:

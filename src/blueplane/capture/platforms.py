@@ -9,10 +9,10 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
-from blueplane import logs
 from blueplane.capture.adapter import Hook, Platform
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
+from blueplane.logs import get
 
 #: Third parties name a ``Platform`` under this group.
 ENTRY_POINTS: Final = "blueplane.platforms"
@@ -21,7 +21,7 @@ CANARY: Final = Hook("canary")
 INTERNAL: Final = Platform(name="blueplane", hooks={"Canary": CANARY})
 BUILT_IN: Final = (CURSOR, CLAUDE_CODE, INTERNAL)
 
-_log = logs.get("capture")
+_log = get("capture")
 
 
 @cache
@@ -48,9 +48,9 @@ def _load(point: EntryPoint) -> Platform | None:
     try:
         platform = point.load()
     except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything at import
-        _log.warning("platform-not-loaded", name=point.name, error=type(error).__name__)
+        _log.warning("platform not loaded", name=point.name, error=type(error).__name__)
         return None
     if not isinstance(platform, Platform):
-        _log.warning("platform-not-loaded", name=point.name, error="not a Platform")
+        _log.warning("platform not loaded", name=point.name, error="not a Platform")
         return None
     return platform

@@ -1,7 +1,7 @@
 """The clock of what is not urgent.
 
-Owns one thread that runs jobs at their intervals.
-Promises that a missed round is not made up for, and that a job that fails costs one line.
+Owns one thread that runs tasks at their intervals.
+Promises that a missed round is not made up for, and that a task that fails costs one line.
 Leaves what is urgent to threads of its own.
 """
 
@@ -17,7 +17,7 @@ _log = get("poller")
 
 
 @dataclass(slots=True)
-class Job:
+class Task:
     """Something to do every ``every_s`` seconds, for the first time after that long."""
 
     name: str
@@ -29,26 +29,26 @@ class Job:
 class Poller(Service):
     """The poller thread."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, tasks: Sequence[Task]) -> None:
         super().__init__("poller")
-        self._jobs = jobs
-        for job in jobs:
-            job.due_s = monotonic_s() + job.every_s
+        self._tasks = tasks
+        for task in tasks:
+            task.due_s = monotonic_s() + task.every_s
 
     def loop(self) -> None:
-        """Run each job when it is due, until asked to stop."""
+        """Run each task when it is due, until asked to stop."""
         while not self.stopping.is_set():
             self.beat()
-            for job in self._jobs:
-                self._run_if_due(job)
-            self.stopping.wait(min(job.due_s for job in self._jobs) - monotonic_s())
+            for task in self._tasks:
+                self._run_if_due(task)
+            self.stopping.wait(min(task.due_s for task in self._tasks) - monotonic_s())
 
-    def _run_if_due(self, job: Job) -> None:
+    def _run_if_due(self, task: Task) -> None:
         now_s = monotonic_s()
-        if job.due_s > now_s:
+        if task.due_s > now_s:
             return
-        job.due_s = now_s + job.every_s
+        task.due_s = now_s + task.every_s
         try:
-            job.work()
+            task.work()
         except BlueplaneError as error:
-            _log.warning("job failed", job=job.name, reason=error)
+            _log.warning("task failed", task=task.name, reason=error)

@@ -1,5 +1,6 @@
-"""Setting up an install, and proving that it works.
+"""Proving that an install works.
 
-Owns what is done once, and not while events flow: the canary, editors' settings, services.
-Promises to show what it changes. Leaves the road of an event to the layers below.
+Owns what is done by hand and not while events flow: the canary.
+Promises to use nothing but the road of every other event.
+Leaves that road to the layers below.
 """

@@ -7,12 +7,13 @@ Leaves the judgement itself to ``custody.py``; runs in the writer's thread, with
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
 
 from blueplane import faults
+from blueplane.clock import wall_ms
 from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
 from blueplane.pipeline.commits import Commits
@@ -39,12 +40,16 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Attacher:
-    """What an attach needs; ``home_id`` keeps two homes apart on one server."""
+    """What an attach needs.
+
+    ``home_id`` keeps two homes apart on one server; ``private`` says that the server is ours alone.
+    """
 
     stream: Stream
     commits: Commits
     in_flight: InFlight
     home_id: str
+    private: Callable[[], bool] = lambda: False
 
     def attach(
         self, epoch: Epoch | None, retell: Callable[[Mapping[str, bytes]], None]
@@ -56,9 +61,11 @@ class Attacher:
         self.stream.detach()
         server = self.stream.inspect()
         self._check_owner()
+        self.stream.set_aside_if_exhausted(wall_ms())
         self.stream.make_group()
         self.stream.claim_pending()
-        found = self._look()
+        found, ids = self._look()
+        self._find_stuck(ids)
         epoch = self._judge(epoch, found)
         # Before anything else can fail: what was judged must not be judged again.
         self.in_flight.replace(found.own)
@@ -73,6 +80,8 @@ class Attacher:
 
     def _check_owner(self) -> None:
         owner = self.stream.counts().epoch
+        if self.private():
+            return  # nobody else's can be in there: the home has a new secret
         if owner is not None and owner.partition(":")[0] != self.home_id:
             message = (
                 f"the stream in this redis belongs to home {owner.partition(':')[0]}, ours is "
@@ -80,29 +89,42 @@ class Attacher:
             )
             raise QueueUnusableError(message)
 
-    def _look(self) -> Found:
-        """See what is in the stream; take out what has its outcome in the store already.
+    def _look(self) -> tuple[Found, set[bytes]]:
+        """See what is in the stream, and its ids; take out what has its outcome in the store.
 
         A server that lost the end of its log may show entries again that we had removed.
         """
         own: dict[bytes, tuple[str, int]] = {}
         sources: Counter[str] = Counter()
+        ids: set[bytes] = set()
         done: list[bytes] = []
         page: list[tuple[bytes, dict[bytes, bytes]]] = []
-        length = 0
         # What a stranger adds from here on was not counted, and must not be seen either.
         counts = self.stream.counts()
         for message_id, found in self.stream.scan(counts.last_id):
             fields = found or []
             page.append((message_id, dict(zip(fields[0::2], fields[1::2], strict=False))))
-            length += 1
+            ids.add(message_id)
             if len(page) == _LOOK_UP:
                 done += self._sort(page, own, sources)
                 page = []
         done += self._sort(page, own, sources)
         for start in range(0, len(done), _REMOVE):
             self.stream.settle(done[start : start + _REMOVE], None)
-        return Found(counts, length - len(done), own, sources)
+        ids.difference_update(done)
+        return Found(counts, len(ids), own, sources), ids
+
+    def _find_stuck(self, ids: Iterable[bytes]) -> None:
+        """Have entries delivered again that the group has passed and that are not pending.
+
+        Nobody would ever read them: a stranger acknowledged them, read them without, or moved the
+        group on.
+        """
+        last, pending = self.stream.passed()
+        passed = sum(_order(key) <= _order(last) for key in ids)
+        if passed > pending:
+            _log.warning("stuck", entries=passed - pending, cause="the group was moved on")
+            self.stream.deliver_again()
 
     def _sort(
         self,
@@ -156,6 +178,11 @@ class Attacher:
         opened = self.commits.letters.open_reasons()
         with suppress(QueueRefusedError):  # a full server: what fills it must be drained first
             self.stream.mirror_dead_letters(opened, (), replace=True)
+
+
+def _order(message_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = message_id.partition(b"-")
+    return int(milliseconds), int(number)
 
 
 def _text(field: bytes | None) -> str:

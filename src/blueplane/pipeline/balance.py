@@ -24,6 +24,8 @@ _log = get("custody")
 #: Seconds between two looks while something changes, and while nothing does.
 EVERY_S: Final = 1.0
 IDLE_EVERY_S: Final = 5.0
+#: Seconds for which entries may be in the stream while nothing moves.
+STUCK_S: Final = 30.0
 #: Seconds after which an unchanged snapshot is stored anew, for its time to stay believable.
 REFRESH_S: Final = 300.0
 
@@ -53,6 +55,7 @@ class Balancer:
         self._epoch: Epoch | None = None
         self._changed = True
         self._stored: tuple[float, dict[str, object]] = (0.0, {})
+        self._moved: tuple[float, tuple[int, int]] = (0.0, (0, 0))
         self.due_s = monotonic_s()
 
     def begin(self, epoch: Epoch, token: str) -> None:
@@ -76,10 +79,10 @@ class Balancer:
         return closes
 
     def closes(self, *, afresh: bool = False) -> bool:
-        """Take the balance and store it, ``afresh`` even if it is the same as before.
+        """Take the balance and store it, ``afresh`` even if the same was stored some seconds ago.
 
         False when the stream must be looked at anew: it does not answer, it is not the one of our
-        epoch, or messages vanished from it. While it is not attached there is nothing to take.
+        epoch, messages vanished from it, or its entries are delivered to nobody. While it is not attached there is nothing to take.
         """
         if not self._stream.attached or self._epoch is None:
             return True
@@ -93,12 +96,28 @@ class Balancer:
             same = counts.epoch == self._token
             _log.info("unbalanced", remainder=balance.remainder(), same_epoch=same)
             return False
+        if self._is_stuck(counts):
+            return False
         self._epoch = replace(
             self._epoch,
             high=max(self._epoch.high, counts.entries_added),
             own_high=max(self._epoch.own_high, sum(counts.enqueued.values())),
         )
         self._keep(balance, self._epoch, afresh=afresh)
+        return True
+
+    def _is_stuck(self, counts: Counts) -> bool:
+        """Whether entries wait and nothing has moved for long: an attach finds out why."""
+        moved_s, before = self._moved
+        now_s = monotonic_s()
+        here = (counts.entries_added, counts.length)
+        if here != before or not counts.length:
+            self._moved = (now_s, here)
+            return False
+        if now_s - moved_s < STUCK_S:
+            return False
+        self._moved = (now_s, here)
+        _log.warning("nothing moves", entries=counts.length, seconds=STUCK_S)
         return True
 
     def _weigh(self, epoch: Epoch, counts: Counts) -> Balance:
@@ -116,6 +135,7 @@ class Balancer:
     def _keep(self, balance: Balance, epoch: Epoch, *, afresh: bool) -> None:
         stored_s, body = self._stored
         now_s = monotonic_s()
-        if afresh or balance.body() != body or now_s - stored_s >= REFRESH_S:
+        age_s = now_s - stored_s
+        if balance.body() != body or age_s >= (IDLE_EVERY_S if afresh else REFRESH_S):
             self._store(balance, epoch)
             self._stored = (now_s, balance.body())

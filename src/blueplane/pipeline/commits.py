@@ -5,13 +5,15 @@ Promises that each method is one transaction: all of it is durable when it retur
 Leaves when to commit, and what follows a commit, to the writer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from blueplane import faults
 from blueplane.clock import wall_ms
+from blueplane.errors import RowRefusedError, StoreUnavailableError
 from blueplane.pipeline.custody import Balance, Tally, Verdict, is_letter, letter_id, settled
 from blueplane.store import connection as store
 from blueplane.store.codec import load_codec, put_trained
@@ -85,13 +87,22 @@ class Commits:
         self.ledger.add(tally.totals)
         self.ledger.add_minute(now_ms, tally.minutes)
 
+    @contextmanager
+    def _bookkeeping(self) -> Iterator[None]:
+        """Begin a transaction in which a refusal is the store's failure: there is no row to blame."""
+        try:
+            with store.transaction(self._connection):
+                yield
+        except RowRefusedError as error:
+            raise StoreUnavailableError(str(error)) from error
+
     def dead_letter(self, letter: Letter) -> bool:
         """Open a dead letter; False when its message had one already, which counts nothing.
 
         The message of a retried letter that fails again settles that letter: its event goes on in
         the new one.
         """
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             now_ms = wall_ms()
             retried = None
             own = bool(letter.origin)
@@ -108,7 +119,7 @@ class Commits:
 
     def settle(self, settlements: Iterable[Settlement]) -> None:
         """Record items that were filtered or quarantined before the stream."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             now_ms = wall_ms()
             tally = Tally()
             for item in self.ledger.add_settlements(settlements, now_ms):
@@ -122,7 +133,7 @@ class Commits:
 
     def refuse(self, offset: int, counts: Mapping[str, int]) -> None:
         """Count events that the hooks refused, up to ``offset`` of the file that lists them."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             now_ms = wall_ms()
             tally = Tally()
             for reason, count in counts.items():
@@ -135,22 +146,22 @@ class Commits:
 
     def retry(self, message_ids: Iterable[str]) -> list[str]:
         """Set open letters to retried; return those that were open."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             return self.letters.retry(message_ids, wall_ms())
 
     def drop(self, message_ids: Iterable[str]) -> list[str]:
         """Set open letters to dropped; return those that were open."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             return self.letters.drop(message_ids, wall_ms())
 
     def note_break(self, verdict: Verdict) -> None:
         """Count and name messages that vanished within an epoch."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             self._add_break(verdict)
 
     def begin_epoch(self, verdict: Verdict, token: str, base: int) -> Epoch:
         """Count and name what vanished with the epoch before, and then begin a new one."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             if verdict.broken:
                 self._add_break(verdict)
             totals = self.ledger.totals()
@@ -188,12 +199,12 @@ class Commits:
 
     def put_balance(self, balance: Balance, epoch: Epoch) -> None:
         """Store the snapshot, and with it the most that was seen of the stream's counters."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             self.ledger.put_balance(wall_ms(), balance.body())
             self.ledger.put_epoch(epoch)
 
     def add_dictionary(self, source: str, data: bytes) -> None:
         """Store a dictionary that was trained here, and use it from the next row on."""
-        with store.transaction(self._connection):
+        with self._bookkeeping():
             dictionary = put_trained(self._connection, source, data, wall_ms())
         self.codec.add(dictionary)

@@ -246,7 +246,6 @@ class Found:
     own: Mapping[bytes, tuple[str, int]]
     sources: Mapping[str, int]
 
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an attach concludes.

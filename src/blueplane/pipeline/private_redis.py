@@ -27,11 +27,12 @@ from typing import Final, TypeGuard
 
 import psutil
 
-from blueplane import clock, logs
+from blueplane.clock import iso_utc, monotonic_s, wall_ms
 from blueplane.errors import QueueUnavailableError
+from blueplane.logs import get
 from blueplane.paths import Home, private_file
 
-_log = logs.get("redis")
+_log = get("redis")
 
 START_TIMEOUT_S: Final = 10.0
 #: A server that keeps silent for so long is frozen or hung: healthy ones answer while they load.
@@ -74,8 +75,8 @@ _DAMAGE: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """What a running server says of itself; ``version`` is for people: ``valkey 9.1.2``."""
+class Identity:
+    """Who a running server says it is; ``version`` is for people: ``valkey 9.1.2``."""
 
     pid: int
     version: str
@@ -124,7 +125,7 @@ class PrivateRedis:
         self._pid_file = home.redis / "pid"
         self._log_file = home.logs / "redis.log"
         self._process: psutil.Process | None = None
-        self.info: ServerInfo | None = None
+        self.info: Identity | None = None
         self.adopted = False
         self.set_aside: Path | None = None
 
@@ -139,8 +140,8 @@ class PrivateRedis:
         return self._process.pid if _runs(self._process) else None
 
     def alive(self) -> bool:
-        """Return whether the process exists (frozen counts); costs some microseconds."""
-        return _runs(self._process)
+        """Return whether the process and its socket exist (frozen counts); costs microseconds."""
+        return _runs(self._process) and self.socket_path.exists()
 
     def start(self) -> None:
         """Have the server running and answering.
@@ -151,11 +152,12 @@ class PrivateRedis:
         """
         if self.alive():
             return
+        self.stop(SILENCE_S)  # one whose socket was removed: nobody reaches it any more
         self._home.prepare()
         try:
-            self._adopt_or_spawn(clock.monotonic_s() + START_TIMEOUT_S)
+            self._adopt_or_spawn(monotonic_s() + START_TIMEOUT_S)
         except OSError as error:
-            message = f"private Redis cannot start: {error}; see blueplane doctor"
+            message = f"private Redis cannot start: {error}; it is tried again when that is mended"
             raise QueueUnavailableError(message) from error
 
     def stop(self, timeout_s: float) -> None:
@@ -166,24 +168,24 @@ class PrivateRedis:
             _end(process, timeout_s)
             _log.info("stopped", pid=process.pid)
 
-    def _adopt_or_spawn(self, deadline: float) -> None:
+    def _adopt_or_spawn(self, deadline_s: float) -> None:
         self.set_aside = None
         with private_file(self._lock_file, os.O_RDWR | os.O_CREAT) as lock:
-            self.adopted = not self._take_lock(lock, deadline)
+            self.adopted = not self._take_lock(lock, deadline_s)
             if not self.adopted:
-                self._spawn(lock, deadline)
+                self._spawn(lock, deadline_s)
         version = self.info.version if self.info else "unknown"
         _log.info("adopted" if self.adopted else "started", pid=self.pid, version=version)
 
-    def _take_lock(self, lock: FileIO, deadline: float) -> bool:
+    def _take_lock(self, lock: FileIO, deadline_s: float) -> bool:
         """Take the lock and return True, or adopt its holder and return False."""
-        patience_ends = clock.monotonic_s() + SILENCE_S
-        for _ in _ticks(deadline):
+        patience_ends_s = monotonic_s() + SILENCE_S
+        for _ in _ticks(deadline_s):
             if _locks(lock):
                 return True
             if self._adopt():
                 return False
-            if clock.monotonic_s() >= patience_ends:
+            if monotonic_s() >= patience_ends_s:
                 self._end_orphan()
         message = (
             f"{self._lock_file}: held by a process that does not answer on {self.socket_path}; "
@@ -220,7 +222,7 @@ class PrivateRedis:
             return None
         return process if named and holds else None
 
-    def _spawn(self, lock: FileIO, deadline: float) -> None:
+    def _spawn(self, lock: FileIO, deadline_s: float) -> None:
         binary = find_server()
         if binary is None:
             message = (
@@ -229,14 +231,14 @@ class PrivateRedis:
             )
             raise QueueUnavailableError(message)
         try:
-            self._launch(binary, lock, deadline)
+            self._launch(binary, lock, deadline_s)
         except QueueUnavailableError:
             if not _DAMAGE.search(self._last_words()):
                 raise
             self._move_data_aside()
-            self._launch(binary, lock, deadline)
+            self._launch(binary, lock, deadline_s)
 
-    def _launch(self, binary: Path, lock: FileIO, deadline: float) -> None:
+    def _launch(self, binary: Path, lock: FileIO, deadline_s: float) -> None:
         self.socket_path.unlink(missing_ok=True)
         with self._fresh_log() as log:
             child = psutil.Popen(
@@ -252,10 +254,10 @@ class PrivateRedis:
                 umask=0o077,
             )
         self._process = child
-        self._await_answer(child, deadline)
+        self._await_answer(child, deadline_s)
 
-    def _await_answer(self, child: psutil.Popen, deadline: float) -> None:
-        for _ in _ticks(deadline):
+    def _await_answer(self, child: psutil.Popen, deadline_s: float) -> None:
+        for _ in _ticks(deadline_s):
             if child.poll() is not None:
                 words = self._last_words()
                 message = f"private Redis ended at its start ({words}); see {self._log_file}"
@@ -289,12 +291,12 @@ class PrivateRedis:
         return lines[-1] if lines else "without a word"
 
     def _move_data_aside(self) -> None:
-        stamp = clock.iso_utc(clock.wall_ms()).replace(":", "")
+        stamp = iso_utc(wall_ms()).replace(":", "")
         self.set_aside = self._home.redis / f"damaged-{stamp}"
         (self._home.redis / "appendonlydir").rename(self.set_aside)
         _log.error("damaged data set aside", path=self.set_aside, reason=self._last_words())
 
-    def _ask(self) -> ServerInfo | None:
+    def _ask(self) -> Identity | None:
         """Ask the server who it is; None when nobody answers. INFO answers while it loads, too."""
         try:
             with self._connect() as connection, connection.makefile("rb") as stream:
@@ -305,7 +307,7 @@ class PrivateRedis:
             name = facts.get("server_name", "redis")
             version = f"{name} {facts.get(f'{name}_version') or facts['redis_version']}"
             pid, binary = int(facts["process_id"]), Path(facts["executable"])
-            return ServerInfo(pid, version, binary, facts["loading"] == "1")
+            return Identity(pid, version, binary, facts["loading"] == "1")
         except (OSError, ValueError, KeyError):
             return None
 
@@ -337,10 +339,10 @@ def _environment(binary: Path) -> dict[str, str]:
     return {"LC_ALL": "C"} | ({"LD_LIBRARY_PATH": value} if value else {})
 
 
-def _ticks(deadline: float) -> Iterator[None]:
-    """Yield at once and then every POLL_S until the deadline, of ``clock.monotonic_s``."""
+def _ticks(deadline_s: float) -> Iterator[None]:
+    """Yield at once and then every POLL_S until the deadline, of ``monotonic_s``."""
     yield
-    while clock.monotonic_s() < deadline:
+    while monotonic_s() < deadline_s:
         time.sleep(POLL_S)
         yield
 
@@ -379,4 +381,4 @@ def _end(process: psutil.Process, timeout_s: float) -> None:
 
 def _ends(process: psutil.Process, timeout_s: float) -> bool:
     """Wait for the end of the process, reaped or not; return whether it came."""
-    return any(not _runs(process) for _ in _ticks(clock.monotonic_s() + timeout_s))
+    return any(not _runs(process) for _ in _ticks(monotonic_s() + timeout_s))

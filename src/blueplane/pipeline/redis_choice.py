@@ -75,7 +75,10 @@ class RedisChoice:
     def finish_draining(self) -> None:
         """Leave the private server, which is empty now, for the other one."""
         self.stop(5.0)
-        shutil.rmtree(self._data)
+        try:
+            shutil.rmtree(self._data)
+        except OSError as error:  # a link to another disk: it is drained again at the next start
+            _log.warning("empty data stays", path=self._data, reason=error)
         self._private = None
         self.draining = False
         _log.info("drained", next=self._settings.shown_url)

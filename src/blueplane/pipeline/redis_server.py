@@ -25,7 +25,7 @@ class ServerInfo:
     version: str
     persistence: str
     policy: str
-    process_id: int
+    pid: int
 
 
 def check(info: Mapping[str, str], policy: str) -> ServerInfo:

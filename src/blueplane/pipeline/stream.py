@@ -81,6 +81,8 @@ READ_BYTES: Final = 1 << 20
 CDC_KEPT: Final = 1_000
 #: Commands that acknowledge and remove entries.
 REMOVAL: Final = 3
+#: Milliseconds that an id may be ahead of the clock: a hundred years.
+MAX_AHEAD_MS: Final = 100 * 365 * 86_400_000
 #: Entries that a scan takes at once.
 SCAN_PAGE: Final = 1_000
 GROUP: Final = "processors"
@@ -269,6 +271,32 @@ class Stream:
         groups = self._link().call("XINFO", "GROUPS", self.events)
         return any(GROUP.encode() in group for group in groups)
 
+    def set_aside_if_exhausted(self, now_ms: int) -> None:
+        """Rename a stream whose ids have run away: no entry after them could be told in time.
+
+        New ids are never below the last one, so a single absurd id, which anyone can give, would
+        spoil all that follow.
+        """
+        if self._link().call("TYPE", self.events) == b"none":
+            return
+        info = self._link().call("XINFO", "STREAM", self.events)
+        last = dict(zip(info[0::2], info[1::2], strict=True))[b"last-generated-id"]
+        if int(last.partition(b"-")[0]) > now_ms + MAX_AHEAD_MS:
+            self._link().call("RENAME", self.events, f"{self.events}:set-aside-{now_ms}")
+
+    def deliver_again(self) -> None:
+        """Have everything in the stream delivered anew, as if the group had read nothing of it."""
+        self._link().call("XGROUP", "SETID", self.events, GROUP, "0")
+
+    def passed(self) -> tuple[bytes, int]:
+        """Return the id up to which the group has read, and how many entries are pending."""
+        for group in self._link().call("XINFO", "GROUPS", self.events):
+            details = dict(zip(group[0::2], group[1::2], strict=True))
+            if details[b"name"] == GROUP.encode():
+                return details[b"last-delivered-id"], int(details[b"pending"])
+        message = "the group is gone"
+        raise QueueDetachedError(message)
+
     def claim_pending(self) -> None:
         """Take over the pending entries of any consumer that is not us."""
         claim = ("XAUTOCLAIM", self.events, GROUP, CONSUMER, 0)
@@ -323,7 +351,8 @@ class Stream:
             added = [reply for reply in replies[: len(entries)] if isinstance(reply, bytes)]
             if len(added) < len(entries):
                 self._appender.call("HINCRBY", self._enqueued, source, len(added) - len(entries))
-                message = "the stream is gone or is not a stream any more"
+                failed = [reply for reply in replies if isinstance(reply, Exception)]
+                message = f"the stream takes nothing: {failed[0] if failed else 'it is gone'}"
                 raise QueueDetachedError(message)
             register(added, origins, [sum(map(len, fields)) for fields in entries])
         self.length = int(replies[-1])
@@ -412,17 +441,29 @@ class Stream:
                 ],
             )
         _require([enqueued, epoch])
-        pairs = dict(zip(enqueued[0::2], enqueued[1::2], strict=True))
         missing = isinstance(info, Exception)  # the stream itself does not exist
         details = {} if missing else dict(zip(info[0::2], info[1::2], strict=True))
         self.length = int(details.get(b"length", 0))
         return Counts(
-            epoch.decode() if epoch is not None else None,
+            epoch.decode("utf-8", "replace") if epoch is not None else None,
             int(details.get(b"entries-added", 0)),
             self.length,
-            {name.decode(): int(value) for name, value in pairs.items()},
+            self._read_enqueued(enqueued),
             details.get(b"last-generated-id", b"+"),
         )
+
+    def _read_enqueued(self, pairs: list[bytes]) -> dict[str, int]:
+        try:
+            return {
+                name.decode(): int(value)
+                for name, value in zip(pairs[0::2], pairs[1::2], strict=True)
+            }
+        except ValueError:
+            message = (
+                f"redis key {self._enqueued} holds something that is not ours; "
+                "delete the key, or set redis.key_prefix"
+            )
+            raise QueueUnusableError(message) from None
 
     def mirror_dead_letters(
         self,

@@ -124,8 +124,8 @@ class Writer(Service):
         """
         job = Job(work)
         put = False
-        deadline = monotonic_s() + timeout_s
-        while monotonic_s() < deadline and self.alive() and self.store_error is None:
+        deadline_s = monotonic_s() + timeout_s
+        while monotonic_s() < deadline_s and self.alive() and self.store_error is None:
             if not put:
                 put = self._offer(job)
             elif job.wait(TICK_S):

@@ -1,1 +1,6 @@
-"""What the running server answers: requests over its control socket."""
+"""What the running server answers.
+
+Owns the requests over its control socket.
+Promises to serve only the user who runs the server.
+Leaves what an operation does to the daemon that registers it.
+"""

@@ -18,8 +18,10 @@ from typing import Any, Final
 
 import orjson
 
-from blueplane.errors import BlueplaneError, QueueUnavailableError
+from blueplane.clock import monotonic_s
+from blueplane.errors import BlueplaneError, RemoteError, ServerUnavailableError
 from blueplane.logs import get
+from blueplane.paths import PRIVATE_MODE
 from blueplane.threads import Service
 
 _log = get("control")
@@ -43,18 +45,24 @@ class ControlServer(Service):
 
     def loop(self) -> None:
         """Answer one request after another until asked to stop."""
-        self._path.unlink(missing_ok=True)  # the server's lock is held: it can only be stale
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(str(self._path))
-            self._path.chmod(0o600)
-            listener.listen(8)
-            listener.settimeout(TICK_S)
-            while not self.stopping.is_set():
-                self.beat()
-                with suppress(TimeoutError):
-                    connection, _ = listener.accept()
-                    self._serve(connection)
+        while not self.stopping.is_set():
+            self._path.parent.mkdir(mode=PRIVATE_MODE, exist_ok=True)
+            self._path.unlink(missing_ok=True)  # the server's lock is held: it can only be stale
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+                listener.bind(str(self._path))
+                self._path.chmod(0o600)
+                listener.listen(8)
+                listener.settimeout(TICK_S)
+                self._accept(listener)
         self._path.unlink(missing_ok=True)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Serve until asked to stop, or until somebody removed the socket: then make it anew."""
+        while not self.stopping.is_set() and self._path.exists():
+            self.beat()
+            with suppress(TimeoutError):
+                connection, _ = listener.accept()
+                self._serve(connection)
 
     def stop(self) -> None:
         """Ask the loop to end, and wake it from its wait."""
@@ -65,11 +73,12 @@ class ControlServer(Service):
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
-            connection.settimeout(REQUEST_S)
             try:
                 if _peer_uid(connection) not in (os.getuid(), None) or self.stopping.is_set():
                     return
-                connection.sendall(self._answer(_read_line(connection)) + b"\n")
+                answer = self._answer(_read_line(connection, REQUEST_S))
+                connection.settimeout(REQUEST_S)
+                connection.sendall(answer + b"\n")
             except OSError as error:
                 _log.info("client gone", reason=error)
 
@@ -93,14 +102,6 @@ def _refuse(message: str, exit_code: int) -> bytes:
     return orjson.dumps({"error": message, "exit_code": exit_code})
 
 
-class RemoteError(BlueplaneError):
-    """The server could not do what was asked; it says why."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
 def ask(
     path: Path,
     operation: str,
@@ -110,25 +111,28 @@ def ask(
 ) -> Any:  # noqa: ANN401 - what comes back is JSON, as the operation made it
     """Ask the running server.
 
-    Raises QueueUnavailableError when no server answers, RemoteError with its own words otherwise.
+    Raises ServerUnavailableError when no server answers, RemoteError with its own words otherwise.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
             connection.sendall(orjson.dumps({"op": operation, "args": arguments}) + b"\n")
-            answer = orjson.loads(_read_line(connection))
+            answer = orjson.loads(_read_line(connection, timeout_s))
     except (OSError, ValueError) as error:
         message = f"the server does not answer on {path}: {error}"
-        raise QueueUnavailableError(message) from error
+        raise ServerUnavailableError(message) from error
     if "error" in answer:
         raise RemoteError(answer["error"], answer["exit_code"])
     return answer["ok"]
 
 
-def _read_line(connection: socket.socket) -> bytes:
+def _read_line(connection: socket.socket, timeout_s: float) -> bytes:
+    """Read up to the end of a line, all of it within ``timeout_s``."""
+    deadline_s = monotonic_s() + timeout_s
     data = bytearray()
     while not data.endswith(b"\n"):
+        connection.settimeout(max(0.001, deadline_s - monotonic_s()))
         part = connection.recv(64 * 1024)
         if not part or len(data) > MAX_BYTES:
             message = "half a request"

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from blueplane.errors import RowRefusedError, StoreError, StoreUnavailableError
@@ -46,6 +47,39 @@ _STORE_CODES = frozenset(
 Connection = sqlite3.Connection
 
 
+class _Writer(Connection):
+    """A connection that notices when its files are not those of their names any more.
+
+    SQLite does not: it goes on committing to a file that was removed, or replaced by another one.
+    """
+
+    def remember(self, path: Path) -> None:
+        """Take the files that are open now as the right ones; they exist after the first read."""
+        self.execute("SELECT 1 FROM sqlite_master").fetchone()
+        self._names = [path.with_name(path.name + ending) for ending in ("", "-wal", "-shm")]
+        self._files = self._look()
+
+    def verify(self) -> None:
+        """Raise StoreUnavailableError when a file was removed or replaced."""
+        if self._look() != self._files:
+            message = (
+                f"{self._names[0]}: it, or its -wal or -shm, was removed or replaced while it was "
+                "in use; put it back, or restart the server"
+            )
+            raise StoreUnavailableError(message)
+
+    def _look(self) -> list[tuple[int, int] | None]:
+        return [_identity(name) for name in self._names]
+
+
+def _identity(name: Path) -> tuple[int, int] | None:
+    try:
+        found = name.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def open_writer(path: Path) -> Connection:
     """Open the one write connection: WAL, a sync at every commit, files 0600.
 
@@ -59,27 +93,32 @@ def open_writer(path: Path) -> Connection:
         message = f"{path}: {error.strerror}; the database must be a file that you can write to"
         raise StoreError(message) from error
     with translated(path):
-        connection = _connect(f"file:{quote(str(path))}?mode=rw")
+        connection = _connect(f"file:{quote(str(path))}?mode=rw", _Writer)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
+        connection.remember(path)
     return connection
 
 
 def open_reader(path: Path) -> Connection:
     """Open a read-only connection; raise StoreError when there is no database at ``path``."""
     with translated(path):
-        connection = _connect(f"file:{quote(str(path))}?mode=ro")
+        connection = _connect(f"file:{quote(str(path))}?mode=ro", Connection)
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KB}")
     return connection
 
 
-def _connect(uri: str) -> Connection:
+_Kind = TypeVar("_Kind", bound=Connection)
+
+
+def _connect(uri: str, kind: type[_Kind]) -> _Kind:
     connection = sqlite3.connect(
         uri,
+        factory=kind,
         uri=True,
         timeout=BUSY_TIMEOUT_MS / 1000,
         isolation_level=None,
@@ -100,7 +139,8 @@ def shrink(connection: Connection) -> None:
 def transaction(connection: Connection) -> Iterator[None]:
     """Begin IMMEDIATE, commit at the end, roll back on any error.
 
-    Raises StoreUnavailableError when the store failed and RowRefusedError when a row did.
+    Raises StoreUnavailableError when the store failed, or what was committed is in a file that is
+    not the database any more, and RowRefusedError when a row did.
     """
     with translated():
         # A plain BEGIN that turns into a write fails at once with BUSY_SNAPSHOT, whatever the
@@ -114,6 +154,8 @@ def transaction(connection: Connection) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        if isinstance(connection, _Writer):
+            connection.verify()
 
 
 @contextmanager

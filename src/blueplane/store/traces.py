@@ -1,7 +1,7 @@
 """Rows of raw traces: making them from events, and inserting them once.
 
 Owns the compact form of a row and the interning of its strings.
-Promises that an insert is idempotent by ``event_id`` and says of every row what became of it.
+Promises that an insert is idempotent by ``event_id``, and tells new rows from duplicates.
 Leaves counting to ``custody.py`` and the transaction to the writer.
 """
 
@@ -111,11 +111,10 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """What became of a batch: new rows, duplicates, and redeliveries of what was written."""
+    """What became of a batch; rows that are in neither were written before, and count nothing."""
 
     written: Sequence[Row]
     duplicates: Sequence[Duplicate]
-    redelivered: Sequence[Row]
     first_sequence: int
     last_sequence: int
 
@@ -150,6 +149,7 @@ def _read_entries(
         # Our own sources send nothing but JSON; what a dead letter sends again may be anything.
         if not origin or origin.startswith(LETTER_ORIGIN):
             read_object("payload", payload)
+    kind_parts = (platforms, sources, event_types, hook_types)
     texts = [
         b'{"metadata":%b,"payload":%b}' % pair for pair in zip(metadata, payloads, strict=True)
     ]
@@ -158,7 +158,7 @@ def _read_entries(
         zip(
             map(read_text, [message_id for message_id, _ in entries]),
             map(read_event_id, event_ids),
-            zip(*[map(read_text, part) for part in (platforms, sources, event_types, hook_types)]),  # noqa: B905
+            zip(*[map(read_text, part) for part in kind_parts], strict=True),
             map(read_text, session_ids),
             map(read_text, workspaces),
             map(read_text, projects),
@@ -230,7 +230,7 @@ class Traces:
         self._connection.executemany(_INSERT_ONE, parameters[whole:])
         added = self._connection.total_changes - changes - interned
         if added == len(rows):
-            return Inserted(rows, (), (), before + 1, before + added)
+            return Inserted(rows, (), before + 1, before + added)
         return self._sort_out(rows, before)
 
     def _last_sequence(self) -> int:
@@ -299,7 +299,7 @@ class Traces:
         self._kinds[kind] = int(found[0])
 
     def _sort_out(self, rows: Sequence[Row], before: int) -> Inserted:
-        """Tell new rows, duplicates and redeliveries apart; only when there was a conflict."""
+        """Tell new rows, duplicates and repetitions apart; only when there was a conflict."""
         stored = {
             bytes(event_id): (sequence, f"{message_ms}-{number}", captured_ns, codec, data)
             for event_id, sequence, captured_ns, message_ms, number, codec, data in self._stored(
@@ -308,7 +308,6 @@ class Traces:
         }
         written: list[Row] = []
         duplicates: list[Duplicate] = []
-        redelivered: list[Row] = []
         for row in rows:
             sequence, message_id, captured_ns, codec, data = stored[row.event_id]
             if message_id != row.message_id:
@@ -317,11 +316,9 @@ class Traces:
                 duplicates.append(Duplicate(row, same_origin, differs))
             elif sequence > before:
                 written.append(row)
-            else:
-                redelivered.append(row)
         # A row that conflicts uses up a sequence, too.
         sequences = [stored[row.event_id][0] for row in written] or [before]
-        return Inserted(written, duplicates, redelivered, min(sequences), max(sequences))
+        return Inserted(written, duplicates, min(sequences), max(sequences))
 
     def _differs(self, codec: int, data: bytes, row: Row) -> bool:
         try:

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 
 from blueplane.errors import QueueUnavailableError, QueueUnusableError
@@ -8,15 +6,6 @@ from blueplane.pipeline.stream import Stream
 from blueplane.store.queries import reading
 from helpers.redis_server import RedisServer
 from helpers.road import Road, heal, ids, make_event, make_row, poison
-
-
-@pytest.fixture
-def road(home: Home, redis_server: RedisServer) -> Iterator[Road]:
-    """Give the road of a server that is attached."""
-    road = Road(home, redis_server)
-    road.writer.attach()
-    yield road
-    road.close()
 
 
 def restarted(road: Road) -> Road:

@@ -1,5 +1,4 @@
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,23 +8,12 @@ from blueplane.errors import (
     QueueRefusedError,
     QueueUnavailableError,
 )
-from blueplane.paths import Home
 from blueplane.pipeline.intake import Intake
-from helpers.redis_server import RedisServer
 from helpers.road import Road, ids, make_event, turn_clock
 from helpers.waiting import wait_until
 
 WAIT_S = 20.0
 BIG = 1 << 40
-
-
-@pytest.fixture
-def road(home: Home, redis_server: RedisServer) -> Iterator[Road]:
-    """Give the road of a server that is attached."""
-    road = Road(home, redis_server)
-    road.writer.attach()
-    yield road
-    road.close()
 
 
 def test_emit_appends_when_there_is_room(road: Road) -> None:

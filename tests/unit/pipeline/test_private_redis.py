@@ -411,6 +411,22 @@ def test_private_redis_starts_when_a_stale_socket_is_in_the_way(server: PrivateR
     assert command(server, "PING") is True
 
 
+def test_private_redis_starts_again_when_its_socket_was_removed(server: PrivateRedis) -> None:
+    """A server that nobody can reach is replaced, and keeps its data."""
+    # Given a running server with data, whose socket somebody cleared away
+    server.start()
+    first = server.pid
+    command(server, "SET", "apple", "tree")
+    server.socket_path.unlink()
+    # When
+    assert not server.alive()
+    server.start()
+    # Then
+    assert server.alive()
+    assert server.pid != first
+    assert command(server, "GET", "apple") == "tree"
+
+
 def test_private_redis_returns_when_the_server_still_loads(
     server: PrivateRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

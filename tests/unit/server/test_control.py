@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
-from blueplane.errors import NotFoundError, QueueUnavailableError
+from blueplane.errors import NotFoundError, RemoteError, ServerUnavailableError
 from blueplane.server import control as module
-from blueplane.server.control import ControlServer, RemoteError, ask
+from blueplane.server.control import ControlServer, ask
 from helpers.waiting import wait_until
 
 WAIT_S = 20.0
@@ -268,7 +268,7 @@ def test_ask_says_so_when_no_server_answers(short_path: Path, answer: bytes | No
     """Without a server, or with one that is not ours, the asker gets one line."""
     # Given nobody, or somebody who answers nonsense
     if answer is None:
-        with pytest.raises(QueueUnavailableError, match="does not answer"):
+        with pytest.raises(ServerUnavailableError, match="does not answer"):
             ask(short_path, "status")
         return
     with socket.socket(socket.AF_UNIX) as listener:
@@ -284,6 +284,46 @@ def test_ask_says_so_when_no_server_answers(short_path: Path, answer: bytes | No
         thread = threading.Thread(target=reply)
         thread.start()
         # When / Then
-        with pytest.raises(QueueUnavailableError, match="does not answer"):
+        with pytest.raises(ServerUnavailableError, match="does not answer"):
             ask(short_path, "status")
         thread.join(WAIT_S)
+
+
+def test_a_slow_client_is_cut_off_when_its_request_takes_too_long(
+    short_path: Path, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that sends a byte now and then does not hold up the others."""
+    # Given a server of little patience
+    assert server.alive()
+    monkeypatch.setattr(module, "REQUEST_S", 0.3)
+    ended = threading.Event()
+
+    def drip() -> None:
+        with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+            client.connect(str(short_path))
+            while not ended.wait(0.05):
+                client.sendall(b"x")
+
+    # When somebody drips
+    thread = threading.Thread(target=drip)
+    thread.start()
+    # Then others are served while the client still drips
+    try:
+        assert ask(short_path, "echo", timeout_s=5.0) == {}
+        assert ask(short_path, "echo", timeout_s=5.0) == {}
+    finally:
+        ended.set()
+        thread.join(WAIT_S)
+
+
+def test_the_socket_is_made_again_when_it_was_removed(
+    short_path: Path, server: ControlServer
+) -> None:
+    """A server whose socket somebody cleared away is soon heard again."""
+    # Given
+    assert server.alive()
+    # When
+    short_path.unlink()
+    # Then
+    wait_until(lambda: connects(short_path), WAIT_S, "the server listens again")
+    assert ask(short_path, "echo") == {}

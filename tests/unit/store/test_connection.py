@@ -186,3 +186,38 @@ def test_transaction_blames_the_store_when_it_is_full(writer: Connection, tmp_pa
     with transaction(writer):
         writer.execute("INSERT INTO things VALUES ('a', 1)")
     assert things(database_file(tmp_path)) == ["a"]
+
+
+@pytest.mark.fault("C12")
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
+def test_transaction_fails_when_a_file_of_the_database_was_removed(
+    writer: Connection, tmp_path: Path, ending: str
+) -> None:
+    """A commit to a file without a name is none, and counts again once the file is back."""
+    # Given a file of the open database that was moved away
+    path = database_file(tmp_path)
+    file, aside = path.with_name(path.name + ending), tmp_path / "aside"
+    with transaction(writer):
+        writer.execute("INSERT INTO things VALUES ('before', 1)")
+    file.rename(aside)
+    # When / Then
+    with pytest.raises(StoreUnavailableError, match="removed or replaced"), transaction(writer):
+        writer.execute("INSERT INTO things VALUES ('meanwhile', 2)")
+    aside.rename(file)
+    with transaction(writer):
+        writer.execute("INSERT INTO things VALUES ('after', 3)")
+    assert things(path) == ["before", "meanwhile", "after"]
+
+
+@pytest.mark.fault("C12")
+def test_transaction_fails_when_the_database_was_replaced(
+    writer: Connection, tmp_path: Path
+) -> None:
+    """Another file under the name of the database is not the database."""
+    # Given
+    path, other = database_file(tmp_path), tmp_path / "other"
+    other.write_bytes(path.read_bytes())
+    other.rename(path)
+    # When / Then
+    with pytest.raises(StoreUnavailableError, match="removed or replaced"), transaction(writer):
+        writer.execute("INSERT INTO things VALUES ('nowhere', 1)")

@@ -1,4 +1,4 @@
-"""Cursor: its hooks and, later, its databases.
+"""Cursor: its hooks and its settings.
 
 Owns everything that is particular to Cursor.
 Promises that the rest of the program needs no word of Cursor's.

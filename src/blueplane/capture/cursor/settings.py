@@ -2,7 +2,7 @@
 
 Owns where it is and the question whether one of our hooks is in it.
 Promises never to write it.
-Leaves installing to ``install/``.
+Leaves installing to whoever does it.
 """
 
 from pathlib import Path
