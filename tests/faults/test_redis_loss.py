@@ -150,7 +150,7 @@ def test_attaches_are_rare_when_the_group_is_destroyed_again_and_again(
     elapsed = time.monotonic() - began
     # Then it was made again about once a second, and that was said only now and then
     assert 2 <= attaches(redis_server) - before <= elapsed + 2
-    assert sum(name in server.log() for name in ("not reading", "attached")) >= 1
+    assert "not reading" in server.log()
     assert len(server.log().splitlines()) < 20
     # and all events arrive, none of them lost or even recovered: entries outlive their group
     balance = issued.settle(server, redis_server)

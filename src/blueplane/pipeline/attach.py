@@ -16,8 +16,9 @@ from blueplane import faults
 from blueplane.clock import wall_ms
 from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
+from blueplane.pipeline import entry
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, read_origin
+from blueplane.pipeline.custody import Found, InFlight, Verdict, judge
 from blueplane.pipeline.redis_server import ServerInfo
 from blueplane.pipeline.stream import Stream
 from blueplane.store.ledger import Epoch
@@ -103,7 +104,7 @@ class Attacher:
         counts = self.stream.counts()
         for message_id, found in self.stream.scan(counts.last_id):
             fields = found or []
-            page.append((message_id, dict(zip(fields[0::2], fields[1::2], strict=False))))
+            page.append((message_id, entry.by_name(fields)))
             ids.add(message_id)
             if len(page) == _LOOK_UP:
                 done += self._sort(page, own, sources)
@@ -134,13 +135,13 @@ class Attacher:
     ) -> list[bytes]:
         """Put our own entries of a page into ``own``; return those that are done."""
         done = self.commits.ledger.settled_messages(
-            [(key.decode(), _text(fields.get(b"event_id"))) for key, fields in page],
+            [(key.decode(), entry.text(fields, b"event_id")) for key, fields in page],
         )
         for message_id, fields in page:
-            origin = read_origin(fields.get(b"origin"))
+            origin = entry.origin(fields)
             if origin and message_id.decode() not in done:
                 own[message_id] = (origin, sum(map(len, fields.values())))
-                sources[_text(fields.get(b"source"))] += 1
+                sources[entry.text(fields, b"source")] += 1
         return [message_id for message_id, _ in page if message_id.decode() in done]
 
     def _judge(self, epoch: Epoch | None, found: Found) -> Epoch:
@@ -183,7 +184,3 @@ class Attacher:
 def _order(message_id: bytes) -> tuple[int, int]:
     milliseconds, _, number = message_id.partition(b"-")
     return int(milliseconds), int(number)
-
-
-def _text(field: bytes | None) -> str:
-    return (field or b"").decode("utf-8", "replace")

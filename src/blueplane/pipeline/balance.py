@@ -82,7 +82,8 @@ class Balancer:
         """Take the balance and store it, ``afresh`` even if the same was stored some seconds ago.
 
         False when the stream must be looked at anew: it does not answer, it is not the one of our
-        epoch, messages vanished from it, or its entries are delivered to nobody. While it is not attached there is nothing to take.
+        epoch, messages vanished from it, or its entries are delivered to nobody. While it is not
+        attached there is nothing to take.
         """
         if not self._stream.attached or self._epoch is None:
             return True

@@ -89,7 +89,7 @@ class Commits:
 
     @contextmanager
     def _bookkeeping(self) -> Iterator[None]:
-        """Begin a transaction in which a refusal is the store's failure: there is no row to blame."""
+        """Begin a transaction in which a refusal is the store's failure: no row is to blame."""
         try:
             with store.transaction(self._connection):
                 yield

@@ -36,14 +36,6 @@ def letter_origin(message_id: str) -> str:
     return _LETTER + message_id
 
 
-def read_origin(value: bytes | None) -> str:
-    """Return the origin that an entry names: "" for none, and for one that no source can have."""
-    try:
-        return (value or b"").decode()
-    except UnicodeDecodeError:
-        return ""
-
-
 def is_letter(origin: str) -> bool:
     """Whether a message came from a retried dead letter."""
     return origin.startswith(_LETTER)
@@ -245,6 +237,7 @@ class Found:
     length: int
     own: Mapping[bytes, tuple[str, int]]
     sources: Mapping[str, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -16,9 +16,10 @@ from blueplane import faults
 from blueplane.errors import QueueError, QueueRefusedError, UndecodableEntryError
 from blueplane.event import Event, decode
 from blueplane.logs import get
+from blueplane.pipeline import entry
 from blueplane.pipeline.batch import Delivery
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.custody import InFlight, letter_origin, read_origin
+from blueplane.pipeline.custody import InFlight, letter_origin
 from blueplane.pipeline.stream import Stream
 from blueplane.store.letters import Letter
 from blueplane.store.traces import Row
@@ -117,15 +118,15 @@ class DeadLetters:
 def make_letter(delivery: Delivery, failures: int, error: Exception) -> Letter:
     """Make the dead letter of an entry, with as much of its envelope as can be read."""
     event = _event_of(delivery)
-    table = dict(zip(delivery.fields[0::2], delivery.fields[1::2], strict=False))
+    fields = entry.by_name(delivery.fields)
     return Letter(
         message_id=delivery.message_id.decode(),
         event_id=event.event_id if event else None,
         captured_ns=event.captured_ns if event else None,
         origin=origin_of(delivery),
-        platform=_text(table.get(b"platform")),
-        source=_text(table.get(b"source")),
-        hook_type=_text(table.get(b"hook_type")),
+        platform=entry.text(fields, b"platform"),
+        source=entry.text(fields, b"source"),
+        hook_type=entry.text(fields, b"hook_type"),
         raw=pack_fields(delivery.fields),
         reason=str(error),
         error_class=type(error.__cause__ or error).__name__,
@@ -136,8 +137,7 @@ def make_letter(delivery: Delivery, failures: int, error: Exception) -> Letter:
 
 def origin_of(delivery: Delivery) -> str:
     """Return the origin of an entry, "" when no source of ours sent it."""
-    table = dict(zip(delivery.fields[0::2], delivery.fields[1::2], strict=False))
-    return read_origin(table.get(b"origin"))
+    return entry.origin(entry.by_name(delivery.fields))
 
 
 def _event_of(delivery: Delivery) -> Event | None:
@@ -145,10 +145,6 @@ def _event_of(delivery: Delivery) -> Event | None:
         return decode(delivery.fields)
     except UndecodableEntryError:
         return None
-
-
-def _text(field: bytes | None) -> str:
-    return (field or b"").decode("utf-8", "replace")
 
 
 def pack_fields(fields: Sequence[bytes]) -> bytes:
