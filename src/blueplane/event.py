@@ -198,8 +198,8 @@ def decode(fields: Sequence[bytes]) -> Event:
 def read_values(fields: Sequence[bytes]) -> Sequence[bytes]:
     """Return the values of an entry in the order of ``encode``, whatever order they came in.
 
-    Unknown fields are ignored, the ids that not every event has may be missing. Raises UndecodableEntryError for an entry
-    that lacks a field, and for a version that is not ours.
+    Unknown fields are ignored, the ids that not every event has may be missing. Raises
+    UndecodableEntryError for an entry that lacks a field, and for a version that is not ours.
     """
     values = fields[1::2]
     if fields[0::2] != _FIELD_LIST:

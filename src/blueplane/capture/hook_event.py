@@ -197,7 +197,7 @@ def _take(body: Body, keys: tuple[str, ...], taken: str) -> None:
     """Remove what the envelope holds; a list keeps what follows it."""
     for key in keys:
         value = body.get(key)
-        if value == taken or value == [taken]:
+        if value in (taken, [taken]):
             del body[key]
         elif type(value) is list and value and value[0] == taken:
             body[key] = value[1:]

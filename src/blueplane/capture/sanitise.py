@@ -17,7 +17,13 @@ from blueplane.capture import vocabulary as words
 from blueplane.capture.parse import BigNumber, Body
 from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.stand_ins import StandIns
-from blueplane.capture.workspace import Workspace, canonical, project_name, workspace_hash
+from blueplane.capture.workspace import (
+    MAX_PATH,
+    Workspace,
+    canonical,
+    project_name,
+    workspace_hash,
+)
 
 Level: TypeAlias = Literal["strict", "balanced", "full"]
 Handler: TypeAlias = Callable[[Any], object]
@@ -50,7 +56,7 @@ class Sanitiser:
         self._strict = _Rules(self._pseudonyms, clear=False)
         self._rules = _Rules(self._pseudonyms, clear=True) if level == "balanced" else self._strict
         self._stand_ins = StandIns(secret, self._strict.keys)
-        self.workspace = lru_cache(_WORKSPACES)(self._workspace)
+        self._known_workspace = lru_cache(_WORKSPACES)(self._workspace)
 
     def payload(self, body: Body, tool_name: str = "") -> bytes:
         """Make the canonical JSON of what may be stored of a parsed payload.
@@ -63,6 +69,11 @@ class Sanitiser:
     def identifier(self, text: str) -> str:
         """Return an id of the platform as it is, or its pseudonym when it could be prose."""
         return text if words.ID.match(text) or not text else self._pseudonyms.name("i:", text)
+
+    def workspace(self, path: str) -> Workspace:
+        """Name a workspace by its path, as an editor writes it; a hostile one is not remembered."""
+        remembered = len(path) <= MAX_PATH
+        return self._known_workspace(path) if remembered else self._workspace(path)
 
     def training_form(self, payload: bytes) -> bytes:
         """Make a stored event fit to train a compression dictionary on.
@@ -79,7 +90,6 @@ class Sanitiser:
         return orjson.dumps(self._stand_ins.replace(event), option=orjson.OPT_SORT_KEYS)
 
     def _workspace(self, path: str) -> Workspace:
-        """Name a workspace by its path, as an editor writes it."""
         directory = canonical(path)
         project = project_name(directory)[:MAX_PROJECT_CHARS]
         if project and self._hash_project_names:

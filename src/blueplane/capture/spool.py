@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
 from threading import Event as Flag
 from threading import Lock
 from typing import Final, Protocol
@@ -57,8 +58,10 @@ _SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 HALF_S: Final = 60.0
 #: Seconds between two looks at the whole directory, the flags and the refusals.
 ROUND_S: Final = 5.0
-#: Seconds between two renewals of the lease, and two looks into the quarantine.
+#: Seconds between two looks into the quarantine.
 HOUSEKEEPING_S: Final = 3600.0
+#: Seconds by which a lease may be off before it is renewed.
+LEASE_STEP_S: Final = 3600
 #: Seconds before a queue or store that failed is tried again: the first delay and the longest.
 RETRY_S: Final = (0.1, 2.0)
 #: What the quarantine keeps: seconds and bytes; of older files only the record stays.
@@ -129,7 +132,14 @@ class _File:
 class Spooler(Service):
     """The spooler thread."""
 
-    def __init__(self, home: Home, settings: SpoolSettings, reader: HookReader, intake: Intake, records: Records) -> None:  # fmt: skip
+    def __init__(
+        self,
+        home: Home,
+        settings: SpoolSettings,
+        reader: HookReader,
+        intake: Intake,
+        records: Records,
+    ) -> None:
         super().__init__("spooler")
         self._home = home
         self._settings = settings
@@ -137,7 +147,7 @@ class Spooler(Service):
         self._intake = intake
         self._records = records
         self._watch = watch(home.spool)
-        self._directory = os.open(home.spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._directory = _open_directory(home.spool)
         self._lock = Lock()
         self._files: dict[str, _File] = {}
         self._sent: dict[str, _File] = {}
@@ -160,7 +170,7 @@ class Spooler(Service):
         """
         self._released.extend(self._sent.pop(origin) for origin in origins if origin in self._sent)
         if self.alive():
-            self._watch.wake()
+            self._wake()
         else:
             self._remove_released()
 
@@ -198,7 +208,7 @@ class Spooler(Service):
         that was killed before it could remove the file.
         """
         self._remove_released()
-        names = set(os.listdir(self._home.spool))
+        names = set(os.listdir(self._directory))
         with self._lock:
             self._suspects = names
             for origin in origins:
@@ -213,7 +223,7 @@ class Spooler(Service):
     def wake(self) -> None:
         """Look at the whole directory now."""
         self._look_around.set()
-        self._watch.wake()
+        self._wake()
 
     def _adopt(self, origin: str) -> None:
         kind, _, rest = origin.partition(":")
@@ -228,7 +238,7 @@ class Spooler(Service):
 
     def waiting(self) -> int:
         """Return how many whole files are in the spool."""
-        files = len(os.listdir(self._home.spool))
+        files = len(os.listdir(self._directory))
         return max(0, files - len(self._halves) - len(self._released))
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -258,7 +268,11 @@ class Spooler(Service):
     def stop(self) -> None:
         """Ask the loop to end, and wake it."""
         super().stop()
-        self._watch.wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:  # the watch may be replaced meanwhile
+            self._watch.wake()
 
     def close(self) -> None:
         """Give the descriptors back, once the thread has ended."""
@@ -282,7 +296,7 @@ class Spooler(Service):
         House-keeping comes first and in between: it stops the hooks when nothing can be taken.
         """
         self._remove_released()
-        self._see(os.listdir(self._home.spool) if names is None else names)
+        self._see(os.listdir(self._directory) if names is None else names)
         self._keep_house()
         if names == []:
             return  # woken to remove, not to take
@@ -492,15 +506,35 @@ class Spooler(Service):
         self._round_due_s = now_s + ROUND_S
         self._shrink()
         try:
+            self._follow_directory()
             self._flag_full()
+            self._renew_lease()
             if now_s >= self._housekeeping_due_s:
                 self._housekeeping_due_s = now_s + HOUSEKEEPING_S
-                self._renew_lease()
                 self._prune_quarantine()
             self._count_refusals()  # last: it alone needs the store
         except OSError as error:
             message = f"{error.filename}: {error.strerror}"
             raise HomeError(message) from error
+
+    def _follow_directory(self) -> None:
+        """Go where the hooks go: somebody may have removed the spool, or put another in its place.
+
+        What was in the old one went with it.
+        """
+        private_directory(self._home.spool)
+        if os.path.samestat(os.stat(self._home.spool), os.fstat(self._directory)):
+            return
+        _log.warning("spool replaced", path=self._home.spool)
+        with self._lock:
+            os.close(self._directory)
+            self._directory = _open_directory(self._home.spool)
+            self._files, self._sent, self._suspects = {}, {}, set()
+            self._halves.clear()
+            self._bytes = 0
+            self._watch.close()
+            self._watch = watch(self._home.spool)
+        self._look_around.set()
 
     def _shrink(self) -> None:
         """Let emptied tables go: they keep the room of their largest moment."""
@@ -537,11 +571,15 @@ class Spooler(Service):
             _log.info("spool has room", bytes=self._bytes)
 
     def _renew_lease(self) -> None:
-        """Let hooks collect for some days without a server, and no longer."""
+        """Let hooks collect for some days without a server, and no longer.
+
+        By the wall clock, as the hooks see it: a machine may sleep for longer than a lease.
+        """
         path = self._home.run / "lease"
         path.touch(0o600)
         until_ns = wall_ns() + self._settings.lease_days * 86_400 * NS_PER_S
-        os.utime(path, ns=(until_ns, until_ns))
+        if abs(until_ns - path.stat().st_mtime_ns) > LEASE_STEP_S * NS_PER_S:
+            os.utime(path, ns=(until_ns, until_ns))
 
     def _prune_quarantine(self) -> None:
         """Keep the newest files, up to an age and a size; their records stay in the store."""
@@ -558,3 +596,7 @@ class Spooler(Service):
                 if entry.is_dir(follow_symlinks=False):
                     continue
                 os.unlink(entry.path)
+
+
+def _open_directory(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

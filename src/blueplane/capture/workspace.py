@@ -16,8 +16,12 @@ from urllib.parse import unquote
 _DRIVE: Final = re.compile(r"/?([A-Za-z]):(?=[/\\]|\Z)")
 _SLASHES: Final = re.compile(r"//+")
 _URI: Final = "file://"
-#: Directories whose children are people's homes: the last component would be somebody's name.
-_HOMES: Final = frozenset({"/home", "/Users", "/var/home", "c:/Users"})
+_ABSOLUTE: Final = re.compile(r"/|[a-z]:(?:/|\Z)")
+#: Directories whose children are people's homes, wherever they are mounted and however they are
+#: written: the last component would be somebody's name.
+_HOMES: Final = frozenset({"home", "users"})
+#: Characters of the longest path that any system of ours opens.
+MAX_PATH: Final = 4096
 HOME_PROJECT: Final = "~"
 
 
@@ -53,7 +57,8 @@ def canonical(path: str) -> str:
     Blocks for as long as the file system needs to follow links.
     """
     path = normalise(path)
-    if not path.startswith("/"):
+    # Resolving takes a look at the disk for each component: a hostile path has millions.
+    if not path.startswith("/") or len(path) > MAX_PATH:
         return path
     try:
         path = os.path.realpath(path)
@@ -72,6 +77,12 @@ def workspace_hash(canonical_path: str, secret: bytes) -> str:
 
 
 def project_name(canonical_path: str) -> str:
-    """Return the last component of a canonical path, ``~`` for a person's home, "" for none."""
+    """Return the last component of a canonical path, ``~`` for a person's home, "" for none.
+
+    What is no absolute path may be prose, and has no name.
+    """
+    if not _ABSOLUTE.match(canonical_path):
+        return ""
     parent, _, name = canonical_path.rpartition("/")
-    return HOME_PROJECT if parent in _HOMES or canonical_path == "/root" else name
+    at_home = parent.rpartition("/")[2].casefold() in _HOMES or canonical_path == "/root"
+    return HOME_PROJECT if at_home else name

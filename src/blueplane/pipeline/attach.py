@@ -66,7 +66,7 @@ class Attacher:
         self.stream.make_group()
         self.stream.claim_pending()
         found, ids = self._look()
-        self._find_stuck(ids)
+        self._free_stuck(ids)
         epoch = self._judge(epoch, found)
         # Before anything else can fail: what was judged must not be judged again.
         self.in_flight.replace(found.own)
@@ -115,7 +115,7 @@ class Attacher:
         ids.difference_update(done)
         return Found(counts, len(ids), own, sources), ids
 
-    def _find_stuck(self, ids: Iterable[bytes]) -> None:
+    def _free_stuck(self, ids: Iterable[bytes]) -> None:
         """Have entries delivered again that the group has passed and that are not pending.
 
         Nobody would ever read them: a stranger acknowledged them, read them without, or moved the

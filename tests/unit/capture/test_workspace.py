@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from blueplane.capture.workspace import canonical, normalise, project_name, workspace_hash
+from blueplane.capture.workspace import (
+    MAX_PATH,
+    canonical,
+    normalise,
+    project_name,
+    workspace_hash,
+)
 
 SECRET = b"s" * 32
 
@@ -87,7 +93,11 @@ def test_workspace_hash_is_keyed_and_empty_for_no_path():
     [
         ("/home/ada/shop", "shop"),
         ("c:/src/proj", "proj"),
-        ("shop", "shop"),
+        ("shop", ""),
+        ("a secret sentence of ada@example.org", ""),
+        ("/mnt/c/Users/ada", "~"),
+        ("c:/users/ada", "~"),
+        ("/export/home/ada", "~"),
         ("/home/ada", "~"),
         ("/Users/ada", "~"),
         ("c:/Users/ada", "~"),
@@ -99,3 +109,14 @@ def test_workspace_hash_is_keyed_and_empty_for_no_path():
 def test_project_name_is_the_last_component_but_never_a_person(path: str, project: str):
     """A home directory is named for its owner, so that name is not a project's."""
     assert project_name(path) == project
+
+
+def test_canonical_does_not_look_at_the_disk_when_no_disk_can_hold_the_path(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A path longer than any system opens is not resolved, component by component."""
+    # Given a look at the disk that would be noticed
+    monkeypatch.setattr("os.path.realpath", lambda path: pytest.fail(f"resolved {len(path)}"))
+    path = "/" + "a/" * MAX_PATH
+    # When / Then
+    assert canonical(path) == path.rstrip("/")
