@@ -208,7 +208,7 @@ class Spooler(Service):
         that was killed before it could remove the file.
         """
         self._remove_released()
-        names = set(os.listdir(self._directory))
+        names = set(self._names())
         with self._lock:
             self._suspects = names
             for origin in origins:
@@ -238,7 +238,7 @@ class Spooler(Service):
 
     def waiting(self) -> int:
         """Return how many whole files are in the spool."""
-        files = len(os.listdir(self._directory))
+        files = len(self._names())
         return max(0, files - len(self._halves) - len(self._released))
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -270,6 +270,16 @@ class Spooler(Service):
         super().stop()
         self._wake()
 
+    def _names(self) -> list[str]:
+        """Return what is in the spool; one that somebody took away is made again before long.
+
+        By its path: threads that list by one descriptor share its position, and miss names.
+        """
+        try:
+            return os.listdir(self._home.spool)
+        except FileNotFoundError:
+            return []
+
     def _wake(self) -> None:
         with self._lock:  # the watch may be replaced meanwhile
             self._watch.wake()
@@ -296,7 +306,7 @@ class Spooler(Service):
         House-keeping comes first and in between: it stops the hooks when nothing can be taken.
         """
         self._remove_released()
-        self._see(os.listdir(self._directory) if names is None else names)
+        self._see(self._names() if names is None else names)
         self._keep_house()
         if names == []:
             return  # woken to remove, not to take
