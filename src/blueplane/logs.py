@@ -61,7 +61,9 @@ class Log:
 
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
         if _ROOT.isEnabledFor(level):
-            _ROOT.log(level, event, extra={"component": self.component, "fields": fields})
+            # The time is taken once: two handlers write the same line.
+            extra = {"component": self.component, "fields": fields, "at_ms": clock.wall_ms()}
+            _ROOT.log(level, event, extra=extra)
 
 
 def get(component: str) -> Log:
@@ -138,13 +140,13 @@ class _ConsoleHandler(logging.StreamHandler[Console]):
 
 
 class _LineFormatter(logging.Formatter):
-    """One record, one line. The time is that of formatting, from our own clock."""
+    """One record, one line, with the time of our own clock."""
 
     def format(self, record: logging.LogRecord) -> str:
         component = getattr(record, "component", record.name)
         fields: dict[str, object] = getattr(record, "fields", {})
         words = [
-            clock.iso_utc(clock.wall_ms()),
+            clock.iso_utc(getattr(record, "at_ms", None) or clock.wall_ms()),
             _LEVEL_NAMES.get(record.levelno, record.levelname),
             component,
             _visible(record.getMessage()),
