@@ -38,6 +38,8 @@ from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.private_redis import PrivateRedis
 from blueplane.store.codec import shipped
 
+#: Seconds between two looks at whether it is over: looking is a load on what is timed.
+POLL_S = 0.01
 #: Entries that are appended at once.
 APPEND = 500
 
@@ -112,7 +114,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError
-        time.sleep(0.002)
+        time.sleep(POLL_S)
 
 
 # --- the reference loop ---------------------------------------------------------------------------
