@@ -40,7 +40,7 @@ Kind = tuple[str, str, str, str]
 #: Rows of one INSERT. SQLite runs a statement without Python's lock: inserting many rows at once
 #: lets the consumer decode the next batch meanwhile, where a statement a row would make the two
 #: threads hand the lock to and fro a thousand times a batch.
-ROWS_AT_ONCE: Final = 128
+ROWS_AT_ONCE: Final = 256
 
 _ROW: Final = f"({', '.join('?' * 24)})"
 
