@@ -7,11 +7,13 @@ with polling, and P50 and P95 of batches of 100 rows beside a plain fsync of as 
 
 import json
 import os
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,7 +28,6 @@ from blueplane.daemon import Daemon
 from blueplane.event import encode
 from blueplane.paths import Home
 from blueplane.pipeline.commits import Commits
-from blueplane.store.queries import reading
 from blueplane.store.traces import make_rows
 
 HOOK = Path(__file__).resolve().parents[1] / "hooks" / "blueplane-hook"
@@ -58,8 +59,9 @@ def road_ms(count: int) -> list[float]:
             wait_for(lambda: not os.listdir(home.spool))
         finally:
             daemon.stop()
-        with reading(home.database) as reader:
-            return [float(ms) for ms in reader.road_times()]
+        with closing(sqlite3.connect(home.database)) as database:
+            rows = database.execute("SELECT ingested_ms - captured_ms FROM raw_traces")
+            return [float(ms) for (ms,) in rows]
 
 
 def batch_ms(batches: int, size: int = 100) -> tuple[list[float], list[float]]:

@@ -42,11 +42,6 @@ def no_identity(_body: Body, _hook_name: str) -> tuple[str, ...]:
     return ()
 
 
-def no_line_counts(_body: Body) -> LineCounts | None:
-    """Say that a payload tells nothing of lines."""
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """One platform.

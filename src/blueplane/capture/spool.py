@@ -168,15 +168,23 @@ class Spooler(Service):
         This thread removes them, not the writer's: two threads that change one directory wait for
         each other in the kernel.
         """
-        self._released.extend(self._sent.pop(origin) for origin in origins if origin in self._sent)
+        for origin in origins:
+            # Not looked up first: an append that failed late takes its files back meanwhile.
+            file = self._sent.pop(origin, None)
+            if file is not None:
+                self._released.append(file)
         if self.alive():
             self._wake()
         else:
             self._remove_released()
 
     def _remove_released(self) -> None:
-        while self._released:
-            self._remove(self._released.popleft())
+        while True:
+            try:
+                file = self._released.popleft()
+            except IndexError:  # not looked up first: an attach, in the writer's thread, takes too
+                return
+            self._remove(file)
             faults.point("mid_release")
 
     def _remove(self, file: _File) -> None:

@@ -190,15 +190,6 @@ class Reader:
         codec = self._codec()
         return [codec.decode(number, data) for number, data in rows]
 
-    def road_times(self, limit: int = 10_000) -> list[int]:
-        """Return captured -> written of the newest rows, in ms."""
-        with translated():
-            rows = self._connection.execute(
-                "SELECT ingested_lag FROM traces ORDER BY sequence DESC LIMIT ?",
-                (limit,),
-            )
-            return [row[0] for row in rows]
-
     def _codec(self) -> Codec:
         with translated():
             return load_codec(self._connection)

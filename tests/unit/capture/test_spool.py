@@ -1,7 +1,7 @@
 import errno
 import os
 import stat
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event as Flag
@@ -160,6 +160,35 @@ def test_spooler_keeps_a_file_when_it_is_not_released(spool: Spool) -> None:
     assert (len(spool.origins()), spool.left()) == (1, {"1.1.0"})
     spool.spooler.release(spool.origins())
     assert spool.left() == set()
+
+
+class Emptied(deque[object]):
+    """A deque that another thread empties right after it was looked at."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class TakenBack(dict[str, object]):
+    """A table from which another thread takes an entry right after it was looked up."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+@pytest.mark.fault("A15")
+def test_release_ends_no_thread_when_another_one_was_there_first(spool: Spool) -> None:
+    """The writer and the spooler may take the same released file, or the same sent one."""
+    # Given that each look is out of date at once
+    path = spool.write("1.1.0")
+    spool.look()
+    spool.spooler._released = Emptied()
+    spool.spooler._sent = TakenBack(spool.spooler._sent)
+    # When
+    spool.spooler.release([*spool.origins(), "spool:2.1.0:5"])
+    spool.spooler.reconcile({})
+    # Then
+    assert not path.exists()
 
 
 def test_release_is_harmless_when_it_does_not_know_the_origin(spool: Spool) -> None:

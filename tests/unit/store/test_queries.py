@@ -101,7 +101,6 @@ def test_traces_are_found_when_they_are_asked_for_by_event_or_session(
     assert [row["event_id"] for row in reader.newest("s-0", 2)] == ids(*events[2::2])
     assert (reader.count_session("s-0"), reader.count_session("s-9")) == (3, 0)
     assert reader.count_rows() == 6
-    assert len(reader.road_times(4)) == 4
 
 
 def test_event_ids_hold_rows_and_letters_when_a_range_is_asked_for(
