@@ -89,6 +89,15 @@ def bench(name: str = "") -> int:
     return 1 if None in results.values() else 0
 
 
+def soak(*args: str) -> int:
+    """Kill a server 2,000 times while events come; `soak --kills N --seed S` for other figures."""
+    install_test_programs()
+    ensure_venv(DEV_LOCK)
+    command = [str(BIN / "python"), str(ROOT / "tests" / "soak" / "soak.py"), *args]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
 def lock(*args: str) -> int:
     """Write both lock files anew with uv; `lock --upgrade` takes newer releases."""
     uv = shutil.which("uv") or fail("uv makes the lock files; get it with: pip install uv")
@@ -102,7 +111,7 @@ def lock(*args: str) -> int:
 
 
 VERBS: dict[str, Callable[..., int]] = {
-    verb.__name__: verb for verb in (run, setup, test, lint, bench, lock)
+    verb.__name__: verb for verb in (run, setup, test, lint, bench, soak, lock)
 }
 
 

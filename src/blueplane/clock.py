@@ -1,6 +1,7 @@
 """Time, in one place.
 
-Owns the two clocks of the program: ``wall`` for what is stored, ``monotonic`` for every interval.
+Owns the clocks of the program: ``wall`` for what is stored, ``monotonic`` for every interval, and
+``elapsed`` to judge the wall clock by.
 Promises that nothing else asks the operating system for the time, so a test can turn either clock.
 Leaves calendars and time zones to the reports.
 """
@@ -11,6 +12,8 @@ from functools import lru_cache
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+#: Linux stops its other clock while it sleeps; macOS does not.
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -28,6 +31,11 @@ def wall_ms() -> int:
 def monotonic_s() -> float:
     """Seconds of a clock that never goes back; for intervals, deadlines and backoff only."""
     return time.monotonic()
+
+
+def elapsed_s() -> float:
+    """Seconds of a clock that never goes back, and goes on while the machine sleeps."""
+    return time.clock_gettime(_BOOT)
 
 
 def iso_utc(ms: int) -> str:

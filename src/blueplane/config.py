@@ -8,39 +8,33 @@ A value comes from the environment (``redis.url`` is ``BLUEPLANE_REDIS_URL``; an
 as good as none), else from ``config.yaml`` in the home directory, else from the table.
 """
 
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
+from operator import attrgetter
 from typing import Any, Final, Literal, get_args
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
-import yaml
-
+from blueplane import config_file
+from blueplane.config_values import (
+    LogLevel,
+    Setting,
+    Value,
+    check_component_level,
+    check_prefix,
+    check_project,
+    check_url,
+    check_word,
+    check_workspace,
+    parse,
+    redact_url,
+    unknown,
+)
 from blueplane.errors import ConfigError
-from blueplane.paths import Home, private_file
+from blueplane.event import EVENT_TYPES
+from blueplane.paths import Home
 
 RedisMode = Literal["auto", "private", "external"]
 PrivacyLevel = Literal["strict", "balanced", "full"]
-LogLevel = Literal["debug", "info", "warning", "error"]
-
-#: Bytes; a larger configuration file is somebody's mistake.
-MAX_FILE_BYTES: Final = 256 * 1024
-#: Mappings within mappings; a setting needs two.
-MAX_DEPTH: Final = 8
-#: Characters of a foreign key or value that a message quotes.
-MAX_QUOTED: Final = 60
-
-_BOOLEANS: Final = {
-    "true": True, "yes": True, "on": True, "1": True,
-    "false": False, "no": False, "off": False, "0": False,
-}  # fmt: skip
-_TYPE_NAMES: Final = {str: "text", int: "a whole number", bool: "true or false"}
-_YAML_TAGS: Final = {kind: f"tag:yaml.org,2002:{kind.__name__}" for kind in _TYPE_NAMES}
-_YAML_NULL: Final = "tag:yaml.org,2002:null"
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+OnDamage = Literal["replace", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +87,36 @@ class LogSettings:
     """The server's log."""
 
     level: LogLevel
+    levels: tuple[str, ...]
     max_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSettings:
+    """What is left out: an event that one of these names is not stored."""
+
+    workspaces: tuple[str, ...]
+    projects: tuple[str, ...]
+    platforms: tuple[str, ...]
+    event_types: tuple[str, ...]
+    hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """How long things are kept; 0 days is for ever."""
+
+    raw_days: int
+    dead_letter_days: int
+    quarantine_days: int
+    quarantine_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """What to do about a database that is damaged."""
+
+    on_damage: OnDamage
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +129,9 @@ class Settings:
     queue: QueueSettings
     pipeline: PipelineSettings
     log: LogSettings
+    filter: FilterSettings
+    retention: RetentionSettings
+    store: StoreSettings
 
 
 _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -115,68 +141,10 @@ _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
     "queue": QueueSettings,
     "pipeline": PipelineSettings,
     "log": LogSettings,
+    "filter": FilterSettings,
+    "retention": RetentionSettings,
+    "store": StoreSettings,
 }
-
-
-def _check_url(url: str) -> str | None:
-    """Return what is wrong with a Redis address, without quoting it."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # parsed at this access only
-    except ValueError:
-        return "is not an address; for example redis://localhost:6379/0"
-    if parts.scheme not in {"redis", "rediss", "unix"} or not url.isprintable() or " " in url:
-        return "must begin with redis://, rediss:// or unix://, and hold no spaces"
-    if _is_ambiguous(parts):
-        return "write @ / ? # in a name or password as %40 %2F %3F %23"
-    if parts.scheme == "unix" and not parts.path.startswith("/"):
-        return "needs an absolute path; for example unix:///run/redis/redis.sock"
-    return None
-
-
-def _is_ambiguous(parts: SplitResult) -> bool:
-    """Tell whether a piece of a password may have been taken for a host, path or option."""
-    return bool(parts.fragment) or "@" in parts.path + parts.query
-
-
-def _check_prefix(prefix: str) -> str | None:
-    """Return what is wrong with a prefix of keys."""
-    if re.fullmatch(r"[A-Za-z0-9_.:{}-]{0,64}", prefix):
-        return None
-    return "may hold up to 64 letters, digits and any of _ . : { } -"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key: its type, its default and what it means.
-
-    ``least`` and ``most`` bound a number (inclusive), ``choices`` lists the words allowed, and
-    ``check`` returns what is wrong with a text, or None. A ``nullable`` setting may be None.
-    """
-
-    key: str
-    kind: type[str] | type[int] | type[bool]
-    default: str | int | bool | None
-    help: str
-    choices: tuple[str, ...] = ()
-    least: int = 0
-    most: int = 0
-    nullable: bool = False
-    check: Callable[[str], str | None] | None = None
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that overrides this setting."""
-        return "BLUEPLANE_" + self.key.replace(".", "_").upper()
-
-    @property
-    def allowed(self) -> str:
-        """What values are allowed, for people."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.kind is int:
-            return f"a whole number from {self.least} to {self.most}"
-        return _TYPE_NAMES[self.kind]
 
 
 SETTINGS: Final = (
@@ -189,12 +157,12 @@ SETTINGS: Final = (
     Setting(
         "redis.url", str, None,
         "address of a Redis of your own: redis://, rediss:// or unix://",
-        nullable=True, check=_check_url,
+        nullable=True, check=check_url,
     ),
     Setting(
         "redis.key_prefix", str, "",
         "put before the name of every key, to share one Redis between several homes",
-        check=_check_prefix,
+        check=check_prefix,
     ),
     Setting(
         "privacy.level", str, "strict",
@@ -208,8 +176,8 @@ SETTINGS: Final = (
         help="store a keyed hash instead of a project's name",
     ),
     Setting(
-        "spool.max_mb", int, 256,
-        "size of the hand-off directory at which hooks stop adding to it, in MB",
+        "spool.max_mb", int, 512,
+        "room on disk that the hand-off directory may take before hooks stop adding to it, in MB",
         least=1, most=100_000,
     ),
     Setting(
@@ -242,11 +210,66 @@ SETTINGS: Final = (
         "size at which the log is rotated, in MB; three older files are kept",
         least=1, most=1000,
     ),
+    Setting(
+        "log.levels", str, (),
+        "levels of single components, as component=level; the others have log.level",
+        many=True, check=check_component_level,
+    ),
+    Setting(
+        "filter.workspaces", str, (),
+        "directories from which nothing is stored, with all below them",
+        many=True, check=check_workspace,
+    ),
+    Setting(
+        "filter.projects", str, (),
+        "projects (a workspace's last directory) of which nothing is stored",
+        many=True, check=check_project,
+    ),
+    Setting(
+        "filter.platforms", str, (),
+        "platforms of which nothing is stored, as cursor",
+        many=True, check=check_word,
+    ),
+    Setting(
+        "filter.event_types", str, (),
+        "types of event that are not stored, as file_read",
+        many=True, choices=tuple(EVENT_TYPES),
+    ),
+    Setting(
+        "filter.hooks", str, (),
+        "hooks whose events are not stored, by their native names, as beforeReadFile",
+        many=True, check=check_word,
+    ),
+    Setting(
+        "retention.raw_days", int, 0,
+        "days for which the rows of events are kept; 0 is for ever",
+        most=36_500,
+    ),
+    Setting(
+        "retention.dead_letter_days", int, 90,
+        "days for which dead letters are kept; 0 is for ever",
+        most=36_500,
+    ),
+    Setting(
+        "retention.quarantine_days", int, 7,
+        "days for which files in quarantine are kept",
+        least=1, most=3650,
+    ),
+    Setting(
+        "retention.quarantine_mb", int, 50,
+        "size of the quarantine above which its oldest files go, in MB",
+        least=1, most=10_000,
+    ),
+    Setting(
+        "store.on_damage", str, "replace",
+        "what to do when the database is damaged: set it aside and begin a new one (replace), or "
+        "end the server (stop)",
+        choices=get_args(OnDamage),
+    ),
 )  # fmt: skip
 
-_BY_KEY: Final = {setting.key: setting for setting in SETTINGS}
-
-Value = str | int | bool | None
+#: Every setting by its full key.
+BY_KEY: Final = {setting.key: setting for setting in SETTINGS}
 
 
 def load(home: Home, environ: Mapping[str, str]) -> Settings:
@@ -255,7 +278,34 @@ def load(home: Home, environ: Mapping[str, str]) -> Settings:
     Raises ConfigError, one line that names file or variable, key and remedy. A home without a
     configuration file has the defaults.
     """
-    return settle({**_read_file(home.config_file), **_read_environment(environ)})
+    return settle({**in_file(home), **in_environment(environ)})
+
+
+def find(key: str) -> Setting:
+    """Return a setting by its full key; raise ConfigError, naming the nearest, without one."""
+    if key not in BY_KEY:
+        raise ConfigError(unknown(key, list(BY_KEY)))
+    return BY_KEY[key]
+
+
+def in_file(home: Home) -> dict[str, Value]:
+    """Return what the configuration file of ``home`` chooses, by full key."""
+    data = config_file.read(home.config_file)
+    return {} if data is None else config_file.values(home.config_file, data, BY_KEY)
+
+
+def in_environment(environ: Mapping[str, str]) -> dict[str, Value]:
+    """Return what ``environ`` chooses, by full key."""
+    found: dict[str, Value] = {}
+    for setting in SETTINGS:
+        text = environ.get(setting.variable)
+        if text:
+            try:
+                found[setting.key] = parse(setting, text)
+            except ValueError as error:
+                message = f"{setting.variable} in the environment: {error}"
+                raise ConfigError(message) from None
+    return found
 
 
 def settle(chosen: Mapping[str, Value]) -> Settings:
@@ -264,215 +314,31 @@ def settle(chosen: Mapping[str, Value]) -> Settings:
     Raises ConfigError for an unknown key and for values that do not go together.
     """
     for key in chosen:
-        if key not in _BY_KEY:
-            raise ConfigError(_unknown(key))
+        find(key)
     values: dict[str, dict[str, Value]] = {name: {} for name in _SECTIONS}
     for setting in SETTINGS:
         section, _, name = setting.key.partition(".")
         values[section][name] = chosen.get(setting.key, setting.default)
     settings = Settings(**{name: make(**values[name]) for name, make in _SECTIONS.items()})
-    if settings.redis.mode == "external" and settings.redis.url is None:
-        message = (
-            "redis.mode is external, and redis.url is not set; "
-            f"set it or {_BY_KEY['redis.url'].variable}, or use redis.mode auto"
-        )
-        raise ConfigError(message)
+    _check_together(settings)
     return settings
 
 
-def redact_url(url: str) -> str:
-    """Return ``url`` without its password and without the values of its options, except ``db``."""
-    parts = urlsplit(url)
-    if _is_ambiguous(parts):
-        return f"{parts.scheme}://***"
-    user, at, host = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    hidden = [(key, value if key == "db" else "***") for key, value in parse_qsl(parts.query)]
-    login = f"{name}{colon}{'***' if colon else ''}{at}"
-    query = "?" + urlencode(hidden, safe="*", quote_via=quote) if hidden else ""
-    return f"{parts.scheme}://{login}{host}{parts.path}{query}"
-
-
-# --- the environment -----------------------------------------------------------------------------
-
-
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for setting in SETTINGS:
-        text = environ.get(setting.variable)
-        if text:
-            try:
-                found[setting.key] = _parse(setting, text)
-            except ValueError as error:
-                message = f"{setting.variable} in the environment: {error}"
-                raise ConfigError(message) from None
-    return found
-
-
-# --- the file ------------------------------------------------------------------------------------
-
-
-def _read_file(path: Path) -> dict[str, Value]:
-    try:
-        # a pipe in the file's place must not hold us up: without O_NONBLOCK its opening would wait
-        with private_file(path, os.O_RDONLY | os.O_NONBLOCK) as stream:
-            data = stream.read(MAX_FILE_BYTES + 1) or b""
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        message = f"{path}: {error.strerror}; make it a plain file that you can read"
-        raise ConfigError(message) from None
-    if len(data) > MAX_FILE_BYTES:
-        message = f"{path}: larger than {MAX_FILE_BYTES // 1024} KB; keep only settings in it"
+def _check_together(settings: Settings) -> None:
+    if settings.redis.mode == "external" and settings.redis.url is None:
+        message = (
+            "redis.mode is external, and redis.url is not set; "
+            f"set it or {BY_KEY['redis.url'].variable}, or use redis.mode auto"
+        )
         raise ConfigError(message)
-    try:
-        return dict(_read_entries(_entries(_compose(data))))
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(_located(path, error)) from None
-    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
-        message = f"{path}: not YAML: {_reason(error)}"
-        raise ConfigError(message) from None
+    components = [item.partition("=")[0] for item in settings.log.levels]
+    for component in components:
+        if components.count(component) > 1:
+            message = f"log.levels: {component} is there twice; remove one"
+            raise ConfigError(message)
 
 
-def _compose(data: bytes) -> yaml.Node | None:
-    """Parse to nodes, constructing nothing, after a look at what a hostile file could abuse.
-
-    The composer recurses: a few thousand nested brackets overflow the stack of the process.
-    """
-    text = data.decode("utf-8")
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        if isinstance(event, yaml.AliasEvent):
-            raise _fault(event, "`*` repeats another value; write the value out")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise _fault(event, "nested too deeply; a setting is `section:` and `key: value`")
-    return yaml.compose(text, Loader=_LOADER)
-
-
-def _reason(error: UnicodeDecodeError | yaml.reader.ReaderError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is not UTF-8"
-    return f"character {error.position} is not allowed"
-
-
-def _located(path: Path, error: yaml.MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
-    place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else f"{path}"
-    return f"{place}: {' '.join((error.problem or 'not YAML').split())}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A line of the file: its full key, the node that names it and the node of its value."""
-
-    key: str
-    name: yaml.Node
-    value: yaml.Node
-
-
-def _entries(root: yaml.Node | None) -> Iterator[_Entry]:
-    """Walk the sections and yield each entry that is not a section itself."""
-    if root is None or root.tag == _YAML_NULL:
-        return
-    if not isinstance(root, yaml.MappingNode):
-        raise _fault(root, "the file must hold `key: value` lines")
-    keys: set[str] = set()
-    waiting = [_Entry("", root, root)]
-    while waiting:
-        entry = waiting.pop()
-        if entry.key in keys:
-            raise _fault(entry.name, f"{_quoted(entry.key)} is there twice; remove one")
-        keys.add(entry.key)
-        if isinstance(entry.value, yaml.MappingNode):
-            waiting.extend(reversed(_below(entry)))
-        else:
-            yield entry
-
-
-def _below(section: _Entry) -> list[_Entry]:
-    below = []
-    for name, value in section.value.value:
-        if not isinstance(name, yaml.ScalarNode):
-            raise _fault(name, "a key must be a word")
-        key = f"{section.key}.{name.value}" if section.key else str(name.value)
-        below.append(_Entry(key, name, value))
-    return below
-
-
-def _read_entries(entries: Iterable[_Entry]) -> Iterator[tuple[str, Value]]:
-    for entry in entries:
-        if entry.key in _SECTIONS:
-            if entry.value.tag != _YAML_NULL:
-                problem = f"{entry.key} is a section; write its keys below it, indented"
-                raise _fault(entry.name, problem)
-        elif entry.key not in _BY_KEY:
-            raise _fault(entry.name, _unknown(entry.key))
-        else:
-            yield entry.key, _read_scalar(_BY_KEY[entry.key], entry.value)
-
-
-def _read_scalar(setting: Setting, node: yaml.Node) -> Value:
-    if node.tag == _YAML_NULL and setting.nullable:
-        return None
-    if node.tag != _YAML_TAGS[setting.kind]:
-        hint = "; put it in quotes" if setting.kind is str and not setting.choices else ""
-        raise _fault(node, f"{setting.key}: must be {setting.allowed}{hint}")
-    try:
-        return _parse(setting, node.value)
-    except ValueError as error:
-        raise _fault(node, f"{setting.key}: {error}") from None
-
-
-def _fault(node: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
-    mark: Any = node.start_mark  # C and Python loaders have a class each, alike but unrelated
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-# --- values --------------------------------------------------------------------------------------
-
-
-def _parse(setting: Setting, text: str) -> Value:
-    """Read a value from its text; raise ValueError, which says what is allowed."""
-    if setting.kind is bool:
-        return _parse_bool(setting, text)
-    if setting.kind is int:
-        return _parse_int(setting, text)
-    if setting.choices and text not in setting.choices:
-        raise ValueError(_is_not(setting, text))
-    problem = setting.check(text) if setting.check else None
-    if problem:
-        raise ValueError(problem)
-    return text
-
-
-def _parse_bool(setting: Setting, text: str) -> bool:
-    value = _BOOLEANS.get(text.lower())
-    if value is None:
-        raise ValueError(_is_not(setting, text))
-    return value
-
-
-def _parse_int(setting: Setting, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise ValueError(_is_not(setting, text)) from None
-    if not setting.least <= value <= setting.most:
-        raise ValueError(_is_not(setting, text))
-    return value
-
-
-def _is_not(setting: Setting, text: str) -> str:
-    return f"{_quoted(text)} is not {setting.allowed}"
-
-
-def _quoted(text: str) -> str:
-    return ascii(text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "...")
-
-
-def _unknown(key: str) -> str:
-    close = get_close_matches(key, [*_BY_KEY, *_SECTIONS], n=1)
-    hint = f"did you mean {close[0]}?" if close else "docs/OPERATIONS.md lists the known ones"
-    return f"no setting {_quoted(key)}; {hint}"
+def changes(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Return the full keys whose values differ, in the order of the table."""
+    getters = {setting.key: attrgetter(setting.key) for setting in SETTINGS}
+    return tuple(key for key, get in getters.items() if get(old) != get(new))

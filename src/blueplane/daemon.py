@@ -12,37 +12,45 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any, Final
 
 from blueplane import __version__
 from blueplane.capture.cursor.settings import user_hooks_file
+from blueplane.capture.filters import Filters
 from blueplane.capture.hook_event import HookReader
 from blueplane.capture.poller import Poller, Task
-from blueplane.capture.sanitise import Sanitiser
+from blueplane.capture.quarantine import Quarantine
+from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.spool import Outcome, Spooler
 from blueplane.clock import monotonic_s
-from blueplane.config import Settings
-from blueplane.errors import StoreUnavailableError
+from blueplane.config import Settings, changes, load
+from blueplane.errors import StoreBrokenError, StoreUnavailableError
 from blueplane.event import Event
 from blueplane.lock import ServerLock
-from blueplane.logs import get
+from blueplane.logs import adjust, get
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
+from blueplane.pipeline.checking import Checker
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.custody import InFlight
+from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
+from blueplane.pipeline.pressure import Pressure
 from blueplane.pipeline.redis_choice import RedisChoice
+from blueplane.pipeline.retention import Retention
 from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.pipeline.writer import Writer
 from blueplane.server.control import ControlServer
 from blueplane.store.ledger import Settlement
-from blueplane.store.queries import Reader
+from blueplane.store.place import trouble
+from blueplane.store.queries import SERVER_READ_S, Reader
+from blueplane.store.reserve import Reserve
 from blueplane.threads import Backoff, Service
 
 _log = get("main")
@@ -62,6 +70,16 @@ GC_THRESHOLDS: Final = (100_000, 50, 100)
 #: Seconds between two looks whether there is something to train, or memory to give back.
 TRAIN_S: Final = 30.0
 TRIM_S: Final = 20.0
+#: The same for the reserve, for what is old enough to go, and for the first look at that.
+RESERVE_S: Final = 60.0
+RETENTION_S: Final = 3600.0
+RETENTION_FIRST_S: Final = 300.0
+#: Seconds between two looks whether the database is to be checked.
+CHECK_S: Final = 60.0
+#: Settings that only a start can take up.
+AT_START: Final = "redis."
+#: Why sources wait: a private server that was left for another one is read empty first.
+_DRAINING: Final = "draining"
 
 
 class StoreRecords:
@@ -74,9 +92,16 @@ class StoreRecords:
 
     def settled(self, events: Sequence[Event]) -> set[str]:
         """Return the origins of those events whose outcome is stored."""
-        if self._reader is None:
-            self._reader = Reader(self._path)
-        return self._reader.settled(events)
+        if self._reader is not None and self._reader.moved():
+            self.close()  # what another file says of them does not count
+        try:
+            if self._reader is None:
+                self._reader = Reader(self._path, SERVER_READ_S)
+            return self._reader.settled(events)
+        except StoreBrokenError:
+            self.close()
+            self._writer.suspect_store()
+            raise
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store what became of files that never reached the stream."""
@@ -118,31 +143,40 @@ class Daemon:
         os.umask(0o077)
         self.home.prepare()
         self._lock.take()
-        privacy = self.settings.privacy
-        sanitiser = Sanitiser(
-            privacy.level, self.home.secret(), hash_project_names=privacy.hash_project_names
-        )
-        self._make_pipeline()
-        self._make_spooler(sanitiser)
-        self._make_poller(sanitiser)
-        self.control = ControlServer(self.home.socket("control.sock"), self._operations())
-        #: In the order of starting; they are stopped the other way round.
-        self.services: tuple[Service, ...] = (
-            self.writer, self.consumer, self.spooler, self.poller, self.control,
-        )  # fmt: skip
+        self._make()
+        self.redis.watch()  # when nothing can fail any more: nobody would end its server
         # What exists now stays: only what batches make is worth the collector's time, and nearly
         # all of that goes by itself.
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         for service in self.services:
             service.start()
+        remark = trouble(self.home.root)
+        if remark is not None:
+            _log.warning("bad place", reason=remark)
         _log.info("started", version=__version__, home=self.home.root, pid=os.getpid())
+
+    def _make(self) -> None:
+        # Of a VACUUM: what it writes down for a while is as private as the database.
+        os.environ["SQLITE_TMPDIR"] = str(self.home.run)
+        self.sanitiser = make_sanitiser(self.settings.privacy, self.home.secret())
+        self._make_pipeline()
+        self._make_spooler()
+        self._make_retention()
+        self._make_poller()
+        self.eraser = Eraser(self.home, self.writer, self.intake, self._renewal)
+        self.control = ControlServer(
+            self.home.socket("control.sock"), self.operations(), self.long_operations()
+        )
+        #: In the order of starting; they are stopped the other way round.
+        self.services: tuple[Service, ...] = (
+            self.writer, self.consumer, self.spooler, self.poller, self.control,
+        )  # fmt: skip
 
     def _make_pipeline(self) -> None:
         settings = self.settings
-        self.commits = Commits(self.home.database)
+        self.commits = Commits(self.home.database, replace=settings.store.on_damage == "replace")
         self.redis = RedisChoice(self.home, settings.redis)
-        self.redis.watch()
         self.stream = Stream(self.redis.url, settings.redis.key_prefix)
         attacher = Attacher(
             self.stream,
@@ -155,28 +189,72 @@ class Daemon:
         self.consumer = Consumer(self.stream, self.writer)
         queue = settings.queue
         self.intake = Intake(self.stream, self.writer, queue.max_entries, queue.max_mb * MEGA)
-        self.intake.held = self.redis.draining
+        if self.redis.draining:
+            self.intake.holders.add(_DRAINING)
 
-    def _make_spooler(self, sanitiser: Sanitiser) -> None:
+    def _make_spooler(self) -> None:
         user_home = Path(os.environ.get("HOME") or self.home.root.parent)
-        reader = HookReader(sanitiser, user_hooks_file(user_home).has_ours)
+        self.reader = HookReader(
+            self.sanitiser, user_hooks_file(user_home).has_ours, self._filters()
+        )
         self._records = StoreRecords(self.home.database, self.writer)
-        self.spooler = Spooler(self.home, self.settings.spool, reader, self.intake, self._records)
+        self.spooler = Spooler(
+            self.home, self.settings.spool, self.reader, self.intake, self._records
+        )
         self.writer.sources.append(self.spooler)
+        self.pressure = Pressure(
+            self.intake,
+            self.stream,
+            self.writer,
+            backlog=lambda: self.spooler.backlog,
+            trouble=lambda: self.consumer.trouble or self.redis.trouble,
+        )
 
-    def _make_poller(self, sanitiser: Sanitiser) -> None:
-        trainer = Trainer(self.home.database, sanitiser.training_form, self.writer)
+    def _renewal(self) -> Renewal:
+        return Renewal(self.settings.privacy, self.home.secret())
+
+    def _filters(self) -> Filters:
+        return Filters(self.settings.filter, self.home.secret())
+
+    def _make_retention(self) -> None:
+        self.reserve = Reserve(self.home.reserve)
+        self.reserve.keep()
+        self.retention = Retention(
+            self.writer,
+            Quarantine(self.home.quarantine),
+            self.reserve,
+            lambda: self.settings.retention,
+            self.stopping,
+        )
+        self.writer.relieve = self.retention.relieve
+
+    def _make_poller(self) -> None:
+        trainer = Trainer(self.home.database, self.sanitiser.training_form, self.writer)
         trimmer = Trimmer(self.writer)
+        checker = Checker(self.home.database, self.writer)
         self.poller = Poller(
-            [Task("train", TRAIN_S, trainer.train_one), Task("trim", TRIM_S, trimmer.trim)]
+            [
+                Task("train", TRAIN_S, trainer.train_one),
+                Task("trim", TRIM_S, trimmer.trim),
+                Task("check", CHECK_S, checker.check),
+                Task("reserve", RESERVE_S, self.reserve.keep),
+                Task("retention", RETENTION_S, self.retention.run, RETENTION_FIRST_S),
+            ]
         )
 
     # -- watching --------------------------------------------------------------------------------
 
     def watch(self, tick: Callable[[], None] = lambda: None) -> int:
-        """Watch over the threads until asked to stop; return the exit code."""
+        """Watch over the threads until asked to stop; return the exit code.
+
+        Raises StoreBrokenError when the database is damaged, and must not be replaced.
+        """
         while not self.stopping.wait(WATCH_S):
             self._watch_redis()
+            self.pressure.look()
+            if self.writer.damage is not None and not self.commits.replace:
+                self.stopping.set()
+                raise self.writer.damage
             if not all(self._revive(service) for service in self.services):
                 _log.error("giving up", deaths=len(self._deaths))
                 return 70
@@ -240,18 +318,55 @@ class Daemon:
         self.redis.watch()
         if self.redis.draining and self.stream.attached and not self.writer.backlog():
             self.redis.finish_draining()
-            self.intake.held = False
+            self.intake.holders.discard(_DRAINING)
             self.writer.reattach()
 
     # -- control -----------------------------------------------------------------------------------
 
-    def _operations(self) -> dict[str, Callable[..., Any]]:
-        """Return what may be asked over the control socket."""
+    def operations(self) -> dict[str, Callable[..., Any]]:
+        """Return what may be asked over the control socket, and is answered soon."""
         return {
             "status": self.status,
+            "stop": self.ask_to_stop,
+            "reload": self.reload,
             "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.letters.retry(ids)),
             "dlq.drop": lambda ids: self.writer.ask(lambda: self.writer.letters.drop(ids)),
         }
+
+    def long_operations(self) -> dict[str, Callable[..., Any]]:
+        """Return what takes its time, and says meanwhile how far it is."""
+        return {
+            "forget.plan": lambda _report, **wanted: self.eraser.plan(**wanted),
+            "forget": self.eraser.forget,
+            "scrub": self.eraser.scrub,
+        }
+
+    def ask_to_stop(self) -> dict[str, int]:
+        """Have the main thread stop everything."""
+        self.stopping.set()
+        return {"pid": os.getpid()}
+
+    def reload(self) -> dict[str, list[str]]:
+        """Read the configuration again; return the keys ``applied``, and those for a ``restart``.
+
+        Raises ConfigError, and then everything stays as it is.
+        """
+        new = load(self.home, os.environ)
+        changed = changes(self.settings, new)
+        later = [key for key in changed if key.startswith(AT_START)]
+        self.settings = replace(new, redis=self.settings.redis)
+        self.sanitiser = make_sanitiser(self.settings.privacy, self.home.secret())
+        self.reader.use(self.sanitiser, self._filters())
+        self.spooler.settings = new.spool
+        self.intake.limit(new.queue.max_entries, new.queue.max_mb * MEGA)
+        self.writer.max_retries = new.pipeline.max_retries
+        self.commits.replace = new.store.on_damage == "replace"
+        self.commits.replace = new.store.on_damage == "replace"
+        adjust(new.log.level, new.log.max_mb * MEGA, new.log.levels)
+        applied = [key for key in changed if key not in later]
+        if applied:
+            _log.info("reloaded", keys=",".join(applied))
+        return {"applied": applied, "restart": later}
 
     def status(self) -> dict[str, Any]:
         """Take the balance now, and tell how the server is."""
@@ -263,6 +378,7 @@ class Daemon:
             "python": sys.version.split()[0],
             "redis": self._redis_status(),
             "store_error": self.writer.store_error,
+            "backpressure": self.pressure.status(),
             "threads": {service.name: service.alive() for service in self.services},
             "deaths": len(self._deaths),
         }

@@ -95,6 +95,10 @@ class UndecodableEntryError(BlueplaneError):
     """An entry of the stream is not an event; its raw fields become a dead letter."""
 
 
+class OversizedEntryError(UndecodableEntryError):
+    """An entry is larger than any event of ours: only its beginning becomes a dead letter."""
+
+
 # --- server --------------------------------------------------------------------------------------
 
 
@@ -123,6 +127,14 @@ class StoreError(BlueplaneError):
 
 class StoreUnavailableError(StoreError):
     """The store failed, not the event: full, busy, read-only or an I/O error. Try again later."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """There is no room on the disk of the database; the message says how much is free."""
+
+
+class StoreBrokenError(StoreUnavailableError):
+    """The database is damaged, or not the file of its name any more: it must be opened anew."""
 
 
 class RowRefusedError(StoreError):

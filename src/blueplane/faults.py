@@ -38,9 +38,13 @@ POINTS = frozenset(
         "in_dlq",
         "after_settlement",
         "after_retry_commit",
+        # a step of the schema
+        "migration_statement",
         # attach
         "after_epoch_commit",
         "after_epoch_set",
+        # forget and scrub
+        "erased_piece",
         # loops
         "spooler_loop",
         "consumer_loop",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from blueplane.clock import iso_utc, monotonic_s, wall_ms
-from blueplane.errors import AlreadyRunningError
+from blueplane.errors import AlreadyRunningError, HomeError
 from blueplane.paths import Home, private_file
 
 #: Seconds for which a taken lock is tried again: ``is_running`` holds it for a moment, too.
@@ -45,8 +45,13 @@ class ServerLock:
                 )
                 raise AlreadyRunningError(message)
             threading.Event().wait(_TICK_S)
+        try:
+            self._file = private_file(self._path, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            os.close(directory)
+            message = f"{self._path}: {error.strerror}; it must be a plain file of yours: remove it"
+            raise HomeError(message) from error
         self._directory = directory
-        self._file = private_file(self._path, os.O_RDWR | os.O_CREAT)
         os.ftruncate(self._file.fileno(), 0)
         os.write(self._file.fileno(), f"pid {os.getpid()} since {iso_utc(wall_ms())}\n".encode())
 
@@ -71,11 +76,14 @@ def holder(lock_file: Path) -> str:
 
 
 def is_running(home: Home) -> bool:
-    """Whether a server holds the lock of ``home``."""
+    """Whether a server holds the lock of ``home``; raise HomeError when that cannot be seen."""
     try:
         directory = os.open(home.root, _DIRECTORY)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        message = f"{home.root}: {error.strerror}; make it a directory that you can read"
+        raise HomeError(message) from error
     try:
         return not _try(directory, fcntl.LOCK_SH)
     finally:

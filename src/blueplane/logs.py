@@ -8,7 +8,8 @@ Leaves it to the callers to pass no payloads; of a foreign exception only class 
 import errno
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -23,6 +24,11 @@ from blueplane.paths import private_file
 OLD_FILES: Final = 3
 #: Characters of one value; the rest is cut off.
 MAX_VALUE: Final = 500
+#: Who logs: every word that ``get`` is called with.
+COMPONENTS: Final = (
+    "capture", "consumer", "control", "custody", "eraser", "intake", "letters", "main", "poller",
+    "redis", "retention", "spooler", "store", "threads", "trainer", "writer",
+)  # fmt: skip
 
 _ROOT: Final = logging.getLogger("blueplane")
 _ROOT.addHandler(logging.NullHandler())  # without set-up nothing reaches the terminal
@@ -42,6 +48,10 @@ class Log:
     """
 
     component: str
+    _logger: logging.Logger = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_logger", _ROOT.getChild(self.component))
 
     def debug(self, event: str, **fields: object) -> None:
         """Say what only a developer wants to know."""
@@ -60,10 +70,10 @@ class Log:
         self._write(logging.ERROR, event, fields)
 
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
-        if _ROOT.isEnabledFor(level):
+        if self._logger.isEnabledFor(level):
             # The time is taken once: two handlers write the same line.
             extra = {"component": self.component, "fields": fields, "at_ms": clock.wall_ms()}
-            _ROOT.log(level, event, extra=extra)
+            self._logger.log(level, event, extra=extra)
 
 
 def get(component: str) -> Log:
@@ -81,12 +91,19 @@ class Console(Protocol):
         """Show what was written."""
 
 
-def set_up(file: Path | None, level: str, max_bytes: int, console: Console | None) -> None:
+def set_up(
+    file: Path | None,
+    level: str,
+    max_bytes: int,
+    console: Console | None,
+    levels: Iterable[str] = (),
+) -> None:
     """Send lines of ``level`` and above to ``file``, and warnings and errors to ``console`` too.
 
-    Replaces an earlier set-up. ``max_bytes`` is the size at which the file is rotated. Raises
-    HomeError when the file is a link; a file that cannot be opened for another reason is tried
-    again at every line.
+    ``levels`` are levels of single components for the file, as ``component=level``. Replaces an
+    earlier set-up. ``max_bytes`` is the size at which the file is rotated. Raises HomeError when
+    the file is a link; a file that cannot be opened for another reason is tried again at every
+    line.
     """
     handlers: list[logging.Handler] = []
     if file is not None:
@@ -100,8 +117,25 @@ def set_up(file: Path | None, level: str, max_bytes: int, console: Console | Non
     for handler in handlers or [logging.NullHandler()]:
         handler.setFormatter(_LineFormatter())
         _ROOT.addHandler(handler)
-    _ROOT.setLevel(level.upper())
     _ROOT.propagate = False
+    adjust(level, max_bytes, levels)
+
+
+def adjust(level: str, max_bytes: int, levels: Iterable[str]) -> None:
+    """Change the levels and the size of the file of a log that is set up, as for ``set_up``."""
+    words = dict(item.split("=", 1) for item in levels)
+    chosen = {name: getattr(logging, words.get(name, level).upper()) for name in COMPONENTS}
+    usual = getattr(logging, level.upper())
+    # The console is told of every warning, also of those that the file does not keep.
+    consoles = [handler for handler in _ROOT.handlers if isinstance(handler, _ConsoleHandler)]
+    heard = logging.WARNING if consoles else logging.CRITICAL
+    for handler in _ROOT.handlers:
+        if isinstance(handler, _FileHandler):
+            handler.levels = (chosen, usual)
+            handler.maxBytes = max_bytes
+    _ROOT.setLevel(min(usual, heard))
+    for name, least in chosen.items():
+        _ROOT.getChild(name).setLevel(min(least, heard))
 
 
 def _open_file(file: Path, max_bytes: int) -> "_FileHandler":
@@ -112,6 +146,9 @@ def _open_file(file: Path, max_bytes: int) -> "_FileHandler":
         if error.errno in {errno.ELOOP, errno.EMLINK}:
             message = f"{file}: is a link to another file; remove it"
             raise HomeError(message) from None
+        if isinstance(error, PermissionError) and os.path.isfile(file):  # noqa: PTH113 - may raise
+            message = f"{file}: {error.strerror}; make it yours to write, or remove it"
+            raise HomeError(message) from None
     return handler
 
 
@@ -120,6 +157,14 @@ class _FileHandler(RotatingFileHandler):
 
     Below the line there is no buffer: a full disk leaves nothing behind that fails again later.
     """
+
+    #: The least level by component, and that of the others.
+    levels: tuple[Mapping[str, int], int] = ({}, logging.NOTSET)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep what is at or above the level of its component."""
+        chosen, usual = self.levels
+        return record.levelno >= chosen.get(getattr(record, "component", ""), usual)
 
     def _open(self) -> TextIOWrapper:
         raw = private_file(Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -5,6 +5,7 @@ Promises that what it makes is 0700 or 0600 from the start, owned by this user a
 Leaves what is in the files to their owners.
 """
 
+import errno
 import os
 import stat
 import tempfile
@@ -14,11 +15,14 @@ from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from secrets import token_bytes, token_hex
+from urllib.parse import quote
 
 from blueplane.errors import HomeError
 
 #: Bytes of the longest path that a Unix socket can have on every system that we run on.
 MAX_SOCKET_PATH = 103
+#: Bytes of the longest path of a home: SQLite opens no file whose path has more than 504.
+MAX_HOME_PATH = 480
 SECRET_BYTES = 32
 #: Of a directory that only its owner may use.
 PRIVATE_MODE = 0o700
@@ -39,6 +43,11 @@ class Home:
     def database(self) -> Path:
         """The one SQLite file."""
         return self.root / "telemetry.db"
+
+    @property
+    def reserve(self) -> Path:
+        """Room that is kept for a full disk."""
+        return self.root / "reserve"
 
     @property
     def secret_file(self) -> Path:
@@ -103,6 +112,10 @@ class Home:
         label = blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
         return Path(base) / f"blueplane-{os.getuid()}-{label}" / name
 
+    def socket_url(self, name: str) -> str:
+        """Return the address of a Redis on the Unix socket ``name``, whatever is in its path."""
+        return f"unix://{quote(os.fsencode(self.socket(name)))}"
+
     def prepare(self) -> None:
         """Make every directory that the server needs; raise HomeError when one is not private."""
         directories = (
@@ -137,8 +150,14 @@ class Home:
         return self._read_secret()
 
     def _read_secret(self) -> bytes:
-        with private_file(self.secret_file, os.O_RDONLY) as stream:
-            secret = stream.read(SECRET_BYTES + 1)
+        try:
+            with private_file(self.secret_file, os.O_RDONLY | os.O_NONBLOCK) as stream:
+                secret = stream.read(SECRET_BYTES + 1)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            message = f"{self.secret_file}: {error.strerror}; it must be a plain file of yours"
+            raise HomeError(message) from error
         if len(secret) != SECRET_BYTES:
             message = (
                 f"{self.secret_file}: {len(secret)} bytes instead of {SECRET_BYTES}; "
@@ -153,15 +172,37 @@ class Home:
 
 
 def default_home() -> Home:
-    """Return the home directory: ``BLUEPLANE_HOME``, else ``~/.blueplane``."""
+    """Return the home directory: ``BLUEPLANE_HOME``, else ``~/.blueplane``.
+
+    Raises HomeError when there is neither, or none that could be a home.
+    """
     chosen = os.environ.get("BLUEPLANE_HOME")
     if chosen:
-        return Home(Path(os.path.abspath(chosen)))  # noqa: PTH100 - resolve() would follow links
+        return home_at(Path(os.path.abspath(chosen)))  # noqa: PTH100 - resolve() would follow links
     user_home = os.environ.get("HOME")
     if not user_home:
         message = "neither BLUEPLANE_HOME nor HOME is set; set BLUEPLANE_HOME to a directory"
         raise HomeError(message)
-    return Home(Path(user_home) / ".blueplane")
+    if not os.path.isabs(user_home):  # noqa: PTH117 - hooks look for a slash, too
+        message = f"HOME is {user_home!r}, no absolute path; set BLUEPLANE_HOME to a directory"
+        raise HomeError(message)
+    return home_at(Path(user_home) / ".blueplane")
+
+
+def home_at(root: Path) -> Home:
+    """Return the home in a directory; raise HomeError when its path cannot be that of a home."""
+    try:
+        length = len(str(root).encode())
+    except UnicodeEncodeError:
+        message = f"{root}: the path is not UTF-8; set BLUEPLANE_HOME to a directory whose path is"
+        raise HomeError(message) from None
+    if length > MAX_HOME_PATH:
+        message = (
+            f"{str(root)[:60]}...: the path is too long, {length} bytes of {MAX_HOME_PATH} at "
+            "most; set BLUEPLANE_HOME to a directory with a shorter one"
+        )
+        raise HomeError(message)
+    return Home(root)
 
 
 def private_directory(path: Path) -> None:
@@ -185,6 +226,39 @@ def private_directory(path: Path) -> None:
 
 
 def private_file(path: Path, flags: int) -> FileIO:
-    """Open ``path`` unbuffered with mode 0600; never through a link."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    return FileIO(descriptor, "r" if flags & os.O_ACCMODE == os.O_RDONLY else "w")
+    """Open ``path`` unbuffered with mode 0600; never through a link, nor to write to a hard link.
+
+    Raises OSError: ELOOP for the one, EMLINK for the other.
+    """
+    wanted = flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = FileIO(os.open(path, wanted, 0o600), "r" if _only_reads(flags) else "w")
+    if not _only_reads(flags) and os.fstat(file.fileno()).st_nlink > 1:
+        file.close()
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(path))
+    if flags & os.O_TRUNC:
+        file.truncate(0)
+    return file
+
+
+def _only_reads(flags: int) -> bool:
+    return flags & os.O_ACCMODE == os.O_RDONLY
+
+
+def private_touch(path: Path) -> None:
+    """Make ``path`` an empty file, or leave the one that is there; a link to another makes way."""
+    if is_link(path):
+        path.unlink()
+    # Not ``touch``, which sets the time of a file that is there: hooks read a lease from it.
+    private_file(path, os.O_WRONLY | os.O_CREAT).close()
+
+
+def is_link(path: Path) -> bool:
+    """Whether ``path`` is a link, or one of several names of a file: what is changed is another's.
+
+    A directory is none: one that is a link to another disk is the user's choice.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1)

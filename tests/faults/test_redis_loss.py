@@ -17,6 +17,8 @@ from helpers.waiting import wait_until
 HELD = "after_read:sleep=3"
 HELD_FOR_GOOD = "after_read:sleep=600"
 PATIENCE_S = 30.0
+#: Seconds within which a Redis that is back must be used again.
+BACK_S = 5.0
 IN_FLIGHT = 300
 #: Entries of the first batch, which is in the consumer's hand while it is held.
 IN_HAND = 100
@@ -59,8 +61,10 @@ def test_nothing_is_lost_when_redis_is_killed_and_comes_back_with_its_log(
     # When Redis is killed, events go on, and it comes back
     redis_server.kill()
     issued.issue(100)
+    wait_until(lambda: "not reading" in server.log(), PATIENCE_S, "it is missed")
     redis_server.start()
-    # Then every event has one row and none was lost
+    # Then the server is back within seconds, every event has one row and none was lost
+    server.wait_ready(BACK_S)
     balance = issued.settle(server, redis_server)
     assert (balance["lost"], balance["dead_lettered"]) == (0, 0)
     assert balance["captured"] == IN_FLIGHT + 101

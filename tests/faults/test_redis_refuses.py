@@ -95,6 +95,48 @@ def test_events_wait_when_the_disk_of_redis_is_full(
             redis.close()
 
 
+@pytest.mark.fault("B9")
+def test_events_wait_when_redis_cannot_save_its_snapshot(home: Home, issued: Issued) -> None:
+    """A Redis that keeps snapshots, and could not save the last one, refuses: it is said why."""
+    redis = RedisServer(aof=False)
+    with SmallFs(redis.directory, size_mb=4) as disk:
+        try:
+            redis.start()
+            with Server(home, redis) as server:
+                # Given a running server, and a Redis that fails to save on its full disk
+                server.start_ready()
+                issued.issue(20)
+                issued.settle(server, redis)
+                redis.config_set("save", "3600 1")
+                disk.fill()
+                save(redis, "err")
+                # When events come / Then they wait, and the reason is said
+                issued.issue(20)
+                wait_until(lambda: "RDB snapshots" in server.log(), PATIENCE_S, "it is said")
+                assert "files wait" in server.log()
+                assert len(issued.spool()) == 20
+                # When it can save again / Then all is written
+                disk.empty()
+                save(redis, "ok")
+                balance = issued.settle(server, redis)
+                assert (balance["lost"], balance["dead_lettered"]) == (0, 0)
+        finally:
+            redis.close()
+
+
+def save(redis: RedisServer, outcome: str) -> None:
+    """Have a snapshot saved, and wait until that ended as it must."""
+
+    def ended() -> bool:
+        state = redis.client.info("persistence")
+        saving = state["rdb_bgsave_in_progress"]
+        if not saving and state["rdb_last_bgsave_status"] != outcome:
+            redis.command("BGSAVE")
+        return not saving and state["rdb_last_bgsave_status"] == outcome
+
+    wait_until(ended, PATIENCE_S, f"the snapshot is {outcome}")
+
+
 @pytest.mark.fault("B12")
 def test_redis_is_refused_when_it_may_evict(
     server: Server, issued: Issued, redis_server: RedisServer,
@@ -114,7 +156,7 @@ def test_redis_is_refused_when_it_may_evict(
     issued.settle(server, redis_server)
 
 
-@pytest.mark.fault("B20")
+@pytest.mark.fault("B20", "F2")
 def test_redis_is_refused_when_it_belongs_to_another_home(
     home: Home, tmp_path: Path, issued: Issued, redis_server: RedisServer,
 ) -> None:  # fmt: skip
@@ -180,6 +222,7 @@ def test_one_home_alone_uses_a_redis_when_two_start_at_once(
         won.settle(winner, redis_server)
 
 
+@pytest.mark.fault("B19")
 def test_a_password_is_used_and_never_shown_when_redis_asks_for_one(
     home: Home, issued: Issued, redis_server: RedisServer,
 ) -> None:  # fmt: skip

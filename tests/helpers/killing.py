@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-import redis
-
 from blueplane.errors import BlueplaneError
-from helpers.oracle import STREAM, Oracle, open_letters, written_messages
+from helpers.oracle import STREAM, Oracle, count_rows, open_letters, written_messages
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -120,16 +118,7 @@ class KillLoop:
         """Start Redis again; a private one is the server's business."""
         if self.redis is not None:
             self.redis.start()
-            wait_until(self.redis_loaded, LIFE_S, "redis has loaded its data")
-
-    def redis_loaded(self) -> bool:
-        """Whether Redis answers more than LOADING."""
-        assert self.redis is not None
-        try:
-            self.redis.command("XLEN", STREAM)
-        except redis.BusyLoadingError:
-            return False
-        return True
+            self.redis.wait_loaded()
 
     def live_until_killed(self, faults: str, feed: Callable[[], None], most: int = 60) -> None:
         """Start with ``faults`` and call ``feed`` now and then until the server is dead."""
@@ -151,7 +140,7 @@ class KillLoop:
 
     def _written(self) -> int:
         home = self.oracle.home
-        return len(written_messages(home)) if home.database.exists() else 0
+        return count_rows(home) if home.database.exists() else 0
 
     def _count_redelivered(self) -> int:
         if self.redis is None:

@@ -249,6 +249,12 @@ def stored(home: Home) -> Counter[Key]:
         return Counter(tuple(row) for row in rows)
 
 
+def count_rows(home: Home) -> int:
+    """Return how many rows there are."""
+    with reading(home) as connection:
+        return int(connection.execute("SELECT count(*) FROM traces").fetchone()[0])
+
+
 def written_messages(home: Home) -> set[str]:
     """Return the message ids that have a row."""
     with reading(home) as connection:

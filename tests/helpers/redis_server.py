@@ -128,6 +128,10 @@ class RedisServer:
         self.kill()
         self.start(*extra)
 
+    def wait_loaded(self) -> None:
+        """Wait until the running server answers more than LOADING."""
+        wait_until(self._is_loaded, START_TIMEOUT_S, "redis has loaded its data")
+
     def restart_loading(self, loading_s: float) -> None:
         """Kill the running server and start it so that it says LOADING for about ``loading_s``.
 
@@ -202,6 +206,13 @@ class RedisServer:
         except redis.BusyLoadingError:
             return True
         except redis.ConnectionError:
+            return False
+        return True
+
+    def _is_loaded(self) -> bool:
+        try:
+            self.command("DBSIZE")
+        except redis.BusyLoadingError:
             return False
         return True
 

@@ -48,6 +48,10 @@ class SmallFs:
         """Make it larger, with all that is on it."""
         _run("mount", "-o", f"remount,size={size_mb}m", self.directory)
 
+    def protect(self, *, on: bool) -> None:
+        """Make it read-only, or not; nobody may have a file open to write."""
+        _run("mount", "-o", f"remount,{'ro' if on else 'rw'}", self.directory)
+
 
 def _took(descriptor: int, size: int) -> bool:
     try:

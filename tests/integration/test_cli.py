@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from blueplane.capture.handoff import split_trailer
 from blueplane.event import Event, encode
 from blueplane.interfaces.cli.main import COMMANDS
 from blueplane.paths import Home
+from helpers.cli import Ended, program_environment, run
 from helpers.redis_server import RedisServer
-from helpers.server import Server, environment
+from helpers.server import Server
 from helpers.waiting import wait_until
 
 HOOK = Path(__file__).parents[2] / "hooks" / "blueplane-hook"
@@ -40,38 +40,6 @@ POISON = (
     " WHEN NEW.session = (SELECT id FROM names WHERE text = 'poison')"
     " BEGIN SELECT RAISE(ABORT, 'poison'); END"
 )
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.out)
-        return answer
-
-
-def program_environment(home: Home, **variables: str) -> dict[str, str]:
-    """Return the environment of a command; its output is buffered, as people have it."""
-    environ = {**environment(), "BLUEPLANE_HOME": str(home.root), **variables}
-    environ.pop("PYTHONUNBUFFERED", None)
-    return environ
-
-
-def run(home: Home, *arguments: str, stdin: str = "", **variables: str) -> Ended:
-    """Run ``blueplane`` with ``arguments`` to its end; it must never show a traceback."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "blueplane", *arguments],
-        env=program_environment(home, **variables),
-        input=stdin, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-    )  # fmt: skip
-    assert "Traceback" not in ended.stdout + ended.stderr
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 @contextmanager
@@ -229,7 +197,7 @@ def test_serve_says_which_part_is_unusable_when_it_cannot_start(home: Home) -> N
     # Given three things that a user can have got wrong / When a server is started
     wrong = run(home, "serve", BLUEPLANE_REDIS_MODE="cluster")
     home.database.write_bytes(b"this is no database" * 100)
-    garbage = run(home, "serve")
+    garbage = run(home, "serve", BLUEPLANE_STORE_ON_DAMAGE="stop")
     no_home = run(home, "serve", "--home", str(home.database))
     # Then each is named
     assert (wrong.code, garbage.code) == (2, 4)
@@ -269,7 +237,7 @@ def test_status_is_balanced_when_events_were_written(home: Home, server: Server)
     assert answer["balance"]["balanced"]
     assert closes(answer["balance"])
     assert answer["balance"]["captured"] == 4
-    assert [(row["platform"], row["rows"]) for row in answer["rows"]] == [("claude_code", 3)]
+    assert [(row["platform"], row["written"]) for row in answer["rows"]] == [("claude_code", 3)]
     # and a person sees the same
     assert screen.code == 0
     assert re.search(r"messages +closed: enqueued 3 = written 3 ", screen.out)
@@ -294,7 +262,7 @@ def test_status_shows_the_stored_balance_when_no_server_runs(home: Home, server:
     }  # fmt: skip
     assert closes(before.json["balance"])
     assert (after.code, screen.code, after.json["spool"]["files"]) == (1, 1, 1)
-    assert "waiting: 1 event, and no server runs: `blueplane serve`" in screen.out
+    assert "waiting: 1 event, and no server runs: `blueplane start`" in screen.out
 
 
 def test_commands_have_an_answer_when_nothing_was_ever_started(tmp_path: Path) -> None:
@@ -306,8 +274,8 @@ def test_commands_have_an_answer_when_nothing_was_ever_started(tmp_path: Path) -
     dlq, unknown = run(home, "dlq", "list"), run(home, "status", "--format", "json")
     # Then each says what is missing, and what is unknown is null
     assert (status.code, trace.code, dlq.code) == (0, 1, 1)
-    assert "not running; `blueplane serve` starts it" in status.out
-    assert "no database yet; `blueplane serve` makes it" in trace.err
+    assert "not running; `blueplane start` starts it" in status.out
+    assert "no database yet; `blueplane start` makes it" in trace.err
     assert unknown.json["balance"] is None
     assert unknown.json["store"]["rows"] is None
     assert not home.root.exists()
@@ -330,10 +298,9 @@ def test_status_names_the_trouble_when_redis_is_away(home: Home, tmp_path: Path)
 @pytest.mark.parametrize(
     ("flag", "reason"),
     [
-        ("paused", "capture is paused (run/paused exists)"),
         ("full", "the spool is full (run/full exists)"),
-        ("lease", "no server ran for too long: `blueplane serve`"),
-        (None, "the spool is missing; `blueplane serve` makes it"),
+        ("lease", "no server ran for too long: `blueplane start`"),
+        (None, "the spool is missing; `blueplane start` makes it"),
     ],
 )
 def test_status_says_why_when_hooks_take_nothing(
@@ -354,6 +321,16 @@ def test_status_says_why_when_hooks_take_nothing(
     assert (before.code, before.json["hooks"]) == (0, {"refuse": None})
     assert ended.code == 1
     assert re.search(rf"\nnot healthy +hooks take nothing: {re.escape(reason)}\n", ended.out)
+
+
+def test_status_is_healthy_while_a_person_has_paused_capture(home: Home, server: Server) -> None:
+    """A pause is what somebody wanted: it is said, and nothing is wrong."""
+    # Given / When
+    run(home, "pause")
+    ended = run(home, "status")
+    # Then
+    assert ended.code == 0
+    assert re.search(r"\nnote +capture is paused; `blueplane resume` ends that\n", ended.out)
 
 
 def test_status_names_no_address_when_the_server_has_other_settings(
@@ -514,7 +491,7 @@ def test_dead_letter_is_changed_under_the_lock_when_no_server_runs(
     unsure = run(home, "dlq", "drop", "--all", stdin="n\n")
     dropped = run(home, "dlq", "drop", "--all", stdin="y\n")
     # Then it is said what becomes of them
-    when = "to be sent again when the server runs: `blueplane serve`"
+    when = "to be sent again when the server runs: `blueplane start`"
     assert (retried.code, retried.out) == (0, f"2 dead letters {when}\n")
     assert (unsure.code, unsure.out) == (1, "")
     assert (dropped.code, dropped.out) == (0, "1 dead letter dropped\n")

@@ -16,6 +16,7 @@ from blueplane.capture.sanitise import Sanitiser
 from blueplane.errors import MalformedPayloadError
 from blueplane.event import decode, encode
 from helpers.examples import EXAMPLES, Example
+from helpers.json_values import json_values
 
 SANITISERS = tuple(Sanitiser(level, b"k" * 32) for level in ("strict", "balanced", "full"))
 #: A word that stands for anything private; a sentence is how content looks, a word alone a guess.
@@ -25,20 +26,6 @@ SENTENCE = f"{CANARY} is a secret"
 SHOWN = words.IDS | words.MODELS | words.NAMES | words.TRANSCRIPTS | {"cwd", "workspace_roots"}
 
 examples = st.sampled_from(EXAMPLES)
-surrogates = st.text(st.characters(exclude_categories=()))
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(min_value=2**62, max_value=2**70)
-    | st.floats()
-    | surrogates,
-    lambda inner: (
-        st.lists(inner, max_size=5)
-        | st.dictionaries(surrogates | st.sampled_from(sorted(words.PLAIN)), inner, max_size=5)
-    ),
-    max_leaves=30,
-)
 
 
 def item(raw: bytes, example: Example) -> HandOff:

@@ -13,13 +13,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blueplane import config
-from blueplane.config import SETTINGS, Setting, Value, load, redact_url, settle
+from blueplane import config_file
+from blueplane.config import SETTINGS, changes, load, settle
+from blueplane.config_values import Value, parse, redact_url
 from blueplane.errors import ConfigError
 from blueplane.paths import Home
+from helpers.configs import choices_of_all, nested, one_line
 
 NOWHERE = Home(Path("/nonexistent/blueplane"))
-LOADERS = [yaml.SafeLoader, config._LOADER]
+LOADERS = [yaml.SafeLoader, config_file._LOADER]
 
 
 def complaint(home: Home, text: str | bytes) -> str:
@@ -28,25 +30,6 @@ def complaint(home: Home, text: str | bytes) -> str:
     with pytest.raises(ConfigError) as caught:
         load(home, {})
     return str(caught.value)
-
-
-def valid_values(setting: Setting) -> st.SearchStrategy[object]:
-    """Draw what ``setting`` accepts."""
-    if setting.choices:
-        return st.sampled_from(setting.choices)
-    if setting.kind is int:
-        return st.integers(setting.least, setting.most)
-    if setting.kind is bool:
-        return st.booleans()
-    if setting.key == "redis.url":
-        return st.sampled_from(["redis://localhost", "rediss://h:1/2?db=3", "unix:///run/r.sock"])
-    return st.from_regex(r"[A-Za-z0-9_.:{}-]{1,64}", fullmatch=True)
-
-
-choices_of_all = st.fixed_dictionaries(
-    {},
-    optional={setting.key: valid_values(setting) for setting in SETTINGS},
-).filter(lambda chosen: chosen.get("redis.mode") != "external" or "redis.url" in chosen)
 
 
 def test_settings_are_the_defaults_when_nothing_is_chosen() -> None:
@@ -65,7 +48,7 @@ def test_settings_are_documented_when_listed() -> None:
         # Given a setting / When its help and its default are looked at
         parsed = setting.default
         if setting.default is not None:
-            parsed = config._parse(setting, str(setting.default))
+            parsed = parse(setting, one_line(setting.default))
         # Then they hold
         assert setting.help
         assert "\n" not in setting.help
@@ -76,7 +59,7 @@ def test_settings_are_documented_when_listed() -> None:
 def test_environment_sets_every_setting_when_valid(chosen: dict[str, Value]) -> None:
     """What is written to the environment variable of a setting comes back as its value."""
     # Given valid values as text in the environment
-    environ = {s.variable: str(chosen[s.key]) for s in SETTINGS if s.key in chosen}
+    environ = {s.variable: one_line(chosen[s.key]) for s in SETTINGS if s.key in chosen}
     # When the settings are loaded
     found = load(NOWHERE, environ)
     # Then they are those values
@@ -93,11 +76,8 @@ def test_file_sets_every_setting_when_valid(
     """A setting is read from the file, below its section or by its full key."""
     # Given valid values in a file
     home = Home(tmp_path)
-    nested: dict[str, dict[str, Value]] = {}
-    for key, value in chosen.items():
-        section, _, name = key.partition(".")
-        nested.setdefault(section, {})[name] = value
-    home.config_file.write_text(yaml.safe_dump(nested if form == "sections" else chosen))
+    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in chosen.items()}
+    home.config_file.write_text(yaml.safe_dump(nested(plain) if form == "sections" else plain))
     # When the settings are loaded / Then they are those values
     assert load(home, {}) == settle(chosen)
 
@@ -127,6 +107,29 @@ def test_environment_wins_when_the_file_says_otherwise(home: Home) -> None:
         ("BLUEPLANE_SPOOL_MAX_MB", "0", "'0' is not a whole number from 1 to 100000"),
         ("BLUEPLANE_PRIVACY_HASH_PROJECT_NAMES", "maybe", "'maybe' is not true or false"),
         ("BLUEPLANE_REDIS_KEY_PREFIX", "a b", "may hold up to 64 letters"),
+        ("BLUEPLANE_FILTER_EVENT_TYPES", "canary,file_reed", "'file_reed' is not known; did you"),
+        ("BLUEPLANE_FILTER_EVENT_TYPES", "zzz", "'zzz' is not one of those that docs/OPERATIONS"),
+        ("BLUEPLANE_FILTER_HOOKS", "a b", "must be 1 to 64 letters, digits and any of _ . -"),
+        ("BLUEPLANE_FILTER_PLATFORMS", "x" * 65, "must be 1 to 64 letters"),
+        ("BLUEPLANE_FILTER_PROJECTS", "x" * 129, "must have 1 to 128 characters"),
+        ("BLUEPLANE_FILTER_PROJECTS", "caf\udce9", "is not UTF-8"),
+        ("BLUEPLANE_FILTER_WORKSPACES", "/a,b/c", "must begin with /, ~/ or file:///"),
+        ("BLUEPLANE_FILTER_WORKSPACES", "~other/a", "must begin with /, ~/ or file:///"),
+        ("BLUEPLANE_FILTER_WORKSPACES", "/a\0b", "must begin with /, ~/ or file:///"),
+        ("BLUEPLANE_FILTER_WORKSPACES", "/" * 4097, "is longer than 4096 characters"),
+        (
+            "BLUEPLANE_LOG_LEVELS",
+            "wirter=debug",
+            "no component 'wirter' logs; did you mean writer?",
+        ),
+        ("BLUEPLANE_LOG_LEVELS", "?=debug", "no component '?' logs; known are capture, consumer"),
+        ("BLUEPLANE_LOG_LEVELS", "writer", "write writer=LEVEL, where LEVEL is one of debug, info"),
+        ("BLUEPLANE_LOG_LEVELS", "writer=loud", "write writer=LEVEL, where LEVEL is one of debug"),
+        (
+            "BLUEPLANE_FILTER_PROJECTS",
+            ",".join(map(str, range(1001))),
+            "has 1001 items; 1000 is the most",
+        ),
     ],
 )
 def test_environment_is_refused_by_name_when_wrong(variable: str, value: str, says: str) -> None:
@@ -187,6 +190,19 @@ def test_file_is_fine_when_it_holds_nothing(home: Home, text: str) -> None:
         ("a: b: c", "1, column 5: mapping values are not allowed"),
         ("log:\n\tlevel: info", "2, column 1: found character"),
         ("a: 1\n---\nb: 2", "2, column 1: but found another document"),
+        ("filter: {projects: a}", "1, column 20: filter.projects: must be a list; write `- `"),
+        ("filter: {projects: [a, 7]}", "1, column 24: filter.projects: must be text; put it in"),
+        ("filter: {projects: [[a]]}", "1, column 21: filter.projects: must be text; put it in"),
+        ("filter: {projects: [null]}", "1, column 21: filter.projects: must be text; put it in"),
+        (
+            "filter: {projects: ['']}",
+            "1, column 21: filter.projects: must have 1 to 128 characters",
+        ),
+        ("filter: {hooks: [ok, 'a b']}", "1, column 22: filter.hooks: must be 1 to 64 letters"),
+        (
+            f"filter: {{hooks: [{', '.join(['a'] * 1001)}]}}",
+            "1, column 17: filter.hooks: has 1001 items; 1000 is the most",
+        ),
     ],
 )
 def test_file_is_refused_with_its_place_when_wrong(
@@ -194,7 +210,7 @@ def test_file_is_refused_with_its_place_when_wrong(
 ) -> None:
     """A wrong line is named by file, line, column and key, in one line that says what to do."""
     # Given a wrong file, and either parser
-    monkeypatch.setattr(config, "_LOADER", loader)
+    monkeypatch.setattr(config_file, "_LOADER", loader)
     # When it is loaded
     message = complaint(home, text)
     # Then the message says where and what
@@ -208,7 +224,7 @@ def test_file_is_refused_with_its_place_when_wrong(
     [
         (b"\xff\xfe", "not YAML: byte 0 is not UTF-8"),
         (b"log:\x00", "not YAML: character 4 is not allowed"),
-        (b"#" * (config.MAX_FILE_BYTES + 1), "larger than 256 KB; keep only settings in it"),
+        (b"#" * (config_file.MAX_FILE_BYTES + 1), "larger than 256 KB; keep only settings in it"),
     ],
     ids=["not-utf8", "control", "large"],
 )
@@ -282,11 +298,62 @@ def test_settings_are_refused_when_external_has_no_address() -> None:
     settle({"redis.mode": "external", "redis.url": "redis://localhost"})
 
 
+@pytest.mark.parametrize("text", ["[a, b, a]", "\n  - a\n  - b\n  - a", "['a', \"b\"]"])
+def test_list_has_each_item_once_when_the_file_repeats_one(home: Home, text: str) -> None:
+    """A list keeps its order, and each of its items once."""
+    # Given a list in the file
+    home.config_file.write_text(f"filter:\n projects: {text}\n")
+    # When it is loaded / Then each item is there once
+    assert load(home, {}).filter.projects == ("a", "b")
+
+
+def test_list_is_empty_when_the_file_has_only_its_name(home: Home) -> None:
+    """A list whose items are all taken out is an empty one."""
+    # Given the key without a value
+    home.config_file.write_text("filter:\n  projects:\n  # - a\n")
+    # When it is loaded / Then the list is empty
+    assert load(home, {}).filter.projects == ()
+
+
+def test_list_from_the_environment_drops_blanks_when_split_at_commas() -> None:
+    """In the environment a comma separates items; blanks around one count for nothing."""
+    # Given such a text / When it is loaded
+    found = load(NOWHERE, {"BLUEPLANE_FILTER_WORKSPACES": " /a b ,, ~/c,file:///d,/a b,"})
+    # Then these are the items
+    assert found.filter.workspaces == ("/a b", "~/c", "file:///d")
+
+
+def test_settings_are_refused_when_a_component_has_two_levels() -> None:
+    """One component has one level."""
+    # Given two / When they are loaded / Then they are refused
+    with pytest.raises(ConfigError, match=r"log\.levels: writer is there twice; remove one"):
+        load(NOWHERE, {"BLUEPLANE_LOG_LEVELS": "writer=info,main=info,writer=debug"})
+
+
+@given(choices_of_all, choices_of_all)
+def test_changes_names_exactly_the_keys_whose_values_differ(
+    one: dict[str, Value], other: dict[str, Value]
+) -> None:
+    """What differs between two settings is named by its full keys, in the order of the table."""
+    # Given two settings
+    old, new = settle(one), settle(other)
+    # When they are compared
+    found = changes(old, new)
+    # Then these are the keys
+    defaults = {s.key: s.default for s in SETTINGS}
+    assert found == tuple(
+        key for key, default in defaults.items() if one.get(key, default) != other.get(key, default)
+    )
+
+
 def test_settle_refuses_when_a_key_is_unknown() -> None:
     """A caller that chooses a setting that does not exist is told the nearest one."""
     # Given a wrong key / When it is settled / Then the nearest is named
     with pytest.raises(ConfigError, match=r"did you mean log\.level\?"):
         settle({"log.lebel": "info"})
+    # When a section is chosen / Then its keys are named
+    with pytest.raises(ConfigError, match=r"log is a section; its keys are log\.level, "):
+        settle({"log": "info"})
 
 
 @pytest.mark.fault("G14")

@@ -4,13 +4,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blueplane import daemon as module
 from blueplane.config import settle
 from blueplane.daemon import Daemon
-from blueplane.errors import AlreadyRunningError
+from blueplane.errors import AlreadyRunningError, RemoteError
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline import training
@@ -319,3 +320,79 @@ def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
     trimmer.trim()
     assert trims == [0]
     daemon.writer.in_flight.settle([b"1-0"])
+
+
+def asked(daemon: Daemon, operation: str) -> Any:  # noqa: ANN401 - what comes back is JSON
+    """Ask over the control socket, once it is there."""
+    path = daemon.home.socket("control.sock")
+    wait_until(path.exists, WAIT_S, "the server listens")
+    return ask(path, operation)
+
+
+def test_daemon_takes_up_a_changed_configuration_when_asked(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `reload` what can change without a start has changed, and what cannot is named."""
+    # Given a running server, whose Redis is in the environment, as it was at its start
+    monkeypatch.setenv("BLUEPLANE_REDIS_URL", str(daemon.settings.redis.url))
+    daemon.home.config_file.write_text(
+        "filter: {hooks: [Stop]}\nretention: {raw_days: 30}\nredis: {key_prefix: other}\n"
+    )
+    # When it is asked to read it
+    answer = asked(daemon, "reload")
+    # Then it goes by it
+    assert answer == {
+        "applied": ["filter.hooks", "retention.raw_days"],
+        "restart": ["redis.key_prefix"],
+    }
+    body = b'{"session_id": "s-1", "hook_event_name": "Stop"}\n\x1eclaude_code Stop\n'
+    (daemon.home.spool / "1.1.1").write_bytes(body)
+    wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "the spool is empty")
+    assert rows(daemon.home) == 0
+    # And says of what needs a start until there was one
+    assert asked(daemon, "reload")["restart"] == ["redis.key_prefix"]
+
+
+def test_daemon_stays_as_it_is_when_the_configuration_is_broken(daemon: Daemon) -> None:
+    """A configuration that cannot be read changes nothing."""
+    # Given
+    before = daemon.settings
+    daemon.home.config_file.write_text("filter: {hoks: [Stop]}\n")
+    # When / Then
+    with pytest.raises(RemoteError, match=r"filter\.hooks"):
+        asked(daemon, "reload")
+    assert daemon.settings is before
+
+
+def test_daemon_stops_when_asked_over_its_socket(daemon: Daemon) -> None:
+    """`stop` is a request, not a signal: nobody can hit a stranger with it."""
+    # Given / When
+    answer = asked(daemon, "stop")
+    # Then
+    assert answer == {"pid": os.getpid()}
+    assert daemon.stopping.is_set()
+
+
+@pytest.mark.fault("C1", "C18")
+def test_daemon_runs_retention_by_the_settings_of_the_day(daemon: Daemon) -> None:
+    """Old rows go some minutes after the start, and each hour, as the settings say by then."""
+    # Given a server that was just started, and a row of it
+    hand_off(daemon.home, 1)
+    wait_until(lambda: rows(daemon.home) == 1, WAIT_S, "written")
+    assert daemon.home.reserve.exists()
+    tasks = {task.name: task for task in daemon.poller._tasks}
+    retention = tasks["retention"]
+    assert 200 < retention.due_s - module.monotonic_s() <= module.RETENTION_FIRST_S
+    assert (retention.every_s, tasks["reserve"].every_s) == (3600, 60)
+    # When the row is older than a setting that came later
+    connection = daemon.commits._connection
+    aged = "UPDATE traces SET captured_ns = captured_ns - 40 * 86400 * 1000000000"
+    retention.work()
+    daemon.writer.ask(lambda: connection.execute(aged))
+    retention.work()
+    assert rows(daemon.home) == 1
+    daemon.settings = settle({"retention.raw_days": 30})
+    # Then it goes, and on a full disk it would have gone, too
+    assert daemon.writer.relieve == daemon.retention.relieve
+    retention.work()
+    assert rows(daemon.home) == 0

@@ -1,5 +1,6 @@
 """Logging: the form of a line, the file, and that nothing of it ever fails."""
 
+import ast
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueplane import clock, config, logs
+from blueplane import clock, config_values, logs
 from blueplane.errors import HomeError, StoreError
 from blueplane.paths import Home
 
@@ -94,12 +95,12 @@ def test_exception_names_its_place_when_it_was_raised(log_file: Path) -> None:
     """A foreign exception is logged by class and place, without its words."""
     # Given an exception that a library raised below a module of ours, with words of its own
     try:
-        config.redact_url("redis://[a payload")
+        config_values.redact_url("redis://[a payload")
     except ValueError as error:
         # When it is logged
         logs.get("test").error("crashed", error=error)
     # Then class and our own file and line are there, and the words are not
-    assert re.search(r'crashed error="ValueError at config\.py:\d+"$', log_file.read_text())
+    assert re.search(r'crashed error="ValueError at config_values\.py:\d+"$', log_file.read_text())
 
 
 @given(st.text(), st.text())
@@ -120,6 +121,103 @@ def test_level_decides_when_a_line_is_below_it(log_file: Path) -> None:
     logs.get("test").debug("detail")
     # Then nothing is there
     assert log_file.read_text() == ""
+
+
+def words(file: Path) -> list[str]:
+    """Return level, component and event of every line."""
+    return [" ".join(line.split()[1:4]) for line in file.read_text().splitlines()]
+
+
+def say_everything() -> None:
+    """Log at every level, as two components and as one that is not known."""
+    for component in ("writer", "spooler", "test"):
+        log = logs.get(component)
+        for level in ("debug", "info", "warning", "error"):
+            getattr(log, level)("said")
+
+
+def test_component_has_its_own_level_when_it_is_given_one(home: Home) -> None:
+    """A component with a level of its own keeps more or less than the others."""
+    # Given one that says all, one that says little, and the others
+    levels = ["writer=debug", "spooler=error"]
+    logs.set_up(home.log_file, "warning", 10**6, None, levels)
+    # When all of them log
+    say_everything()
+    # Then each has what its level keeps
+    assert words(home.log_file) == [
+        "DEBUG writer said",
+        "INFO writer said",
+        "WARN writer said",
+        "ERROR writer said",
+        "ERROR spooler said",
+        "WARN test said",
+        "ERROR test said",
+    ]
+
+
+def test_levels_and_size_change_when_the_log_is_adjusted(log_file: Path) -> None:
+    """A log that is set up takes other levels and another size at once, and forgets the old."""
+    # Given a log, and a component that had a level of its own
+    logs.adjust("info", 10**6, ["spooler=debug"])
+    # When it is adjusted
+    logs.adjust("error", 10**6, ["writer=info"])
+    say_everything()
+    # Then only the new levels hold
+    assert words(log_file) == [
+        "INFO writer said",
+        "WARN writer said",
+        "ERROR writer said",
+        "ERROR spooler said",
+        "ERROR test said",
+    ]
+    # When its size is adjusted / Then it is rotated there
+    logs.adjust("info", 100, [])
+    logs.get("test").info("rotated")
+    assert words(log_file) == ["INFO test rotated"]
+
+
+def test_console_shows_warnings_when_the_file_keeps_only_errors(home: Home) -> None:
+    """Levels are the file's: a person at the terminal still sees every warning."""
+    # Given a process with a terminal, whose file keeps errors only
+    script = "logs.set_up(home.log_file, 'error', 10**6, sys.stderr, ['writer=error'])\n"
+    # When components warn
+    ended = run(script + "log.warning('one'); logs.get('writer').warning('two')", home)
+    # Then the terminal has it and the file does not
+    assert [line.split()[3] for line in ended.stderr.splitlines()] == ["one", "two"]
+    assert home.log_file.read_text() == ""
+
+
+def test_nothing_is_made_of_a_line_when_its_level_is_off(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that nobody keeps costs no more than a look at its level."""
+    # Given a component with debug, and a trap for every line that is made
+    logs.adjust("info", 10**6, ["writer=debug"])
+    made: list[str] = []
+    monkeypatch.setattr(clock, "wall_ms", lambda: made.append("line") or 1)
+    # When another one logs a debug line, and then that one
+    logs.get("spooler").debug("off")
+    off = list(made)
+    logs.get("writer").debug("on")
+    # Then only the second was made
+    assert (off, made) == ([], ["line"])
+    assert words(log_file) == ["DEBUG writer on"]
+
+
+def test_components_are_those_that_log_when_the_source_is_read() -> None:
+    """Every component that can have a level of its own logs, and every one that logs can."""
+    # Given every call that makes a log
+    source = Path(logs.__file__).parent
+    made = [
+        node.value
+        for file in source.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_log"
+    ]
+    # When their words are collected
+    names = {ast.literal_eval(call.args[0]) for call in made if isinstance(call, ast.Call)}
+    # Then they are the known ones, in order
+    assert tuple(sorted(names)) == logs.COMPONENTS
 
 
 def test_call_goes_nowhere_when_nothing_is_set_up(home: Home) -> None:

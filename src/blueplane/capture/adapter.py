@@ -1,18 +1,27 @@
 """What a platform is: the records that describe one to the rest of capture.
 
-Owns ``Platform`` and ``Hook``, and the defaults that suit an editor nobody has described yet.
-Promises that a platform is data plus small functions of one parsed payload, without any state.
+Owns ``Platform``, ``Hook`` and ``OwnKeys``, and the defaults that suit an editor nobody has
+described yet.
+Promises that a platform is data plus small functions of one parsed payload, without any state, and
+that such a function, whoever wrote it, costs no event when it fails.
 Leaves finding platforms to ``platforms.py`` and what may be stored to the sanitiser.
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from functools import cache
+from typing import Any, Final, TypeAlias
 
 from blueplane.capture.parse import Body
+from blueplane.event import MAX_INT
+from blueplane.logs import get
+
+_log = get("capture")
 
 #: Lines added and lines removed.
 LineCounts: TypeAlias = tuple[int, int]
+_PAIR: Final = 2
 
 #: Payload keys whose number or name is a column of the row, with that column.
 COLUMN_KEYS: Final[Mapping[str, str]] = {
@@ -35,6 +44,27 @@ class Hook:
 
 
 UNKNOWN_HOOK: Final = Hook("other")
+PHASES: Final = frozenset({"", "before", "after", "failure", "denied"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OwnKeys:
+    """Payload keys that only this platform has, by the kind of what they hold.
+
+    A key that ``vocabulary.py`` has keeps its meaning there, and one that names a secret is dropped
+    as everywhere. There is no kind for free text: under any other key it becomes its length.
+    ``enumerations`` has the words that may stand under a key.
+    """
+
+    ids: AbstractSet[str] = frozenset()
+    paths: AbstractSet[str] = frozenset()
+    branches: AbstractSet[str] = frozenset()
+    code: AbstractSet[str] = frozenset()
+    commands: AbstractSet[str] = frozenset()
+    enumerations: Mapping[str, AbstractSet[str]] = field(default_factory=dict)
+
+
+NO_OWN_KEYS: Final = OwnKeys()
 
 
 def no_identity(_body: Body, _hook_name: str) -> tuple[str, ...]:
@@ -52,6 +82,7 @@ class Platform:
     ``column_keys`` maps payload keys to columns of the row. ``identity`` returns, for a
     payload and its hook, what identifies an event that may be sent twice; nothing means: the
     hand-off file. ``line_counts`` holds, per native hook, how lines added and removed are counted.
+    ``own_keys`` adds to what the sanitiser knows of payloads, for those of this platform.
     """
 
     name: str
@@ -64,6 +95,7 @@ class Platform:
     column_keys: Mapping[str, str] = field(default_factory=lambda: COLUMN_KEYS)
     identity: Callable[[Body, str], tuple[str, ...]] = no_identity
     line_counts: Mapping[str, Callable[[Body], LineCounts | None]] = field(default_factory=dict)
+    own_keys: OwnKeys = NO_OWN_KEYS
 
     def hook(self, native_name: str) -> Hook:
         """Return what the native hook means."""
@@ -76,6 +108,44 @@ class Platform:
     def workspace(self, body: Body) -> str:
         """Return the path of the workspace as it is in the payload, "" for none."""
         return _first_text(body, self.workspace_keys)
+
+    def identify(self, body: Body, hook_name: str) -> tuple[str, ...]:
+        """Return what identifies an event that may be sent twice; nothing if that fails."""
+        try:
+            found: Any = self.identity(body, hook_name)
+        except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
+            _say_once(self.name, "identity", type(error).__name__)
+            return ()
+        if isinstance(found, tuple) and all(isinstance(part, str) for part in found):
+            return found
+        _say_once(self.name, "identity", f"returned {type(found).__name__}")
+        return ()
+
+    def count_lines(self, body: Body, hook_name: str) -> LineCounts | None:
+        """Return the lines that an event added and removed; None if they are not known."""
+        count = self.line_counts.get(hook_name)
+        if count is None:
+            return None
+        try:
+            found: Any = count(body)
+        except Exception as error:  # noqa: BLE001 - the same
+            _say_once(self.name, "line count", type(error).__name__)
+            return None
+        if found is None or _are_counts(found):
+            return (found[0], found[1]) if found else None
+        _say_once(self.name, "line count", f"returned {type(found).__name__}")
+        return None
+
+
+@cache
+def _say_once(platform: str, what: str, error: str) -> None:
+    _log.warning("platform failed", platform=platform, what=what, error=error)
+
+
+def _are_counts(found: object) -> bool:
+    if not isinstance(found, tuple) or len(found) != _PAIR:
+        return False
+    return all(type(count) is int and 0 <= count <= MAX_INT for count in found)
 
 
 def _first_text(body: Body, keys: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from blueplane.capture.pausing import paused
 from blueplane.paths import Home, private_file
 
 #: What begins the trailer. JSON allows no bare \\036, so no whole payload can hold a trailer.
@@ -44,7 +45,7 @@ def hand_off(home: Home, platform: str, hook_name: str, stream: BinaryIO) -> Non
     A full disk leaves a file without a trailer; what cannot even be counted is not counted.
     """
     with contextlib.suppress(OSError):
-        letter = _refusal(home.run, platform, hook_name)
+        letter = _refusal(home, platform, hook_name)
         letter = letter or _store(home, f"{platform} {hook_name}\n".encode(), stream)
         if letter:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -61,13 +62,13 @@ def split_trailer(raw: bytes) -> tuple[bytes, str, str] | None:
     return payload, words[1].decode(), words[2].decode()
 
 
-def _refusal(run: Path, platform: str, hook_name: str) -> str:
+def _refusal(home: Home, platform: str, hook_name: str) -> str:
     """Return the letter of what forbids to take an event, or nothing."""
     if not (_WORD.match(platform) and _WORD.match(hook_name)):
         return "x"
-    if (run / "full").exists():
+    if (home.run / "full").exists():
         return "f"
-    return "p" if (run / "paused").exists() else ""
+    return "p" if paused(home) else ""
 
 
 def _store(home: Home, words: bytes, stream: BinaryIO) -> str:

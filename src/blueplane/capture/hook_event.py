@@ -19,6 +19,7 @@ from blueplane.capture.adapter import Hook, Platform
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.cursor.hooks import COMPATIBILITY_NAMES
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
+from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.parse import Body, Marks, parse_payload
 from blueplane.capture.platforms import CANARY, find_platform
 from blueplane.capture.sanitise import Sanitiser
@@ -93,34 +94,58 @@ class HookReader:
     """Makes events of hand-off files.
 
     ``cursor_hook_installed`` says whether our own Cursor hook for a native event is installed.
+    ``use`` may be called at any time, by any thread: the next event is judged by the new ones.
     """
 
     def __init__(
         self,
         sanitiser: Sanitiser,
         cursor_hook_installed: Callable[[str], bool],
+        filters: Filters = NO_FILTERS,
     ) -> None:
         self._sanitiser = sanitiser
         self._cursor_hook_installed = cursor_hook_installed
+        self.filters = filters
+
+    def use(self, sanitiser: Sanitiser, filters: Filters) -> None:
+        """Go by other settings from the next event on."""
+        self._sanitiser, self.filters = sanitiser, filters
 
     def read(self, item: HandOff) -> Event:
         """Make the event of a hand-off file.
 
         Raises MalformedPayloadError (it cannot be read) or FilteredError (a rule leaves it out).
         """
+        try:
+            return self._read(item, self.filters)
+        except MalformedPayloadError:
+            self.filters.check_hook(find_platform(item.platform), item.hook_name)
+            raise
+
+    def identify(self, item: HandOff) -> Event:
+        """Make the event as ``read`` does, whatever the filters say."""
+        return self._read(item, NO_FILTERS)
+
+    def _read(self, item: HandOff, filters: Filters) -> Event:
         if not 0 <= item.mtime_ns <= MAX_INT:
             rule = "mtime"
             raise MalformedPayloadError(rule, "not between 1970 and 2262")
         platform = find_platform(item.platform)
         if len(item.raw) > MAX_PARSED_BYTES:
+            filters.check_hook(platform, item.hook_name)
+            filters.check_unread()
             envelope = _Envelope(_file_id(item), item.mtime_ns // NS_PER_MS)
             return _event(item, _Draft(platform, item.hook_name, {}), envelope, None)
         body, marks = parse_payload(item.raw)
         draft = self._route(platform, item.hook_name, body, marks)
+        if filters:
+            filters.check_hook(draft.platform, draft.hook_name)
+            filters.check_places(draft.platform, body)
         envelope = self._envelope(item, draft, body)
         _count_lines(draft, body)
         _lift_columns(draft, body)
-        payload = self._sanitiser.payload(body, draft.metadata.get("tool_name", ""))
+        tool_name = draft.metadata.get("tool_name", "")
+        payload = self._sanitiser.payload(body, tool_name, draft.platform.own_keys)
         return _event(item, draft, envelope, payload)
 
     def _route(self, platform: Platform, hook_name: str, body: Body, marks: Marks) -> _Draft:
@@ -135,7 +160,7 @@ class HookReader:
     def _envelope(self, item: HandOff, draft: _Draft, body: Body) -> _Envelope:
         """Take out of the payload what the envelope says."""
         platform = draft.platform
-        identity = platform.identity(body, draft.hook_name)
+        identity = platform.identify(body, draft.hook_name)
         session_id, path = platform.session_id(body), platform.workspace(body)
         timestamp_ms = _take_time(body)
         workspace = self._sanitiser.workspace(path) if path else NO_WORKSPACE
@@ -226,8 +251,7 @@ def _take_time(body: Body) -> int | None:
 
 
 def _count_lines(draft: _Draft, body: Body) -> None:
-    count = draft.platform.line_counts.get(draft.hook_name)
-    lines = count(body) if count else None
+    lines = draft.platform.count_lines(body, draft.hook_name)
     if lines is not None:
         draft.metadata["lines_added"], draft.metadata["lines_removed"] = lines
 

@@ -18,11 +18,15 @@ _log = get("poller")
 
 @dataclass(slots=True)
 class Task:
-    """Something to do every ``every_s`` seconds, for the first time after that long."""
+    """Something to do every ``every_s`` seconds, for the first time after ``first_s``, or as long.
+
+    ``due_s`` is the poller's.
+    """
 
     name: str
     every_s: float
     work: Callable[[], None]
+    first_s: float | None = None
     due_s: float = 0.0
 
 
@@ -33,7 +37,7 @@ class Poller(Service):
         super().__init__("poller")
         self._tasks = tasks
         for task in tasks:
-            task.due_s = monotonic_s() + task.every_s
+            task.due_s = monotonic_s() + (task.every_s if task.first_s is None else task.first_s)
 
     def loop(self) -> None:
         """Run each task when it is due, until asked to stop."""

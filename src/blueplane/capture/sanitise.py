@@ -8,12 +8,14 @@ Leaves reading bytes to ``parse.py`` and the envelope of an event to the readers
 
 import re
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
 from blueplane.capture import vocabulary as words
+from blueplane.capture.adapter import NO_OWN_KEYS, OwnKeys
 from blueplane.capture.parse import BigNumber, Body
 from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.stand_ins import StandIns
@@ -38,6 +40,7 @@ MAX_CLEAR_CHARS: Final = 1024
 MAX_PROJECT_CHARS: Final = 128
 _MAX_DIGITS: Final = 40
 _WORKSPACES: Final = 256
+_PLATFORMS: Final = 64
 _MAX_KEY_CHARS: Final = 64
 _MEASURES: Final = frozenset({"chars", "lines", "items", "digits", "more"})
 
@@ -57,13 +60,16 @@ class Sanitiser:
         self._rules = _Rules(self._pseudonyms, clear=True) if level == "balanced" else self._strict
         self._stand_ins = StandIns(secret, self._strict.keys)
         self._known_workspace = lru_cache(_WORKSPACES)(self._workspace)
+        self._rules_with = lru_cache(_PLATFORMS)(self._make_rules_with)
 
-    def payload(self, body: Body, tool_name: str = "") -> bytes:
+    def payload(self, body: Body, tool_name: str = "", own_keys: OwnKeys = NO_OWN_KEYS) -> bytes:
         """Make the canonical JSON of what may be stored of a parsed payload.
 
         ``tool_name`` says whose input and output it holds: of an unknown tool only the shape stays.
+        ``own_keys`` are those of its platform.
         """
-        kept = _without_secrets(body) if self.level == "full" else self._rules(body, tool_name)
+        rules = self._rules if own_keys is NO_OWN_KEYS else self._rules_with(own_keys)
+        kept = _without_secrets(body) if self.level == "full" else rules(body, tool_name)
         return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
 
     def identifier(self, text: str) -> str:
@@ -89,6 +95,9 @@ class Sanitiser:
             event = self._strict(event, "")
         return orjson.dumps(self._stand_ins.replace(event), option=orjson.OPT_SORT_KEYS)
 
+    def _make_rules_with(self, own_keys: OwnKeys) -> "_Rules":
+        return _Rules(self._pseudonyms, clear=self.level == "balanced", own_keys=own_keys)
+
     def _workspace(self, path: str) -> Workspace:
         directory = canonical(path)
         project = project_name(directory)[:MAX_PROJECT_CHARS]
@@ -100,7 +109,9 @@ class Sanitiser:
 class _Rules:
     """The handlers of ``strict``, or, with ``clear``, of ``balanced``."""
 
-    def __init__(self, pseudonyms: Pseudonyms, *, clear: bool) -> None:
+    def __init__(
+        self, pseudonyms: Pseudonyms, *, clear: bool, own_keys: OwnKeys = NO_OWN_KEYS
+    ) -> None:
         self._pseudonyms = pseudonyms
         self._by_type: Mapping[type, Handler] = {
             str: _text,
@@ -112,7 +123,7 @@ class _Rules:
             list: self._list,
             dict: self._nested,
         }
-        self._known = self._handlers(clear=clear)
+        self._known = self._own_handlers(own_keys, clear=clear) | self._handlers(clear=clear)
         self.keys = frozenset(self._known)
         self._opaque = self._known | dict.fromkeys(words.TOOL_CONTENT, self._shape)
 
@@ -145,6 +156,19 @@ class _Rules:
         for key, values in words.LABELS.items():
             table[key] = self._label(values, clear=clear)
         return table
+
+    def _own_handlers(self, own: OwnKeys, *, clear: bool) -> dict[str, Handler]:
+        """Return the handlers of keys that one platform adds; none of them lets prose pass."""
+        kinds: tuple[tuple[AbstractSet[str], Handler], ...] = (
+            (own.paths, self._clear_path if clear else self._path),
+            (own.branches, self._clear_path if clear else self._branch),
+            (own.commands, self._named_command if clear else self._any),
+            (own.code, self._code),
+            (own.ids, self._id),
+        )
+        table = {key: handler for keys, handler in kinds for key in keys}
+        table |= {key: self._one_of(values) for key, values in own.enumerations.items()}
+        return {key: handler for key, handler in table.items() if not _is_secret(key)}
 
     # --- by type: what is not known by its key ---------------------------------------------------
 
@@ -246,6 +270,8 @@ class _Rules:
         return {"chars": len(value), "lines": lines, "hash": self._pseudonyms.digest(value)}
 
     def _named_command(self, value: object) -> object:
+        if type(value) is dict and value.keys() == {"chars", "name"} and _is_named(value):
+            return value  # by this very function
         if type(value) is str and (name := _command_name(value)):
             return {"chars": len(value), "name": name}
         return self._any(value)
@@ -269,7 +295,7 @@ class _Rules:
 
         return keep_if_shaped
 
-    def _one_of(self, values: frozenset[str]) -> Handler:
+    def _one_of(self, values: AbstractSet[str]) -> Handler:
         def keep_if_known(value: object) -> object:
             return value if type(value) is str and value in values else self._any(value)
 
@@ -309,6 +335,12 @@ def _bounded(items: list[object], keep: Handler) -> object:
 
 def _is_measure(body: Body) -> bool:
     return body.keys() <= _MEASURES and all(type(value) is int for value in body.values())
+
+
+def _is_named(command: Body) -> bool:
+    name = command["name"]
+    whole = type(name) is str and words.COMMAND_NAME.match(name) is not None
+    return whole and type(command["chars"]) is int
 
 
 def _command_name(command: str) -> str:

@@ -1,8 +1,8 @@
 """The spool: hand-off files from the hooks become events on the road.
 
-Owns the spool and quarantine directories, the flags that hooks look at, and one thread.
+Owns the spool directory, the flags that hooks look at, and one thread.
 Promises that a file is removed only when its outcome is stored, that a bad one costs only itself,
-and that the oldest goes first.
+that the oldest goes first, and that memory is bounded however many files wait.
 Leaves what is in a payload to ``hook_event.py``; knows neither Redis nor our database: it is given
 an ``Intake`` and a ``Records``.
 
@@ -10,21 +10,24 @@ A file is known by its name and its mtime, for a name is used again once its fil
 """
 
 import errno
+import heapq
 import os
 import stat
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock
 from typing import Final, Protocol
 
 from blueplane import faults
-from blueplane.capture.handoff import NAME, REFUSALS, split_trailer
+from blueplane.capture.handoff import NAME, split_trailer
 from blueplane.capture.hook_event import HandOff, HookReader, spool_origin
+from blueplane.capture.pausing import tidy
+from blueplane.capture.quarantine import Quarantine
+from blueplane.capture.refusals import Refusals
 from blueplane.capture.watch import watch
 from blueplane.clock import NS_PER_S, monotonic_s, wall_ns
 from blueplane.config import SpoolSettings
@@ -38,18 +41,23 @@ from blueplane.errors import (
 )
 from blueplane.event import Event
 from blueplane.logs import get
-from blueplane.paths import Home, private_directory
+from blueplane.paths import Home, private_directory, private_touch
 from blueplane.threads import Backoff, Service
 
 _log = get("spooler")
 
-#: Files that are read before they are handed on together.
+#: Files, and bytes of them, that are read before they are handed on together.
 CHUNK: Final = 500
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+#: Files that are known and not yet in the stream: the oldest. Others are only counted.
+KEPT: Final = 50_000
+#: Share of the time that looking at a directory with more files than that may take.
+LOOKING: Final = 0.05
+#: What the smallest file takes of a disk.
+BLOCK_BYTES: Final = 4096
 #: Bytes of a file that are read; of a larger one only its end, for the trailer.
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024 + 256
 _TAIL_BYTES: Final = 256
-#: Bytes of a name that every file system takes.
-MAX_NAME_BYTES: Final = 255
 #: A link is no hand-off file, and a pipe must not hold us up.
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: What the system lacks for a moment: no fault of the file that could not be opened.
@@ -58,15 +66,10 @@ _SHORTAGES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 HALF_S: Final = 60.0
 #: Seconds between two looks at the whole directory, the flags and the refusals.
 ROUND_S: Final = 5.0
-#: Seconds between two looks into the quarantine.
-HOUSEKEEPING_S: Final = 3600.0
 #: Seconds by which a lease may be off before it is renewed.
 LEASE_STEP_S: Final = 3600
 #: Seconds before a queue or store that failed is tried again: the first delay and the longest.
 RETRY_S: Final = (0.1, 2.0)
-#: What the quarantine keeps: seconds and bytes; of older files only the record stays.
-QUARANTINE_S: Final = 7 * 86_400
-QUARANTINE_BYTES: Final = 50 * 1024 * 1024
 #: Share of the cap at which a full spool takes events again.
 REOPEN_AT: Final = 0.9
 
@@ -115,7 +118,11 @@ class Records(Protocol):
 
 @dataclass(slots=True)
 class _File:
-    """A file of the spool that was seen; ``sent`` when it is in the stream or being settled."""
+    """A file of the spool that was seen.
+
+    ``sent`` when it is in the stream or being settled; ``suspect`` when its outcome may be stored
+    already, by a server that could not remove it.
+    """
 
     name: str
     mtime_ns: int
@@ -123,6 +130,7 @@ class _File:
     regular: bool = True
     sent: bool = False
     read: bool = False
+    suspect: bool = True
 
     @property
     def origin(self) -> str:
@@ -142,10 +150,12 @@ class Spooler(Service):
     ) -> None:
         super().__init__("spooler")
         self._home = home
-        self._settings = settings
+        self.settings = settings
         self._reader = reader
         self._intake = intake
         self._records = records
+        self._quarantine = Quarantine(home.quarantine)
+        self._refusals = Refusals(home.run / "refused", records)
         self._watch = watch(home.spool)
         self._directory = _open_directory(home.spool)
         self._lock = Lock()
@@ -154,10 +164,12 @@ class Spooler(Service):
         self._released: deque[_File] = deque()
         self._look_around = Flag()
         self._halves: dict[str, float] = {}
-        self._suspects: set[str] = set()
-        self._bytes = 0
+        #: Bytes of all files, and how many of these are not in ``_files``; exact after each look.
+        self._bytes = self._left_out = 0
+        self._look_due_s = 0.0
+        self._counted = (0, 0.0)
         self._backoff = Backoff(*RETRY_S)
-        self._housekeeping_due_s = self._round_due_s = monotonic_s()
+        self._round_due_s = monotonic_s()
         self._trouble: str | None = None
 
     # -- for the writer ----------------------------------------------------------------------------
@@ -197,17 +209,16 @@ class Spooler(Service):
             except FileNotFoundError:
                 return  # removed by hand
 
-    def _is(self, name: str, mtime_ns: int) -> bool:
+    def _stat(self, name: str) -> os.stat_result | None:
+        """Return what is known of a file; None when it is gone."""
         try:
-            return (
-                os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mtime_ns == mtime_ns
-            )
+            return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
         except OSError:
-            return False
+            return None
 
     def _forget(self, name: str) -> None:
         self._halves.pop(name, None)
-        self._bytes -= self._files.pop(name).size
+        self._bytes -= _occupied(self._files.pop(name).size)
 
     def reconcile(self, origins: Mapping[str, bytes]) -> None:
         """Forget what was sent: files of ``origins`` are in the stream, all others go anew.
@@ -216,15 +227,13 @@ class Spooler(Service):
         that was killed before it could remove the file.
         """
         self._remove_released()
-        names = set(self._names())
         with self._lock:
-            self._suspects = names
             for origin in origins:
                 self._adopt(origin)
             self._sent = {}
             for file in self._files.values():
                 file.sent = file.origin in origins
-                file.read = False
+                file.read, file.suspect = False, True
                 if file.sent:
                     self._sent[file.origin] = file
 
@@ -236,18 +245,28 @@ class Spooler(Service):
     def _adopt(self, origin: str) -> None:
         kind, _, rest = origin.partition(":")
         name, _, mtime = rest.rpartition(":")
-        if (
-            kind == "spool"
-            and mtime.isdigit()
-            and name not in self._files
-            and self._is(name, int(mtime))
-        ):
-            self._files[name] = _File(name, int(mtime), 0)
+        if kind != "spool" or not mtime.isdigit() or name in self._files:
+            return
+        found = self._stat(name)
+        if found is not None and found.st_mtime_ns == int(mtime):
+            self._files[name] = _File(name, found.st_mtime_ns, found.st_size)
+            self._bytes += _occupied(found.st_size)
 
     def waiting(self) -> int:
-        """Return how many whole files are in the spool."""
-        files = len(self._names())
+        """Return how many whole files are in the spool; of a large one as of a moment ago."""
+        files, due_s = self._counted
+        began_s = monotonic_s()
+        if began_s >= due_s:
+            with suppress(HomeError):  # no descriptor is left to look with
+                files = sum(1 for _ in self._entries())
+            ended_s = monotonic_s()
+            self._counted = files, ended_s + (ended_s - began_s) / LOOKING
         return max(0, files - len(self._halves) - len(self._released))
+
+    @property
+    def backlog(self) -> int:
+        """How many files are known that are not in the stream: a cheap guess, for ``status``."""
+        return max(0, len(self._files) - len(self._sent) + self._left_out)
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -259,7 +278,8 @@ class Spooler(Service):
             self.beat()
             try:
                 self._take(names)
-                self._trouble = None
+                if self._intake.open:  # else nothing was tried
+                    self._trouble = None
                 self._backoff.reset()
             except (QueueError, StoreError, HomeError) as error:
                 if isinstance(error, QueueError):
@@ -278,15 +298,21 @@ class Spooler(Service):
         super().stop()
         self._wake()
 
-    def _names(self) -> list[str]:
-        """Return what is in the spool; one that somebody took away is made again before long.
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        """Yield what is in the spool; one that somebody took away is made again before long.
 
-        By its path: threads that list by one descriptor share its position, and miss names.
+        By its path: threads that list by one descriptor share its position, and miss names. Raises
+        HomeError when the system is short of something for a moment.
         """
         try:
-            return os.listdir(self._home.spool)
+            entries = os.scandir(self._home.spool)
         except FileNotFoundError:
-            return []
+            return
+        except OSError as error:
+            message = f"{self._home.spool}: {error.strerror}"
+            raise HomeError(message) from error
+        with entries:
+            yield from entries
 
     def _wake(self) -> None:
         with self._lock:  # the watch may be replaced meanwhile
@@ -314,43 +340,96 @@ class Spooler(Service):
         House-keeping comes first and in between: it stops the hooks when nothing can be taken.
         """
         self._remove_released()
-        self._see(self._names() if names is None else names)
+        if names is None:
+            self._look()
+        else:
+            self._see(names)
         self._keep_house()
         if names == []:
             return  # woken to remove, not to take
+        self._take_known()
+        while self._left_out and self._room() >= CHUNK and not self.stopping.is_set():
+            self._look()
+            self._take_known()
+
+    def _take_known(self) -> None:
         can_send = self._intake.open
         with self._lock:
             ready = [f for f in self._files.values() if not f.sent and (can_send or not f.read)]
         ready.sort(key=lambda file: (file.mtime_ns, file.name))
-        for start in range(0, len(ready), CHUNK):
+        for chunk in _chunks(ready):
             if self.stopping.is_set():
                 return
             self._keep_house()
             self._remove_released()
-            self._take_chunk(ready[start : start + CHUNK])
+            self._take_chunk(chunk)
 
-    def _see(self, names: Sequence[str]) -> None:
-        """Note files that were not seen before, or that are others under their old names."""
-        for name in names:
-            known = self._files.get(name)
+    def _room(self) -> int:
+        """Return how many more files may be known."""
+        with self._lock:
+            return KEPT - sum(not file.sent for file in self._files.values())
+
+    def _look(self, *, anew: bool = False) -> None:
+        """Note the oldest files of the directory, as many as there is room for; count the others.
+
+        Not again and again in a directory that is too large for that, while known files are left.
+        """
+        began_s = monotonic_s()
+        room = self._room()
+        if self._left_out and room < CHUNK and began_s < self._look_due_s and not anew:
+            return
+        census = _Census()
+        oldest = heapq.nsmallest(max(1, room), self._unknown(census))
+        for mtime_ns, name, size, regular in oldest:
+            self._note(_File(name, mtime_ns, size, regular))
+        self._left_out = census.files - len(oldest)
+        self._bytes = census.bytes
+        ended_s = monotonic_s()
+        self._look_due_s = ended_s + (ended_s - began_s) / LOOKING
+
+    def _unknown(self, census: "_Census") -> Iterator[tuple[int, str, int, bool]]:
+        """Yield (mtime, name, size, regular) of files that are not known yet, and count all."""
+        for entry in self._entries():
+            known = self._files.get(entry.name)
             if known is not None and known.sent:
+                census.bytes += _occupied(known.size)
                 continue
             try:
-                found = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+                found = entry.stat(follow_symlinks=False)
             except OSError:
                 continue  # gone meanwhile
-            self._note(name, found)
-
-    def _note(self, name: str, found: os.stat_result) -> None:
-        with self._lock:
-            known = self._files.get(name)  # again: an attach may have found it in the stream
-            if known is not None:
-                if known.sent or known.mtime_ns == found.st_mtime_ns:
-                    return
-                self._forget(name)
+            census.bytes += _occupied(found.st_size)
             regular = stat.S_ISREG(found.st_mode)
-            self._files[name] = _File(name, found.st_mtime_ns, found.st_size, regular)
-            self._bytes += found.st_size
+            if known is not None:
+                self._note(_File(entry.name, found.st_mtime_ns, found.st_size, regular))
+                continue
+            census.files += 1
+            yield found.st_mtime_ns, entry.name, found.st_size, regular
+
+    def _see(self, names: Sequence[str]) -> None:
+        """Note files that were finished just now: they are new, or others under their old names."""
+        for name in names:
+            known = self._files.get(name)
+            found = None if known is not None and known.sent else self._stat(name)
+            if found is None:
+                continue
+            full = self._left_out or len(self._files) - len(self._sent) >= KEPT
+            if known is None and full:
+                self._left_out += 1  # perhaps for the second time: the next look counts anew
+                self._bytes += _occupied(found.st_size)
+            else:
+                regular = stat.S_ISREG(found.st_mode)
+                self._note(_File(name, found.st_mtime_ns, found.st_size, regular, suspect=False))
+
+    def _note(self, file: _File) -> None:
+        with self._lock:
+            known = self._files.get(file.name)  # again: an attach may have found it in the stream
+            if known is not None:
+                if known.sent or known.mtime_ns == file.mtime_ns:
+                    return
+                self._forget(file.name)
+            self._files[file.name] = file
+            self._bytes += _occupied(file.size)
 
     def _take_chunk(self, files: Sequence[_File]) -> None:
         events: list[tuple[_File, Event]] = []
@@ -379,16 +458,25 @@ class Spooler(Service):
             payload, platform, hook = parts
             file.read = True
             size = file.size - len(raw) + len(payload)
-            return self._reader.read(
-                HandOff(file.name, file.mtime_ns, payload, platform, hook, size)
-            )
+            del raw  # as large as the payload, which is parsed now
+            item = HandOff(file.name, file.mtime_ns, payload, platform, hook, size)
+            return self._reader.read(item)
         except FileNotFoundError:
             return self._gone(file)
         except FilteredError as error:
+            if file.suspect and self._is_settled(item):
+                self._remove(file)
+                return None
             return Outcome(file.origin, "filtered", error.rule, platform, hook, file.size)
         except MalformedPayloadError as error:
             _log.warning("quarantined", file=file.name, rule=error.rule, detail=error.detail)
             return Outcome(file.origin, "quarantined", error.rule, platform, hook, file.size)
+
+    def _is_settled(self, item: HandOff) -> bool:
+        """Say whether a filtered event was stored before, under the rules of that time."""
+        with suppress(FilteredError):  # by a rule that is not of the configuration
+            return bool(self._records.settled([self._reader.identify(item)]))
+        return False
 
     def _read_bytes(self, file: _File) -> bytes:
         """Return the content; of a file that is too large the end, behind so many NULs."""
@@ -418,7 +506,7 @@ class Spooler(Service):
             rule = "not-a-file"
             raise MalformedPayloadError(rule, stat.filemode(found.st_mode))
         with self._lock:
-            self._bytes += found.st_size - file.size
+            self._bytes += _occupied(found.st_size) - _occupied(file.size)
             file.mtime_ns, file.size = found.st_mtime_ns, found.st_size
         if found.st_size <= MAX_FILE_BYTES:
             return os.pread(descriptor, found.st_size + 1, 0)
@@ -458,20 +546,15 @@ class Spooler(Service):
 
     def _set_aside(self, file: _File) -> bool:
         """Move a file to the quarantine; False when it cannot be moved, as another user's may."""
-        name = f"{file.mtime_ns}-{file.name}"
-        if len(os.fsencode(name)) > MAX_NAME_BYTES:
-            name = f"{file.mtime_ns}-{blake2b(os.fsencode(file.name), digest_size=16).hexdigest()}"
-        target = self._home.quarantine / name
         try:
-            os.rename(file.name, target, src_dir_fd=self._directory)
+            self._quarantine.take(file.name, file.mtime_ns, self._directory)
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and not self._is(file.name, file.mtime_ns):
+            found = self._stat(file.name)
+            gone = found is None or found.st_mtime_ns != file.mtime_ns
+            if isinstance(error, FileNotFoundError) and gone:
                 return True  # removed by hand
             _log.warning("not set aside", file=file.name, reason=error.strerror)
             return False
-        if stat.S_ISREG(os.lstat(target).st_mode):
-            with suppress(PermissionError):  # another user's: the directory is private anyway
-                os.chmod(target, 0o600)
         return True
 
     def _emit(self, events: Sequence[tuple[_File, Event]]) -> None:
@@ -506,16 +589,16 @@ class Spooler(Service):
 
     def _unsettled(self, events: Sequence[tuple[_File, Event]]) -> Iterator[tuple[_File, Event]]:
         """Leave out, and remove, files whose outcome an earlier server stored."""
-        suspects = [event for file, event in events if file.name in self._suspects]
+        suspects = [event for file, event in events if file.suspect]
         settled = self._records.settled(suspects) if suspects else set()
         for file, event in events:
-            self._suspects.discard(file.name)
+            file.suspect = False
             if event.origin in settled:
                 self._remove(file)
             else:
                 yield file, event
 
-    # -- flags, refusals, quarantine ---------------------------------------------------------------
+    # -- flags and refusals ---------------------------------------------------------------
 
     def _keep_house(self) -> None:
         now_s = monotonic_s()
@@ -526,11 +609,10 @@ class Spooler(Service):
         try:
             self._follow_directory()
             self._flag_full()
+            if tidy(self._home):
+                _log.info("resumed")
             self._renew_lease()
-            if now_s >= self._housekeeping_due_s:
-                self._housekeeping_due_s = now_s + HOUSEKEEPING_S
-                self._prune_quarantine()
-            self._count_refusals()  # last: it alone needs the store
+            self._refusals.count()  # last: it alone needs the store
         except OSError as error:
             message = f"{error.filename}: {error.strerror}"
             raise HomeError(message) from error
@@ -547,9 +629,9 @@ class Spooler(Service):
         with self._lock:
             os.close(self._directory)
             self._directory = _open_directory(self._home.spool)
-            self._files, self._sent, self._suspects = {}, {}, set()
+            self._files, self._sent = {}, {}
             self._halves.clear()
-            self._bytes = 0
+            self._bytes = self._left_out = 0
             self._watch.close()
             self._watch = watch(self._home.spool)
         self._look_around.set()
@@ -558,31 +640,16 @@ class Spooler(Service):
         """Let emptied tables go: they keep the room of their largest moment."""
         with self._lock:
             if not self._files:
-                self._files, self._sent, self._suspects = {}, {}, set()
-
-    def _count_refusals(self) -> None:
-        """Count the letters that hooks appended since the last time."""
-        path = self._home.run / "refused"
-        try:
-            size = path.stat().st_size
-        except FileNotFoundError:
-            return
-        offset = self._records.refused_offset()
-        if size == offset:
-            return
-        start = offset if size > offset else 0
-        with path.open("rb") as letters:
-            letters.seek(start)
-            new = letters.read(size - start)  # hooks append meanwhile: those are of the next time
-        counts = Counter(letter for letter in new.decode("ascii", "replace") if letter in REFUSALS)
-        self._records.refuse(size, dict(counts))
+                self._files, self._sent = {}, {}
 
     def _flag_full(self) -> None:
         """Tell the hooks to stop at the cap, and to go on when there is room again."""
         flag = self._home.run / "full"
-        cap = self._settings.max_mb * 1024 * 1024
+        cap = self.settings.max_mb * 1024 * 1024
+        if self._bytes >= cap and self._left_out and not flag.exists():
+            self._look(anew=True)
         if self._bytes >= cap and not flag.exists():
-            flag.touch(0o600)
+            private_touch(flag)
             _log.warning("spool full", bytes=self._bytes, cap=cap)
         elif self._bytes < cap * REOPEN_AT and flag.exists():
             flag.unlink()
@@ -594,26 +661,38 @@ class Spooler(Service):
         By the wall clock, as the hooks see it: a machine may sleep for longer than a lease.
         """
         path = self._home.run / "lease"
-        path.touch(0o600)
-        until_ns = wall_ns() + self._settings.lease_days * 86_400 * NS_PER_S
+        private_touch(path)
+        until_ns = wall_ns() + self.settings.lease_days * 86_400 * NS_PER_S
         if abs(until_ns - path.stat().st_mtime_ns) > LEASE_STEP_S * NS_PER_S:
             os.utime(path, ns=(until_ns, until_ns))
 
-    def _prune_quarantine(self) -> None:
-        """Keep the newest files, up to an age and a size; their records stay in the store."""
-        private_directory(self._home.quarantine)  # somebody may have removed it
-        oldest_ns = wall_ns() - QUARANTINE_S * NS_PER_S
-        kept = 0
-        files = [
-            (entry.stat(follow_symlinks=False), entry)
-            for entry in os.scandir(self._home.quarantine)
-        ]
-        for found, entry in sorted(files, key=lambda pair: -pair[0].st_ctime_ns):
-            kept += found.st_size
-            if kept > QUARANTINE_BYTES or found.st_ctime_ns < oldest_ns:
-                if entry.is_dir(follow_symlinks=False):
-                    continue
-                os.unlink(entry.path)
+
+@dataclass(slots=True)
+class _Census:
+    """What a look at the directory counts: all bytes, and the files that were not known."""
+
+    bytes: int = 0
+    files: int = 0
+
+
+def _occupied(size: int) -> int:
+    """Return the bytes that a file of ``size`` takes of the disk; an empty one has a name, too."""
+    return max(1, -(-size // BLOCK_BYTES)) * BLOCK_BYTES
+
+
+def _chunks(files: Sequence[_File]) -> Iterator[list[_File]]:
+    """Yield files in pieces that are handed on together; one alone may be larger than a piece."""
+    chunk: list[_File] = []
+    room = CHUNK_BYTES
+    for file in files:
+        size = min(file.size, MAX_FILE_BYTES)
+        if chunk and (len(chunk) == CHUNK or size > room):
+            yield chunk
+            chunk, room = [], CHUNK_BYTES
+        chunk.append(file)
+        room -= size
+    if chunk:
+        yield chunk
 
 
 def _open_directory(path: Path) -> int:

@@ -16,7 +16,8 @@ from urllib.parse import unquote
 _DRIVE: Final = re.compile(r"/?([A-Za-z]):(?=[/\\]|\Z)")
 _SLASHES: Final = re.compile(r"//+")
 _URI: Final = "file://"
-_ABSOLUTE: Final = re.compile(r"/|[a-z]:(?:/|\Z)")
+#: How an absolute path begins once it is normalised.
+ABSOLUTE: Final = re.compile(r"/|[a-z]:(?:/|\Z)")
 #: Directories whose children are people's homes, wherever they are mounted and however they are
 #: written: the last component would be somebody's name.
 _HOMES: Final = frozenset({"home", "users"})
@@ -81,7 +82,7 @@ def project_name(canonical_path: str) -> str:
 
     What is no absolute path may be prose, and has no name.
     """
-    if not _ABSOLUTE.match(canonical_path):
+    if not ABSOLUTE.match(canonical_path):
         return ""
     parent, _, name = canonical_path.rpartition("/")
     at_home = parent.rpartition("/")[2].casefold() in _HOMES or canonical_path == "/root"

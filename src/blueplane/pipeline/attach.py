@@ -7,10 +7,11 @@ Leaves the judgement itself to ``custody.py``; runs in the writer's thread, with
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_hex
+from typing import NamedTuple
 
 from blueplane import faults
 from blueplane.clock import wall_ms
@@ -18,7 +19,7 @@ from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
 from blueplane.pipeline import entry
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.custody import Found, InFlight, Verdict, judge
+from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, unaccounted
 from blueplane.pipeline.redis_server import ServerInfo
 from blueplane.pipeline.stream import Stream
 from blueplane.store.ledger import Epoch
@@ -27,8 +28,6 @@ _log = get("custody")
 
 #: Entries whose ids are looked up in the store at once.
 _LOOK_UP = 500
-#: Entries that are removed from the stream at once.
-_REMOVE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,8 @@ class Attacher:
         self.stream.set_aside_if_exhausted(wall_ms())
         self.stream.make_group()
         self.stream.claim_pending()
-        found, ids = self._look()
-        self._free_stuck(ids)
+        found = self._look()
+        self._miss_announced(epoch, found)
         epoch = self._judge(epoch, found)
         # Before anything else can fail: what was judged must not be judged again.
         self.in_flight.replace(found.own)
@@ -90,59 +89,60 @@ class Attacher:
             )
             raise QueueUnusableError(message)
 
-    def _look(self) -> tuple[Found, set[bytes]]:
-        """See what is in the stream, and its ids; take out what has its outcome in the store.
+    def _look(self) -> Found:
+        """See what is in the stream; take out what has its outcome in the store.
 
         A server that lost the end of its log may show entries again that we had removed.
         """
-        own: dict[bytes, tuple[str, int]] = {}
-        sources: Counter[str] = Counter()
-        ids: set[bytes] = set()
-        done: list[bytes] = []
-        page: list[tuple[bytes, dict[bytes, bytes]]] = []
+        last, _ = self.stream.passed()
+        sight = _Sight(_order(last))
+        page: list[_Glance] = []
         # What a stranger adds from here on was not counted, and must not be seen either.
         counts = self.stream.counts()
-        for message_id, found in self.stream.scan(counts.last_id):
-            fields = found or []
-            page.append((message_id, entry.by_name(fields)))
-            ids.add(message_id)
+        for message_id, fields in self.stream.scan(counts.last_id):
+            page.append(_glance(message_id, fields or []))
             if len(page) == _LOOK_UP:
-                done += self._sort(page, own, sources)
+                self._sort(page, sight)
                 page = []
-        done += self._sort(page, own, sources)
-        for start in range(0, len(done), _REMOVE):
-            self.stream.settle(done[start : start + _REMOVE], None)
-        ids.difference_update(done)
-        return Found(counts, len(ids), own, sources), ids
+        self._sort(page, sight)
+        self._free_stuck(sight.passed)
+        return Found(counts, sight.length, sight.own, sight.sources)
 
-    def _free_stuck(self, ids: Iterable[bytes]) -> None:
+    def _free_stuck(self, passed: int) -> None:
         """Have entries delivered again that the group has passed and that are not pending.
 
         Nobody would ever read them: a stranger acknowledged them, read them without, or moved the
         group on.
         """
-        last, pending = self.stream.passed()
-        passed = sum(_order(key) <= _order(last) for key in ids)
+        _, pending = self.stream.passed()
         if passed > pending:
             _log.warning("stuck", entries=passed - pending, cause="the group was moved on")
             self.stream.deliver_again()
 
-    def _sort(
-        self,
-        page: list[tuple[bytes, dict[bytes, bytes]]],
-        own: dict[bytes, tuple[str, int]],
-        sources: Counter[str],
-    ) -> list[bytes]:
-        """Put our own entries of a page into ``own``; return those that are done."""
-        done = self.commits.ledger.settled_messages(
-            [(key.decode(), entry.text(fields, b"event_id")) for key, fields in page],
-        )
-        for message_id, fields in page:
-            origin = entry.origin(fields)
-            if origin and message_id.decode() not in done:
-                own[message_id] = (origin, sum(map(len, fields.values())))
-                sources[entry.text(fields, b"source")] += 1
-        return [message_id for message_id, _ in page if message_id.decode() in done]
+    def _sort(self, page: list["_Glance"], sight: "_Sight") -> None:
+        """Remove what is done from the stream, and note the rest in ``sight``."""
+        looked_up = [(seen.message_id.decode(), seen.event_id) for seen in page]
+        done = {key.encode() for key in self.commits.ledger.settled_messages(looked_up)}
+        if done:
+            self.stream.settle(list(done), None)
+            self.in_flight.settle(done)  # else they would be missed
+        for seen in page:
+            if seen.message_id not in done:
+                sight.note(seen)
+
+    def _miss_announced(self, epoch: Epoch | None, found: Found) -> None:
+        """Count rows as lost that were announced, and that the store does not have any more.
+
+        Their sources have let go of them. A store that was rolled back knows by its mark what it
+        lacks; this is what was written after that.
+        """
+        last, count = self.stream.announced(self.commits.ledger.last_sequence())
+        own = count
+        if epoch is not None and found.counts.epoch == self.key_of(epoch):
+            most, own = unaccounted(epoch, self.commits.ledger.totals(), found)
+            count = min(count, most)
+        if last:
+            self.commits.note_announced(last, count, own)
 
     def _judge(self, epoch: Epoch | None, found: Found) -> Epoch:
         if epoch is None:
@@ -179,6 +179,45 @@ class Attacher:
         opened = self.commits.letters.open_reasons()
         with suppress(QueueRefusedError):  # a full server: what fills it must be drained first
             self.stream.mirror_dead_letters(opened, (), replace=True)
+
+
+class _Glance(NamedTuple):
+    """What an attach keeps of an entry: its fields may be of any size."""
+
+    message_id: bytes
+    event_id: str
+    origin: str
+    source: str
+    size: int
+
+
+def _glance(message_id: bytes, fields: list[bytes]) -> _Glance:
+    """Look at an entry; one that is larger than any event is nobody's whom we know."""
+    size = entry.size(fields)
+    if entry.is_oversized(fields, size):
+        return _Glance(message_id, "", "", "", size)
+    named = entry.by_name(fields)
+    event_id, source = entry.text(named, b"event_id"), entry.text(named, b"source")
+    return _Glance(message_id, event_id, entry.origin(named), source, size)
+
+
+@dataclass(slots=True)
+class _Sight:
+    """What is in the stream; ``passed`` of it up to the id that the group has read last."""
+
+    last: tuple[int, int]
+    own: dict[bytes, tuple[str, int]] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    length: int = 0
+    passed: int = 0
+
+    def note(self, seen: _Glance) -> None:
+        """Note an entry that has no outcome yet."""
+        self.length += 1
+        self.passed += _order(seen.message_id) <= self.last
+        if seen.origin:
+            self.own[seen.message_id] = (seen.origin, seen.size)
+            self.sources[seen.source] += 1
 
 
 def _order(message_id: bytes) -> tuple[int, int]:

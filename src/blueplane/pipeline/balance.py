@@ -64,6 +64,11 @@ class Balancer:
         self._token = token
         self.due_s = monotonic_s()
 
+    def forget(self) -> None:
+        """Take no balance until ``begin``, and store that one: the store is another one."""
+        self._epoch = None
+        self._stored = (0.0, {})
+
     def note_change(self) -> None:
         """See to it that the balance is taken soon."""
         self._changed = True

@@ -1,41 +1,88 @@
 """Every transaction on the store.
 
-Owns the write connection and what is written, and counted, together.
+Owns the write connection, its opening, and what is written, and counted, together.
 Promises that each method is one transaction: all of it is durable when it returns, or none is.
 Leaves when to commit, and what follows a commit, to the writer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from secrets import randbits
 from typing import Final
 
 from blueplane import faults
 from blueplane.clock import wall_ms
-from blueplane.errors import RowRefusedError, StoreUnavailableError
+from blueplane.errors import RowRefusedError, StoreBrokenError, StoreUnavailableError
+from blueplane.logs import get
+from blueplane.pipeline.continuity import DAMAGED, MAX_AHEAD, Loss, compare, rolled_back
 from blueplane.pipeline.custody import Balance, Tally, Verdict, is_letter, letter_id, settled
 from blueplane.store import connection as store
 from blueplane.store.codec import load_codec, put_trained
+from blueplane.store.damage import find_damage, set_aside
+from blueplane.store.erasure import ERASING, Erasure, empty_wal, overwrite_removed, rewrite
 from blueplane.store.ledger import Epoch, Incident, Ledger, Settlement
 from blueplane.store.letters import Letter, Letters
+from blueplane.store.marker import Mark, read_mark, write_mark
 from blueplane.store.migrations import migrate
+from blueplane.store.retention import remove_names
 from blueplane.store.traces import Inserted, Row, Traces
+from blueplane.store.wal import Wal, cut
 
+_log = get("store")
+
+#: Seconds for the check of a database that SQLite calls damaged.
+CHECK_S: Final = 600.0
 #: Ids that an incident names; the count is always whole.
 MAX_NAMED: Final = 1_000
 #: The cursor of the file in which hooks note what they refused.
 _REFUSED: Final = "refused"
+#: The cursor that holds the database's id.
+_STORE: Final = "store"
 
 
 class Commits:
-    """The one writer of the store, whoever runs it: the server's writer thread or a command."""
+    """The one writer of the store, whoever runs it: the server's writer thread or a command.
 
-    def __init__(self, path: Path) -> None:
-        self._connection = store.open_writer(path)
+    ``replace`` says that a damaged database is set aside, and a new one begun; without it opening,
+    or reopening, raises StoreBrokenError.
+    """
+
+    def __init__(self, path: Path, *, replace: bool = False) -> None:
+        self.path = path
+        self.replace = replace
+        self._wal = Wal(path)
+        #: Where a damaged database is that was here, until that is recorded in the new one.
+        self._aside: Path | None = None
+        self._open()
+
+    def close(self) -> None:
+        """Close the write connection."""
+        self._connection.close()
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Open the database, and where it is damaged, a new one."""
+        existed = False
+        with suppress(OSError):
+            existed = self.path.stat().st_size > 0
         try:
-            migrate(self._connection)
-            self.codec = load_codec(self._connection)
+            self._connect()
+            self._note_continuity(existed=existed)
+        except StoreBrokenError as error:
+            if self._aside is not None:
+                raise  # it is not the file
+            self._set_aside(str(error))
+            self._open()
+
+    def _connect(self) -> None:
+        self._connection = store.open_writer(self.path)
+        try:
+            with store.translated(self.path):
+                migrate(self._connection)
+                self.codec = load_codec(self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -43,9 +90,94 @@ class Commits:
         self.letters = Letters(self._connection)
         self._traces = Traces(self._connection, self.codec)
 
-    def close(self) -> None:
-        """Close the write connection."""
-        self._connection.close()
+    def _set_aside(self, damage: str) -> None:
+        if not self.replace:
+            message = f"{damage}; move it away, or start a server with store.on_damage replace"
+            raise StoreBrokenError(message)
+        self._aside = set_aside(self.path)
+        _log.error("damaged", reason=damage, now=self._aside.name)
+
+    def reopen(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Open what stands under the database's name now, or a new one.
+
+        A database that is not known to be another one is checked first, which may take minutes,
+        and is given up when ``stopping`` says so. Raises StoreError when nothing can be opened;
+        then only this helps, or closing.
+        """
+        damage = None
+        if not self._is_moved():
+            damage = find_damage(self.path, CHECK_S, whole=True, stopping=stopping)
+        if damage is not None:
+            self._set_aside(damage)
+        store.close_broken(self._connection)
+        self._open()
+
+    def _is_moved(self) -> bool:
+        try:
+            self.verify()
+        except StoreBrokenError:
+            return True
+        return False
+
+    def verify(self) -> None:
+        """Raise StoreBrokenError when the database was removed or replaced."""
+        store.verify(self._connection)
+
+    # -- what the database must hold ---------------------------------------------------------------
+
+    def _note_continuity(self, *, existed: bool) -> None:
+        """Count and name what the database lacks of what the mark knows."""
+        with store.translated(self.path):
+            mark, held = read_mark(self.path), self._held()
+        loss = compare(mark, held, existed=existed, aside=self._aside)
+        if loss is not None or not held.store:
+            with self._bookkeeping():
+                # Ours from here on, so that what is missing is not counted again.
+                self.ledger.put_cursor(_STORE, (mark and mark.store) or held.store or _new_id())
+                self.ledger.skip_to(mark.sequence if mark else 0)
+                if loss is not None:
+                    self._add_loss(loss)
+            self._put_mark()
+        self._aside = None
+
+    def _held(self) -> Mark:
+        totals = self.ledger.totals()
+        gone = totals.get("rows.forgotten", 0) + totals.get("rows.expired", 0)
+        return Mark(
+            store=self.ledger.cursor(_STORE),
+            settled=settled(totals),
+            own=totals.get("messages.own", 0),
+            rows=max(0, totals.get("messages.written", 0) - gone),
+            sequence=self.ledger.last_sequence(),
+        )
+
+    def _put_mark(self) -> None:
+        with store.translated(self.path):
+            write_mark(self.path, self._held())
+
+    def note_announced(self, last: int, count: int, own: int) -> None:
+        """Count rows as lost that were announced, up to sequence ``last``, and are not here."""
+        if 0 < last - self.ledger.last_sequence() <= MAX_AHEAD:
+            with self._bookkeeping():
+                self.ledger.skip_to(last)
+                if count:
+                    self._add_loss(rolled_back(count, min(count, own)))
+
+    def _add_loss(self, loss: Loss) -> None:
+        now_ms = wall_ms()
+        _log.error("lost", kind=loss.kind, messages=loss.settled, cause=loss.cause)
+        tally = Tally()
+        tally.totals["messages.lost"] += loss.settled
+        tally.totals["messages.own"] += loss.own
+        tally.minutes["", "", "lost"] += loss.settled
+        self._add(tally, now_ms)
+        self.ledger.add_incident(Incident(loss.kind, now_ms, loss.settled, 0, loss.cause, ()))
+
+    def note_damage(self, cause: str) -> None:
+        """Record what a check of the database found; it goes on to be used."""
+        _log.error("damaged", reason=cause)
+        with self._bookkeeping():
+            self.ledger.add_incident(Incident(DAMAGED, wall_ms(), 0, 0, cause, ()))
 
     def shrink(self) -> None:
         """Give the memory of the page cache back."""
@@ -202,9 +334,77 @@ class Commits:
         with self._bookkeeping():
             self.ledger.put_balance(wall_ms(), balance.body())
             self.ledger.put_epoch(epoch)
+        self._put_mark()
+
+    def overwrite_removed(self) -> None:
+        """Write zeros over everything that is removed from now on."""
+        overwrite_removed(self._connection)
+
+    def erase(self, work: Callable[[Erasure], Mapping[str, int]]) -> None:
+        """Remove or change what was stored; ``work`` returns what it adds to the counters."""
+        self._traces.forget_interned()
+        with self._bookkeeping():
+            self.ledger.put_cursor(ERASING, 1)
+            self.ledger.add(work(Erasure(self._connection)))
+
+    def expire(self, work: Callable[[store.Connection], Mapping[str, int]]) -> Mapping[str, int]:
+        """Remove what was kept for long enough; ``work`` returns what it adds to the counters."""
+        with self._bookkeeping():
+            amounts = work(self._connection)
+            self.ledger.add(amounts)
+        return amounts
+
+    @property
+    def interning(self) -> object:
+        """Another object whenever the id of a name may mean something else than before."""
+        return self._traces.interning
+
+    def expire_names(self, names: Sequence[int], after: int, interning: object) -> object | None:
+        """Remove names that no row up to ``after`` used when ``interning`` was asked for.
+
+        Returns the new ``interning``; None, having removed nothing, when it was another by now.
+        """
+        if self._traces.interning is not interning:
+            return None
+        with self._bookkeeping():
+            remove_names(self._connection, names, after)
+        self._traces.forget_interned()
+        return self._traces.interning
+
+    def put_cursors(self, values: Mapping[str, int]) -> None:
+        """Set several cursors together."""
+        with self._bookkeeping():
+            for name, value in values.items():
+                self.ledger.put_cursor(name, value)
+
+    def tend_wal(self) -> None:
+        """See to it, now and then, that the -wal does not stay large."""
+        self._wal.tend(self._connection)
+
+    def cut_wal(self) -> None:
+        """Have the -wal take up as little room as it can."""
+        cut(self._connection)
+
+    def finish_erasing(self) -> None:
+        """Note that nothing of what was removed is left in any file."""
+        with self._bookkeeping():
+            self.ledger.put_cursor(ERASING, 0)
+
+    def rewrite(self) -> bool:
+        """Write the file anew without what was removed; False while a reader keeps the -wal."""
+        rewrite(self._connection)
+        return self.empty_wal()
+
+    def empty_wal(self) -> bool:
+        """Cut the -wal to nothing; False while a reader keeps it."""
+        return empty_wal(self._connection)
 
     def add_dictionary(self, source: str, data: bytes) -> None:
         """Store a dictionary that was trained here, and use it from the next row on."""
         with self._bookkeeping():
             dictionary = put_trained(self._connection, source, data, wall_ms())
         self.codec.add(dictionary)
+
+
+def _new_id() -> int:
+    return randbits(62) + 1

@@ -1,8 +1,8 @@
 """The consumer: takes entries off the stream and hands them to the writer as rows.
 
 Owns the one reader of the group, and when to attach to the stream anew.
-Promises that its own pending entries come first after every attach, and that with the writer behind
-it waits instead of gathering.
+Promises that its own pending entries come first after every attach, that with the writer behind it
+waits instead of gathering, and that what it holds is bounded in bytes, whoever made the entries.
 Leaves every commit, and every acknowledgement, to the writer.
 """
 
@@ -15,7 +15,7 @@ from blueplane.errors import BlueplaneError, QueueDetachedError, QueueError, Sto
 from blueplane.logs import get
 from blueplane.pipeline.batch import Batch, prepare
 from blueplane.pipeline.jobs import Job
-from blueplane.pipeline.stream import BLOCK_MS, Entry, Stream
+from blueplane.pipeline.stream import BLOCK_MS, FEW, Entry, Stream
 from blueplane.pipeline.writer import TICK_S, Writer
 from blueplane.threads import Backoff, Service
 
@@ -24,6 +24,10 @@ _log = get("consumer")
 #: Entries of a batch: where nothing more waits, and at most, under a backlog.
 BATCH: Final = 100
 MAX_BATCH: Final = 1_000
+#: Bytes of a batch; only one entry alone may be larger.
+BATCH_BYTES: Final = 4 * 1024 * 1024
+#: Seconds without a look at the stream's size after which a batch may hold surprises.
+STALE_S: Final = 0.2
 #: Seconds between two tries to attach: the first delay and the longest.
 ATTACH_S: Final = (0.2, 2.0)
 #: Seconds that at least pass between two attaches that succeed, lest a group that somebody keeps
@@ -43,6 +47,10 @@ class Consumer(Service):
         self._writer = writer
         self._backoff = Backoff(*ATTACH_S)
         self._attached_s = -ATTACH_APART_S
+        #: Entries of one answer, as the bytes of the last one allow; few from a heavy stream.
+        self._page = MAX_BATCH
+        self._heavy = False
+        self._looked_s = 0.0
         self._logged: dict[tuple[str, str], float] = {}
 
     def stop(self) -> None:
@@ -83,29 +91,60 @@ class Consumer(Service):
     def _read_pending(self) -> None:
         """Hand over what was delivered to us before and never settled."""
         after = b"0"
+        self._look()
         while not self.stopping.is_set() and self._stream.attached:
-            entries = self._stream.read_history(after, MAX_BATCH)
+            entries = self._stream.read_history(after, self._page)
             if not entries:
                 return
             after = entries[-1][0]
-            self._hand_over(entries)
+            self._hand_over(self._batch(entries))
 
     def _follow(self) -> None:
         count = BATCH
         while not self.stopping.is_set() and self._stream.attached:
-            entries = self._stream.read_new(count, BLOCK_MS)
+            batch = self._next_batch(count)
             self.beat()
-            count = min(MAX_BATCH, count * 2) if len(entries) == count else max(BATCH, count // 2)
-            if entries:
-                self._hand_over(entries)
+            full = len(batch) >= count
+            count = min(MAX_BATCH, count * 2) if full else max(BATCH, count // 2)
+            if len(batch):
+                self._hand_over(batch)
+            if full or monotonic_s() - self._looked_s > STALE_S:
+                self._look()
 
-    def _hand_over(self, entries: Sequence[Entry]) -> None:
-        faults.point("after_read")
+    def _next_batch(self, count: int) -> Batch:
+        """Read what waits, at most ``count``, in pieces while there may be large ones in it."""
+        batch = self._batch(self._stream.read_new(min(count, self._page), BLOCK_MS))
+        while 0 < len(batch) < count and batch.bytes < BATCH_BYTES and self._page < count:
+            asked = min(count - len(batch), self._page)
+            entries = self._stream.read_new(asked, 0)
+            batch = batch.joined(self._batch(entries))
+            if len(entries) < asked:
+                break
+        return batch
+
+    def _look(self) -> None:
+        """See whether the stream is so large that it must hold a stranger's entries."""
+        self._looked_s = monotonic_s()
+        self._heavy = self._stream.is_heavy()
+        if self._heavy:
+            self._page = min(self._page, FEW)
+
+    def _batch(self, entries: Sequence[Entry]) -> Batch:
+        """Make a batch; the next piece is as long as the bytes of this one allow."""
+        if entries:
+            faults.point("after_read")
         whole = [(message_id, fields) for message_id, fields in entries if fields]
-        deliveries = prepare(whole, self._writer.commits.codec)
-        empty = [message_id for message_id, fields in entries if not fields]
+        batch = Batch(
+            prepare(whole, self._writer.commits.codec),
+            [message_id for message_id, fields in entries if not fields],
+        )
+        average = batch.bytes // max(1, len(batch)) + 1
+        self._page = max(1, min(FEW if self._heavy else MAX_BATCH, BATCH_BYTES // average))
+        return batch
+
+    def _hand_over(self, batch: Batch) -> None:
         faults.point("in_batch")
-        self._writer.put(Batch(deliveries, empty), self.stopping)
+        self._writer.put(batch, self.stopping)
 
     def _wait(self, error: BlueplaneError) -> None:
         """Note the trouble, once, and wait before the next try."""

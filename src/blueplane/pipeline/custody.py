@@ -194,7 +194,8 @@ class Balance:
         return {
             "captured": self.totals.get("events.captured", 0) + self.waiting,
             **outcomes,
-            "dead_lettered": self.dead_letters["dead_lettered"],
+            "dead_lettered": self.dead_letters["dead_lettered"]
+            + self.totals.get("events.letters_expired", 0),
             "waiting": self.waiting + self.dead_letters["waiting"],
         }
 
@@ -257,6 +258,15 @@ class Verdict:
     def broken(self) -> bool:
         """Whether any message vanished."""
         return bool(self.recovered or self.lost)
+
+
+def unaccounted(epoch: Epoch, totals: Mapping[str, int], found: Found) -> tuple[int, int]:
+    """Return how many messages of this epoch, and of ours, have no outcome and no place."""
+    here = settled(totals) - epoch.settled_at_start
+    own_here = totals.get("messages.own", 0) - epoch.own_at_start
+    own_added = sum(found.counts.enqueued.values())
+    remainder = found.counts.entries_added - epoch.base - here - found.length
+    return max(0, remainder), max(0, own_added - own_here - len(found.own))
 
 
 def judge(

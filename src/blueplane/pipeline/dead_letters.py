@@ -1,8 +1,9 @@
 """Dead letters: what could not be written, why, and what becomes of it.
 
 Owns the making of a letter, its retry and drop, and its mirror in Redis.
-Promises that a letter keeps the raw fields of its entry byte for byte, and that a retried one is
-sent until its new message has an outcome: the letter is then the source of its event.
+Promises that a letter keeps the raw fields of its entry byte for byte (of one that is larger than
+any event, the beginning), and that a retried one is sent until its new message has an outcome: the
+letter is then the source of its event.
 Leaves counting to ``custody.py``; runs in the writer's thread.
 """
 
@@ -13,7 +14,12 @@ from typing import Final
 import orjson
 
 from blueplane import faults
-from blueplane.errors import QueueError, QueueRefusedError, UndecodableEntryError
+from blueplane.errors import (
+    OversizedEntryError,
+    QueueError,
+    QueueRefusedError,
+    UndecodableEntryError,
+)
 from blueplane.event import Event, decode
 from blueplane.logs import get
 from blueplane.pipeline import entry
@@ -28,6 +34,8 @@ _log = get("letters")
 
 #: Letters that are sent again at once.
 AT_ONCE: Final = 200
+#: Messages in flight at which none is.
+MAX_IN_FLIGHT: Final = 20_000
 
 
 class DeadLetters:
@@ -85,18 +93,22 @@ class DeadLetters:
         if not self._some_wait or not self._stream.attached:
             return
         sent = set(self._in_flight.origins())
+        if len(sent) >= MAX_IN_FLIGHT:
+            return  # they are a source like any other, and wait as the others do
         waiting = self._commits.letters.waiting(len(sent) + AT_ONCE)
-        letters = [letter for letter in waiting if letter_origin(letter.message_id) not in sent]
+        unsent = [message_id for message_id in waiting if letter_origin(message_id) not in sent]
         try:
-            for letter in letters[:AT_ONCE]:
-                self._send(letter)
+            for message_id in unsent[:AT_ONCE]:
+                letter = self._commits.letters.get(message_id)
+                if letter is not None:
+                    self._send(letter)
         except QueueRefusedError as error:
             _log.debug("letters wait", reason=error)
         except QueueError as error:
             _log.warning("letters wait", reason=error)
             self._reattach()
         else:
-            self._some_wait = len(letters) > AT_ONCE
+            self._some_wait = len(unsent) > AT_ONCE
 
     def _send(self, letter: Letter) -> None:
         origin = letter_origin(letter.message_id)
@@ -137,6 +149,8 @@ def make_letter(delivery: Delivery, failures: int, error: Exception) -> Letter:
 
 def origin_of(delivery: Delivery) -> str:
     """Return the origin of an entry, "" when no source of ours sent it."""
+    if isinstance(delivery.row, OversizedEntryError):
+        return ""
     return entry.origin(entry.by_name(delivery.fields))
 
 

@@ -21,6 +21,8 @@ from blueplane.pipeline.writer import Writer
 WINDOW_POLL_S: Final = 0.02
 #: Seconds after which a source gets its events back, to look after other things meanwhile.
 WINDOW_PATIENCE_S: Final = 2.0
+#: What sources wait for while the writer is behind.
+WINDOW_FULL: Final = "the window is full"
 
 
 class Intake:
@@ -30,15 +32,32 @@ class Intake:
         self._stream = stream
         self._writer = writer
         self._in_flight: InFlight = writer.in_flight
+        self.limit(max_entries, max_bytes)
+        #: Who has the sources wait until the stream is empty, and for a while after.
+        self.holders: set[str] = set()
+        #: What a source waited for last, and when.
+        self.waits_for = ""
+        self.waited_s = float("-inf")
+
+    def limit(self, max_entries: int, max_bytes: int) -> None:
+        """Set how much may be in flight."""
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        #: Whether sources wait for the stream to run empty.
-        self.held = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many events are on their way."""
+        return max(len(self._in_flight), self._stream.length)
+
+    @property
+    def window(self) -> int:
+        """How many may be."""
+        return self._max_entries
 
     @property
     def open(self) -> bool:
         """Whether events can be appended now, the window apart."""
-        return self._stream.attached and not self.held
+        return self._stream.attached and not self.holders
 
     def emit(self, events: Sequence[Event], stopping: Flag) -> None:
         """Append events of one source, waiting while the window is full.
@@ -50,7 +69,11 @@ class Intake:
         self._wait_for_room(stopping)
         faults.point("before_append")
         origins = [event.origin for event in events]
-        self._stream.append(events[0].source, entries, origins, self._in_flight.register)
+        try:
+            self._stream.append(events[0].source, entries, origins, self._in_flight.register)
+        except QueueRefusedError as error:
+            self._note_wait(str(error))
+            raise
         faults.point("after_xadd")
 
     def recover(self, error: QueueError) -> None:
@@ -60,13 +83,13 @@ class Intake:
 
     def _wait_for_room(self, stopping: Flag) -> None:
         patience_ends_s = monotonic_s() + WINDOW_PATIENCE_S
-        while (
-            max(len(self._in_flight), self._stream.length) >= self._max_entries
-            or self._in_flight.bytes >= self._max_bytes
-        ):
+        while self.in_flight >= self._max_entries or self._in_flight.bytes >= self._max_bytes:
+            self._note_wait(WINDOW_FULL)
             if stopping.wait(WINDOW_POLL_S) or not self._stream.attached:
-                message = "the window is full"
-                raise QueueDetachedError(message)
+                raise QueueDetachedError(WINDOW_FULL)
             if monotonic_s() >= patience_ends_s:
-                message = "the window is full, and the writer does not get on"
+                message = f"{WINDOW_FULL}, and the writer does not get on"
                 raise QueueRefusedError(message)
+
+    def _note_wait(self, reason: str) -> None:
+        self.waits_for, self.waited_s = reason, monotonic_s()

@@ -39,6 +39,11 @@ class Job(Generic[T]):
         """Wait for the answer; False when it is not there in time."""
         return self._done.wait(timeout_s)
 
+    @property
+    def error(self) -> Exception | None:
+        """What it raised; only after ``run``."""
+        return self._error
+
     def answer(self) -> T:
         """Return the result, or raise the error; only after ``wait``."""
         if self._error is not None:

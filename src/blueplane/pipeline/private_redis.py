@@ -240,6 +240,7 @@ class PrivateRedis:
 
     def _launch(self, binary: Path, lock: FileIO, deadline_s: float) -> None:
         self.socket_path.unlink(missing_ok=True)
+        self._pid_file.unlink(missing_ok=True)  # the server would write through a link
         with self._fresh_log() as log:
             child = psutil.Popen(
                 [binary, *self._arguments()],
@@ -284,6 +285,7 @@ class PrivateRedis:
         """Open the log of one run; the run before is kept beside it."""
         with contextlib.suppress(FileNotFoundError):
             self._log_file.replace(self._log_file.with_suffix(".log.1"))
+        self._log_file.unlink(missing_ok=True)  # of two links to one file none is moved
         return private_file(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def _last_words(self) -> str:

@@ -33,6 +33,7 @@ class RedisChoice:
         #: Whether sources wait until a private server, which is not used any more, is empty.
         self.draining = external and self._data.exists()
         self._private = None if external and not self.draining else PrivateRedis(home)
+        self._address = home.socket_url("redis.sock")
         self._due_s = 0.0
         self._backoff = Backoff(*START_AGAIN_S)
         self.trouble: str | None = None
@@ -50,7 +51,7 @@ class RedisChoice:
             return str(self._settings.url)
         if not self._private.alive():
             raise QueueUnavailableError(self.trouble or "the private redis is not running")
-        return f"unix://{self._private.socket_path}"
+        return self._address
 
     def version(self, reported: str) -> str:
         """Name the private server as it names itself: Valkey reports a Redis to be compatible."""

@@ -20,7 +20,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Lock
@@ -85,6 +85,10 @@ REMOVAL: Final = 3
 MAX_AHEAD_MS: Final = 100 * 365 * 86_400_000
 #: Entries that a scan takes at once.
 SCAN_PAGE: Final = 1_000
+#: Bytes of a stream beyond which strangers' entries may be of any size, and how many entries are
+#: then read at once.
+HEAVY_BYTES: Final = 64 * 1024 * 1024
+FEW: Final = 8
 GROUP: Final = "processors"
 #: The one consumer of the group: stable, so that its pending entries are its own after a restart.
 CONSUMER: Final = "writer"
@@ -134,23 +138,28 @@ class Link:
         arguments.setdefault("socket_connect_timeout", COMMAND_TIMEOUT_S)
         if make is UnixDomainSocketConnection:
             arguments.pop("socket_connect_timeout", None)
-        # The driver's default retries turn a timeout of 1 s into 15 s and send an XADD twice.
-        self._connection = make(
-            **arguments,
-            socket_timeout=timeout_s,
-            socket_read_size=READ_BYTES,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_timeout=False,
-            health_check_interval=0,
-            protocol=2,
-        )
+        with translated():  # the driver opens a file to learn its own version
+            # Its default retries turn a timeout of 1 s into 15 s and send an XADD twice.
+            self._connection = make(
+                **arguments,
+                socket_timeout=timeout_s,
+                socket_read_size=READ_BYTES,
+                retry=Retry(NoBackoff(), 0),
+                retry_on_timeout=False,
+                health_check_interval=0,
+                protocol=2,
+            )
         self.client_id = 0
 
     def connect(self) -> None:
-        """Connect and log in."""
-        with translated():
-            self._connection.connect()
-        self.client_id = int(self.call("CLIENT", "ID"))
+        """Connect and log in; what fails half-way is closed, for nobody else would before long."""
+        try:
+            with translated():
+                self._connection.connect()
+            self.client_id = int(self.call("CLIENT", "ID"))
+        except QueueError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection; it can be connected again."""
@@ -257,7 +266,40 @@ class Stream:
                     "else uses this server; set redis.key_prefix or another redis.url"
                 )
                 raise QueueUnusableError(message)
+        self._check_permissions(link)
         return server
+
+    def _check_permissions(self, link: Link) -> None:
+        """Raise QueueUnusableError, which names the command, when the user may not do all we need.
+
+        In a transaction that is given up every command is checked and none is run.
+        """
+        probe = (b"probe", b"1")
+        link.call("MULTI")  # alone: were it refused, the others would be run
+        replies = link.pipeline(
+            [
+                ("XADD", self.events, "NOMKSTREAM", "*", *probe),
+                ("XADD", self._cdc, "NOMKSTREAM", "*", *probe),
+                ("XREADGROUP", "GROUP", GROUP, CONSUMER, "STREAMS", self.events, ">"),
+                ("XAUTOCLAIM", self.events, GROUP, CONSUMER, 0, "0-0"),
+                ("XACK", self.events, GROUP, "0-0"),
+                ("XDEL", self.events, "0-0"),
+                ("XLEN", self.events),
+                ("XRANGE", self.events, "-", "+", "COUNT", 1),
+                ("XINFO", "STREAM", self.events),
+                ("XGROUP", "CREATE", self.events, GROUP, "0", "MKSTREAM"),
+                ("HINCRBY", self._enqueued, *probe),
+                ("HGETALL", self._enqueued),
+                ("HSET", self.dead_letters, *probe),
+                ("HDEL", self.dead_letters, "probe"),
+                ("DEL", self._enqueued),
+                ("SET", self._epoch, "probe"),
+                ("GET", self._epoch),
+                ("CLIENT", "UNBLOCK", 0),
+                ("DISCARD",),
+            ],
+        )
+        _require([reply for reply in replies if isinstance(reply, driver.NoPermissionError)])
 
     def make_group(self) -> None:
         """Make the stream and its group, at the first entry, where they do not exist."""
@@ -307,10 +349,11 @@ class Stream:
     def scan(self, last: bytes = b"+") -> Iterator[Entry]:
         """Return every entry of the stream up to the id ``last``, oldest first."""
         start = b"-"
+        count = FEW if self._is_heavy(self._link()) else SCAN_PAGE
         while True:
-            page = self._link().call("XRANGE", self.events, start, last, "COUNT", SCAN_PAGE)
+            page = self._link().call("XRANGE", self.events, start, last, "COUNT", count)
             yield from map(tuple, page)
-            if len(page) < SCAN_PAGE:
+            if len(page) < count:
                 return
             start = b"(" + page[-1][0]
 
@@ -368,6 +411,18 @@ class Stream:
         block = ("BLOCK", block_ms) if block_ms else ()
         return self._read("COUNT", count, *block, "STREAMS", self.events, ">")
 
+    def is_heavy(self) -> bool:
+        """Whether the stream is so large that few of its entries may be read at once."""
+        return self._is_heavy(self._reading())
+
+    def _is_heavy(self, link: Link) -> bool:
+        try:
+            # Of all entries: those that are read next may be the large ones.
+            used = link.call("MEMORY", "USAGE", self.events, "SAMPLES", 0)
+        except (QueueRefusedError, QueueUnusableError):
+            return False  # a hosted server may not have it: what was read last must do
+        return used is not None and used > HEAVY_BYTES
+
     def unblock_reader(self) -> None:
         """End a read that waits, from another thread; a server that does not help is cut off."""
         reader = self._reader
@@ -376,21 +431,25 @@ class Stream:
         try:
             link = Link(self._find_url(), UNBLOCK_TIMEOUT_S)
             link.connect()
-            link.call("CLIENT", "UNBLOCK", reader.client_id)
-            link.close()
+            with closing(link):
+                link.call("CLIENT", "UNBLOCK", reader.client_id)
         except QueueError:
             reader.sever()
 
     def _read(self, *rest: Argument) -> list[Entry]:
-        if self._reader is None:
-            self._reader = self._open_link(READ_TIMEOUT_S)
+        reader = self._reading()
         try:
-            reply = self._reader.call("XREADGROUP", "GROUP", GROUP, CONSUMER, *rest)
+            reply = reader.call("XREADGROUP", "GROUP", GROUP, CONSUMER, *rest)
         except QueueError:
-            self._reader.close()
+            reader.close()
             self._reader = None
             raise
         return [tuple(entry) for entry in reply[0][1]] if reply else []
+
+    def _reading(self) -> Link:
+        if self._reader is None:
+            self._reader = self._open_link(READ_TIMEOUT_S)
+        return self._reader
 
     # -- settling: the writer ----------------------------------------------------------------------
 
@@ -417,6 +476,21 @@ class Stream:
             "count", commit.count, "priority", commit.priority,
         )  # fmt: skip
 
+    def announced(self, after: int) -> tuple[int, int]:
+        """Return the last sequence that was announced, and how many rows after ``after``.
+
+        (0, 0) when nothing after it was. Of old announcements only some are kept: rows before the
+        oldest of those are counted by their sequences.
+        """
+        found = [_read_announcement(fields) for _, fields in self._link().call(
+            "XRANGE", self._cdc, "-", "+",
+        )]  # fmt: skip
+        rows = sorted(row for row in found if row is not None and row[1] > after)
+        if not rows:
+            return 0, 0
+        before = max(0, rows[0][0] - after - 1)
+        return rows[-1][1], before + sum(count for *_, count in rows)
+
     def finish(self) -> None:
         """Read the answer to ``settle``; raise QueueError when it failed."""
         if self._owed and self._control is not None:
@@ -424,6 +498,8 @@ class Stream:
             replies = self._control.receive(owed)
             # Not the announcement: a full server may refuse it, and must be emptied all the same.
             _require(replies[-REMOVAL:])
+            with suppress(QueueRefusedError):
+                _require(replies[:-REMOVAL])
             self.length = int(replies[-1])
 
     def counts(self) -> Counts:
@@ -480,6 +556,29 @@ class Stream:
         if commands:
             _require(self._link().pipeline(commands))
 
+    def rewrite_files(self) -> bool:
+        """Have the server write its files anew, with what is in it now; False when it has none."""
+        info = _read_info(self._link())
+        if info.get("aof_enabled") == "1":
+            self._link().call("BGREWRITEAOF")
+            return True
+        if info.get("rdb_last_save_time", "0") == "0":
+            return False
+        self._link().call("BGSAVE")
+        return True
+
+    def rewriting(self) -> bool:
+        """Whether the server still writes; raise QueueRefusedError when it could not."""
+        info = _read_info(self._link())
+        names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
+        if any(info.get(name) == "1" for name in names):
+            return True
+        kind = "aof_last_bgrewrite" if info.get("aof_enabled") == "1" else "rdb_last_bgsave"
+        if info.get(f"{kind}_status") != "ok":
+            message = "redis could not write its files anew; see its log"
+            raise QueueRefusedError(message)
+        return False
+
     # -- connections -------------------------------------------------------------------------------
 
     def detach(self) -> None:
@@ -521,11 +620,24 @@ class Stream:
             raise QueueDetachedError(message)
         link = Link(self._find_url(), timeout_s)
         link.connect()
-        if _read_info(link)["run_id"] != wanted:
+        try:
+            if _read_info(link)["run_id"] != wanted:
+                message = "redis was restarted"
+                raise QueueDetachedError(message)
+        except QueueError:
             link.close()
-            message = "redis was restarted"
-            raise QueueDetachedError(message)
+            raise
         return link
+
+
+def _read_announcement(fields: list[bytes]) -> tuple[int, int, int] | None:
+    """Return first, last and count; None for what is not ours."""
+    values = dict(zip(fields[0::2], fields[1::2], strict=False))
+    try:
+        first, last, count = (int(values[name]) for name in (b"first", b"last", b"count"))
+    except (KeyError, ValueError):
+        return None
+    return (first, last, count) if 0 < count <= last - first + 1 else None
 
 
 def _read_info(link: Link) -> dict[str, str]:
@@ -568,7 +680,9 @@ def translated() -> Iterator[None]:
         message = f"redis does not answer: {str(error) or type(error).__name__}"
         raise QueueUnavailableError(message) from error
     except driver.NoPermissionError as error:
-        message = f"redis: the user of redis.url lacks a permission: {error}"
+        message = (
+            f"redis: the user of redis.url lacks a permission: {error}; allow it with ACL SETUSER"
+        )
         raise QueueUnusableError(message) from error
     except driver.ResponseError as error:
         text = str(error)

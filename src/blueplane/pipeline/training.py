@@ -13,7 +13,7 @@ from typing import Final
 from blueplane.logs import get
 from blueplane.pipeline.writer import Writer
 from blueplane.store.codec import train
-from blueplane.store.queries import reading
+from blueplane.store.queries import SERVER_READ_S, reading
 
 _log = get("trainer")
 
@@ -31,7 +31,7 @@ class Trainer:
 
     def train_one(self) -> None:
         """Train for one source that is due, if any."""
-        with reading(self.database) as reader:
+        with reading(self.database, SERVER_READ_S) as reader:
             sources = reader.untrained_sources(TRAIN_AFTER)
             if not sources:
                 return

@@ -12,13 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event as Flag
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from blueplane import faults
 from blueplane.clock import monotonic_s
 from blueplane.errors import (
+    OversizedEntryError,
     QueueError,
     RowRefusedError,
+    StoreBrokenError,
+    StoreError,
+    StoreFullError,
     StoreUnavailableError,
     UndecodableEntryError,
 )
@@ -32,6 +36,7 @@ from blueplane.pipeline.custody import Balance, InFlight, is_letter
 from blueplane.pipeline.dead_letters import DeadLetters, make_letter, origin_of
 from blueplane.pipeline.jobs import Job
 from blueplane.pipeline.stream import Commit, Stream
+from blueplane.store.connection import translated
 from blueplane.store.ledger import Epoch
 from blueplane.store.traces import Inserted, Row
 from blueplane.threads import Backoff, Service
@@ -42,6 +47,9 @@ T = TypeVar("T")
 
 #: Batches and jobs that wait for the writer; beyond it the consumer and the sources wait.
 INBOX: Final = 4
+#: Events that failed, and bytes of them, at which they are tried again before new ones are taken.
+MAX_FAILURES: Final = 1_000
+FAILURE_BYTES: Final = 8 * 1024 * 1024
 #: Seconds before a failing event is tried again: the first delay and the longest.
 RETRY_S: Final = (0.05, 1.0)
 #: The same for a store that fails.
@@ -70,6 +78,10 @@ class _StoppedError(Exception):
     """The writer was asked to stop while it waited for the store: what is in hand stays pending."""
 
 
+class _RenewedError(StoreUnavailableError):
+    """The store was opened anew: what is in hand is pending, and is read again after an attach."""
+
+
 @dataclass(slots=True)
 class _Failure:
     """An event that failed: how often, and when it is tried again."""
@@ -90,10 +102,16 @@ class Writer(Service):
         self.stream = stream
         self.in_flight: InFlight = attacher.in_flight
         self.sources: list[Source] = []
+        #: Makes room when the disk of the store is full; called between two transactions.
+        self.relieve: Callable[[], None] = lambda: None
         self.attachment: Attachment | None = None
         self.store_error: str | None = None
+        #: What ends the server: the store is damaged, and must not be replaced.
+        self.damage: StoreBrokenError | None = None
         #: Rows that this process wrote.
         self.written = 0
+        #: Seconds and rows of the last commit.
+        self.commit_s, self.commit_rows = 0.0, 0
         self.inbox: queue.Queue[Batch | Job[Any]] = queue.Queue(INBOX)
         self.letters = DeadLetters(commits, stream, attacher.in_flight, self.reattach)
         self._balancer = Balancer(
@@ -104,8 +122,11 @@ class Writer(Service):
             store=self._store_balance,
         )
         self._attacher = attacher
-        self._max_retries = max_retries
+        self.max_retries = max_retries
         self._failures: dict[bytes, _Failure] = {}
+        #: Batches are of another store until the next attach: its codec made their rows.
+        self._stale = False
+        self._suspected = Flag()
 
     # -- for other threads -----------------------------------------------------------------------
 
@@ -149,6 +170,10 @@ class Writer(Service):
         with suppress(queue.Full):
             self.inbox.put_nowait(Job(lambda: None))
 
+    def suspect_store(self) -> None:
+        """Have the store looked at: somebody could not read it."""
+        self._suspected.set()
+
     def backlog(self) -> int:
         """Return how many entries are in the stream, or in hand."""
         return self.stream.length + len(self._failures) + self.inbox.qsize()
@@ -167,14 +192,36 @@ class Writer(Service):
             while not (self.stopping.is_set() and self.inbox.empty()):
                 faults.point("writer_loop")
                 self.beat()
+                with suppress(_RenewedError):
+                    self._go_round()
+            with suppress(_RenewedError), translated(self.commits.path):
+                self.balance()
+        except (_StoppedError, StoreUnavailableError) as error:
+            _log.warning("stopped while the store was away", reason=self.store_error or error)
+
+    def _go_round(self) -> None:
+        """Take one item and do what is due; what fails to be read is read again after an attach."""
+        try:
+            with translated(self.commits.path):
                 self._take(self._patience_s())
+                self.commits.tend_wal()
                 self._retry_due()
                 self.letters.send_waiting()
                 if not self._balancer.closes_when_due():
                     self.reattach()
-            self.balance()
-        except _StoppedError:
-            _log.warning("stopped while the store was away", reason=self.store_error)
+                if self._suspected.is_set():
+                    self._renew("it could not be read")
+        except _RenewedError:
+            raise
+        except StoreUnavailableError as error:
+            self._note_failure(error)
+            if isinstance(error, StoreBrokenError):
+                self._renew(str(error))
+            self.reattach()
+            if self.stopping.wait(STORE_RETRY_S[0]):
+                raise _StoppedError from error
+        else:
+            self._note_well()
 
     def _patience_s(self) -> float:
         """Seconds to wait for the next item: until the next thing that is due."""
@@ -183,6 +230,10 @@ class Writer(Service):
         return min(IDLE_EVERY_S, max(0.0, min(due) - monotonic_s()))
 
     def _take(self, patience_s: float) -> None:
+        if self._has_too_many_failures() and not self.stopping.is_set():
+            self._finish()
+            self.stopping.wait(patience_s)
+            return
         try:
             item = self.inbox.get_nowait()
         except queue.Empty:
@@ -190,11 +241,14 @@ class Writer(Service):
             try:
                 item = self.inbox.get(timeout=patience_s)
             except queue.Empty:
+                self.commits.verify()
                 return
         if isinstance(item, Job):
             item.run()
             self._balancer.note_change()
-        else:
+            if isinstance(item.error, StoreBrokenError):
+                raise item.error
+        elif not self._stale:
             self._take_batch(item)
 
     # -- a batch -----------------------------------------------------------------------------------
@@ -213,6 +267,7 @@ class Writer(Service):
     def _write(self, ready: Sequence[Delivery]) -> None:
         """Commit a batch; one that the store refuses is halved until the culprit is alone."""
         rows = [delivery.row for delivery in ready if isinstance(delivery.row, Row)]
+        began_s = monotonic_s()
         try:
             inserted = self._patiently(lambda: self.commits.write(rows))
         except RowRefusedError as error:
@@ -223,6 +278,8 @@ class Writer(Service):
             self._write(ready[:half])
             self._write(ready[half:])
             return
+        self.commit_s, self.commit_rows = monotonic_s() - began_s, len(rows)
+        _log.debug("flush", rows=len(rows), ms=self.commit_s * 1000)
         self._let_go(inserted, [delivery.message_id for delivery in ready], rows)
 
     def _let_go(
@@ -278,20 +335,62 @@ class Writer(Service):
             try:
                 result = work()
             except StoreUnavailableError as error:
-                if self.store_error is None:
-                    _log.error("store failed", reason=error)
-                self.store_error = str(error)
-                self.beat()
+                self._note_failure(error)
+                if isinstance(error, StoreBrokenError):
+                    self._renew(str(error))
                 if self.stopping.wait(backoff.next_s()):
                     raise _StoppedError from error
             except RowRefusedError:
-                self.store_error = None  # it has answered
+                self._note_well()  # it has answered
                 raise
             else:
-                if self.store_error is not None:
-                    _log.info("store is back", after=self.store_error)
-                self.store_error = None
+                self._note_well()
                 return result
+
+    def _note_failure(self, error: StoreError) -> None:
+        if isinstance(error, StoreFullError):
+            self.relieve()
+        self._note_trouble(error)
+
+    def _note_trouble(self, error: StoreError) -> None:
+        if self.store_error is None:
+            _log.error("store failed", reason=error)
+        self.store_error = str(error)
+        self.beat()
+
+    def _note_well(self) -> None:
+        if self.store_error is not None:
+            _log.info("store is back", after=self.store_error)
+            self.store_error = None
+
+    def _renew(self, reason: str) -> NoReturn:
+        """Open the store anew, however long it takes, and have the consumer attach to the stream.
+
+        Everything that has no outcome there is then read again. What is in hand is given up: its
+        rows may be encoded with a dictionary that the new store does not have.
+        """
+        backoff = Backoff(*STORE_RETRY_S)
+        while True:
+            try:
+                self.commits.reopen(self.stopping.is_set)
+            except StoreError as error:
+                self._note_trouble(error)  # nothing is open that could be relieved
+                if isinstance(error, StoreBrokenError):
+                    self.damage = error
+                if self.stopping.wait(backoff.next_s()):
+                    raise _StoppedError from error
+            else:
+                break
+        _log.warning("store opened anew", after=reason)
+        self.store_error = self.damage = None
+        self._suspected.clear()
+        self._stale = True
+        self._failures.clear()
+        self.letters.note_change()
+        self._balancer.forget()
+        self.reattach()
+        message = "the database was opened anew; ask again"
+        raise _RenewedError(message)
 
     # -- failures --------------------------------------------------------------------------------
 
@@ -299,7 +398,7 @@ class Writer(Service):
         """Count a failure of one event; after ``max_retries`` of them it is a dead letter."""
         before = self._failures.get(delivery.message_id)
         count = before.count + 1 if before else 1
-        if count >= self._max_retries:
+        if count >= self.max_retries or isinstance(error, OversizedEntryError):
             self._dead_letter(delivery, count, error)
             self._failures.pop(delivery.message_id, None)
             return
@@ -308,11 +407,18 @@ class Writer(Service):
         self._failures[delivery.message_id] = _Failure(delivery, count, due_s)
         _log.info("retry", message=delivery.message_id.decode(), failures=count)
 
+    def _has_too_many_failures(self) -> bool:
+        failures = self._failures.values()
+        return bool(failures) and (
+            len(failures) >= MAX_FAILURES
+            or sum(failure.delivery.size for failure in failures) >= FAILURE_BYTES
+        )
+
     def _retry_due(self) -> None:
         now_s = monotonic_s()
         for failure in [f for f in self._failures.values() if f.due_s <= now_s]:
-            message_id, fields, _ = failure.delivery
-            self._take_batch(Batch(prepare([(message_id, fields)], self.commits.codec), ()))
+            entry = (failure.delivery.message_id, failure.delivery.fields)
+            self._take_batch(Batch(prepare([entry], self.commits.codec), ()))
 
     def _dead_letter(self, delivery: Delivery, failures: int, error: Exception) -> None:
         """Open a dead letter, and only then acknowledge and release what it stands for."""
@@ -333,6 +439,7 @@ class Writer(Service):
     def attach(self) -> None:
         """Attach to the stream; a job of the consumer, which has nothing in hand meanwhile."""
         self._failures.clear()
+        self._stale = False
         # From the store, for an attach that failed half-way may have begun an epoch there.
         epoch = self.commits.ledger.epoch()
         self.attachment = self._attacher.attach(epoch, self._retell)

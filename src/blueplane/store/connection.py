@@ -5,15 +5,23 @@ Promises that every write begins IMMEDIATE, is durable when it returns, and is u
 Leaves the statements to the other modules of this package.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from blueplane.errors import RowRefusedError, StoreError, StoreUnavailableError
+from blueplane.errors import (
+    RowRefusedError,
+    StoreBrokenError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+from blueplane.paths import is_link, private_file
 
 #: Milliseconds to wait for another process's lock before the store counts as busy.
 BUSY_TIMEOUT_MS = 5_000
@@ -25,26 +33,24 @@ CHECKPOINT_PAGES = 4_000
 WRITER_CACHE_KB = 4_096
 READER_CACHE_KB = 1_024
 
-#: Primary result codes that speak of the store and not of a row (sqlite.org/rescode.html).
-_STORE_CODES = frozenset(
+#: Primary result codes that speak of a row (sqlite.org/rescode.html); all others of the store.
+_ROW_CODES = frozenset(
     {
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_SCHEMA,
-        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_TOOBIG,
     },
 )
+#: Those after which the file must be looked at.
+_BROKEN_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+#: What Python says, without a code, of a connection that was closed.
+_CLOSED = "closed database"
+#: What is beside a database while it is used.
+ENDINGS = ("", "-wal", "-shm")
 
 Connection = sqlite3.Connection
+Identity = tuple[int, int]
 
 
 class _Writer(Connection):
@@ -56,23 +62,31 @@ class _Writer(Connection):
     def remember(self, path: Path) -> None:
         """Take the files that are open now as the right ones; they exist after the first read."""
         self.execute("SELECT 1 FROM sqlite_master").fetchone()
-        self._names = [path.with_name(path.name + ending) for ending in ("", "-wal", "-shm")]
+        self.path = path
+        self._names = [path.with_name(path.name + ending) for ending in ENDINGS]
         self._files = self._look()
 
     def verify(self) -> None:
-        """Raise StoreUnavailableError when a file was removed or replaced."""
+        """Raise StoreBrokenError when a file was removed or replaced."""
         if self._look() != self._files:
             message = (
                 f"{self._names[0]}: it, or its -wal or -shm, was removed or replaced while it was "
-                "in use; put it back, or restart the server"
+                "in use"
             )
-            raise StoreUnavailableError(message)
+            raise StoreBrokenError(message)
 
-    def _look(self) -> list[tuple[int, int] | None]:
-        return [_identity(name) for name in self._names]
+    def rescue(self) -> None:
+        """Move what is in the -wal into the database, where only the -wal has lost its name."""
+        if identity(self._names[0]) == self._files[0]:
+            with suppress(sqlite3.Error):
+                self.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _look(self) -> list[Identity | None]:
+        return [identity(name) for name in self._names]
 
 
-def _identity(name: Path) -> tuple[int, int] | None:
+def identity(name: Path) -> Identity | None:
+    """Return what tells a file from another one of the same name, None where there is none."""
     try:
         found = name.stat()
     except OSError:
@@ -85,22 +99,49 @@ def open_writer(path: Path) -> Connection:
 
     Raises StoreError when the file is not a database or cannot be opened.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        # SQLite would make the file 0644, and gives its -wal and -shm the mode of the file.
-        os.close(os.open(path, flags, 0o600))
+        # SQLite would make the file 0644, and gives its -wal and -shm the mode of the file. It
+        # would write through links, too.
+        private_file(path, os.O_RDWR | os.O_CREAT).close()
+        for ending in ENDINGS:
+            _refuse_link(path.with_name(path.name + ending))
     except OSError as error:
-        message = f"{path}: {error.strerror}; the database must be a file that you can write to"
+        message = (
+            f"{error.filename}: {error.strerror}; the database must be a plain file that you can "
+            "write to"
+        )
         raise StoreError(message) from error
     with translated(path):
         connection = _connect(f"file:{quote(str(path))}?mode=rw", _Writer)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
-        connection.remember(path)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA fullfsync = ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
+            connection.remember(path)
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+def _refuse_link(path: Path) -> None:
+    if is_link(path):
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(path))
+
+
+def verify(connection: Connection) -> None:
+    """Raise StoreBrokenError when the files of a write connection were removed or replaced."""
+    if isinstance(connection, _Writer):
+        connection.verify()
+
+
+def close_broken(connection: Connection) -> None:
+    """Close a write connection to open another; what only a -wal without a name has, is saved."""
+    if isinstance(connection, _Writer):
+        connection.rescue()
+    connection.close()
 
 
 def open_reader(path: Path) -> Connection:
@@ -139,10 +180,10 @@ def shrink(connection: Connection) -> None:
 def transaction(connection: Connection) -> Iterator[None]:
     """Begin IMMEDIATE, commit at the end, roll back on any error.
 
-    Raises StoreUnavailableError when the store failed, or what was committed is in a file that is
-    not the database any more, and RowRefusedError when a row did.
+    Raises StoreUnavailableError when the store failed, StoreBrokenError when it is damaged or what
+    was committed is in a file that is not the database any more, RowRefusedError when a row did.
     """
-    with translated():
+    with translated(disk=connection.path if isinstance(connection, _Writer) else None):
         # A plain BEGIN that turns into a write fails at once with BUSY_SNAPSHOT, whatever the
         # timeout: only IMMEDIATE waits.
         connection.execute("BEGIN IMMEDIATE")
@@ -154,23 +195,43 @@ def transaction(connection: Connection) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        if isinstance(connection, _Writer):
-            connection.verify()
+        verify(connection)
 
 
 @contextmanager
-def translated(path: Path | None = None) -> Iterator[None]:
-    """Turn SQLite's errors, and Python's on the way to it, into ours."""
+def translated(path: Path | None = None, disk: Path | None = None) -> Iterator[None]:
+    """Turn SQLite's errors, and Python's on the way to it, into ours.
+
+    The message begins with ``path``; of a full disk it says how much is free where ``disk`` is.
+    """
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         where = f"{path}: " if path else ""
-        message = f"{where}{error} ({name})"
-        if code is not None and code & 0xFF in _STORE_CODES:
-            raise StoreUnavailableError(message) from error
-        raise RowRefusedError(message) from error
+        kind = _kind(error)
+        room = _room(disk) if kind is StoreFullError else ""
+        message = f"{where}{error} ({name}){room}"
+        raise kind(message) from error
     except (OverflowError, UnicodeEncodeError) as error:
         message = f"{type(error).__name__}: {error}"
         raise RowRefusedError(message) from error
+
+
+def _room(path: Path | None) -> str:
+    if path is not None:
+        with suppress(OSError):  # gone: there is a better message on its way
+            found = os.statvfs(path.parent)
+            return f"; {found.f_bavail * found.f_frsize:,} bytes free on the disk of {path}"
+    return ""
+
+
+def _kind(error: sqlite3.Error) -> type[StoreError]:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # Python's own, of the parameters
+        return StoreBrokenError if _CLOSED in str(error) else RowRefusedError
+    if code & 0xFF == sqlite3.SQLITE_FULL:
+        return StoreFullError
+    if code & 0xFF in _BROKEN_CODES:
+        return StoreBrokenError
+    return RowRefusedError if code & 0xFF in _ROW_CODES else StoreUnavailableError

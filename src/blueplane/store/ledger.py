@@ -5,6 +5,7 @@ Promises only what its caller's transaction promises: nothing here begins or com
 Leaves the laws, and when something counts, to ``pipeline/custody.py``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -85,6 +86,16 @@ class Ledger:
             " DO UPDATE SET count = count + excluded.count",
             [(minute, *key, amount) for key, amount in amounts.items() if amount],
         )
+        self._connection.executemany(
+            "INSERT INTO sources VALUES (?, ?, ?, ?) ON CONFLICT (platform, source)"
+            " DO UPDATE SET written = written + excluded.written,"
+            " last_minute = max(last_minute, excluded.last_minute)",
+            [
+                (platform, source, amount, minute)
+                for (platform, source, outcome), amount in amounts.items()
+                if amount and outcome == "written"
+            ],
+        )
 
     def add_duplicates(self, duplicates: Iterable[Duplicate], now_ms: int) -> list[Duplicate]:
         """Record duplicates; return those whose message was not recorded before.
@@ -113,23 +124,27 @@ class Ledger:
         return bool(added.rowcount)
 
     def add_settlements(self, settlements: Iterable[Settlement], now_ms: int) -> list[Settlement]:
-        """Record settlements; return those whose origin was not recorded before."""
-        return [
-            item
-            for item in settlements
-            if self._connection.execute(
-                "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (
-                    item.origin,
-                    item.outcome,
-                    item.rule,
-                    item.platform,
-                    item.hook_type,
-                    item.size,
-                    now_ms,
-                ),
-            ).rowcount
-        ]
+        """Record settlements; count by rule, and return, those whose origin was not recorded."""
+        added = [item for item in settlements if self._add_settlement(item, now_ms)]
+        self._connection.executemany(
+            "INSERT INTO rules VALUES (?, ?, ?, ?) ON CONFLICT (outcome, rule) DO UPDATE"
+            " SET count = count + excluded.count, last_ms = max(last_ms, excluded.last_ms)",
+            [
+                (*rule, count, now_ms)
+                for rule, count in Counter((item.outcome, item.rule) for item in added).items()
+            ],
+        )
+        return added
+
+    def _add_settlement(self, item: Settlement, now_ms: int) -> bool:
+        added = self._connection.execute(
+            "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                item.origin, item.outcome, item.rule, item.platform, item.hook_type, item.size,
+                now_ms,
+            ),
+        )  # fmt: skip
+        return bool(added.rowcount)
 
     def settled_messages(self, messages: Sequence[tuple[str, str]]) -> set[str]:
         """Return the ids of those messages, given as (message id, event id in hex), that are done.
@@ -205,6 +220,21 @@ class Ledger:
     def put_cursor(self, name: str, value: int) -> None:
         """Set a source's offset."""
         self._connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, value))
+
+    def last_sequence(self) -> int:
+        """Return the highest sequence that a row ever had, or will not have again."""
+        found = self._connection.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'traces'",
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def skip_to(self, sequence: int) -> None:
+        """Have the next row come after ``sequence``."""
+        if sequence > self.last_sequence():
+            self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'traces'")
+            self._connection.execute(
+                "INSERT INTO sqlite_sequence VALUES ('traces', ?)", (sequence,)
+            )
 
 
 def _bytes_of(event_id: str) -> bytes:

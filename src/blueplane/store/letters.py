@@ -5,13 +5,16 @@ Promises that a message has at most one letter, and that a letter is never delet
 Leaves what a failure is, and the sending, to ``pipeline/``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from blueplane.errors import OversizedEntryError
 from blueplane.store.connection import Connection
 
 #: Open letters that the mirror in Redis shows; the table has them all.
 MAX_MIRRORED = 10_000
+#: The class of the error with which only the beginning of an entry is kept.
+_TRUNCATED = OversizedEntryError.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ class Letter:
     retried_ms: int | None = None
     settled_ms: int | None = None
     dropped_ms: int | None = None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether only the beginning of the entry is kept: it can never be sent again."""
+        return self.error_class == _TRUNCATED
 
 
 _COLUMNS = (
@@ -79,21 +87,23 @@ class Letters:
         return bool(added.rowcount)
 
     def retry(self, message_ids: Iterable[str], now_ms: int) -> list[str]:
-        """Set open letters to ``retried``; return the ids of those that were open."""
-        return self._change("retried", "retried_ms", message_ids, now_ms)
+        """Set open letters to ``retried``; return the ids of those that were open and are whole."""
+        return self._change("retried", "retried_ms", message_ids, now_ms, but=_TRUNCATED)
 
     def drop(self, message_ids: Iterable[str], now_ms: int) -> list[str]:
         """Set open letters to ``dropped``; return the ids of those that were open."""
         return self._change("dropped", "dropped_ms", message_ids, now_ms)
 
-    def _change(self, state: str, column: str, ids: Iterable[str], now_ms: int) -> list[str]:
+    def _change(
+        self, state: str, column: str, ids: Iterable[str], now_ms: int, *, but: str = ""
+    ) -> list[str]:
         return [
             message_id
             for message_id in ids
             if self._connection.execute(
                 f"UPDATE dead_letters SET state = ?, {column} = ?"
-                " WHERE message_id = ? AND state = 'open'",
-                (state, now_ms, message_id),
+                " WHERE message_id = ? AND state = 'open' AND error_class != ?",
+                (state, now_ms, message_id, but),
             ).rowcount
         ]
 
@@ -114,14 +124,22 @@ class Letters:
         ).fetchone()
         return Letter(*found) if found else None
 
-    def waiting(self, limit: int) -> list[Letter]:
-        """Return retried letters whose new message has no outcome yet, oldest first."""
+    def all(self) -> Iterator[Letter]:
+        """Yield every letter, oldest first; the connection may change them meanwhile."""
+        ids = self._connection.execute("SELECT message_id FROM dead_letters ORDER BY opened_ms")
+        for (message_id,) in ids.fetchall():
+            letter = self.get(message_id)
+            if letter is not None:
+                yield letter
+
+    def waiting(self, limit: int) -> list[str]:
+        """Return the ids of retried letters whose new message has no outcome yet, oldest first."""
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM dead_letters"
+            "SELECT message_id FROM dead_letters"
             " WHERE state = 'retried' AND settled_ms IS NULL ORDER BY retried_ms LIMIT ?",
             (limit,),
         )
-        return [Letter(*row) for row in rows]
+        return [row[0] for row in rows]
 
     def open_reasons(self, limit: int = MAX_MIRRORED) -> dict[str, str]:
         """Return the newest open letters: message id -> reason."""

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from blueplane import faults
 from blueplane.clock import wall_ms
 from blueplane.errors import StoreError
 from blueplane.store import codec, schema
@@ -30,6 +31,7 @@ def run_script(connection: Connection, text: str) -> None:
         statement += line
         if sqlite3.complete_statement(statement):
             connection.execute(statement)
+            faults.point("migration_statement")
             statement = ""
 
 
@@ -38,8 +40,15 @@ def _road(connection: Connection) -> None:
     codec.put_shipped(connection)
 
 
+def _rules(connection: Connection) -> None:
+    run_script(connection, schema.RULES)
+
+
 #: In order; version n of the schema is what stands after the first n steps.
-STEPS: tuple[Step, ...] = (Step("the road of an event", _road),)
+STEPS: tuple[Step, ...] = (
+    Step("the road of an event", _road),
+    Step("counts per rule, so that old settlements may go", _rules),
+)
 
 
 def version(connection: Connection) -> int:

@@ -13,12 +13,21 @@ from typing import Any, Final
 
 import orjson
 
+from blueplane.clock import monotonic_s
+from blueplane.errors import StoreUnavailableError
 from blueplane.event import Event
 from blueplane.store.codec import Codec, load_codec
-from blueplane.store.connection import Connection, open_reader, translated
+from blueplane.store.connection import Connection, identity, open_reader, translated
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
 from blueplane.store.traces import MAX_PARAMETERS
+
+#: Seconds after which a read is given up: a command may have to do with a slow disk.
+READ_S: Final = 5.0
+#: The same within the server, whose threads ask for little at once.
+SERVER_READ_S: Final = 1.0
+#: Instructions of SQLite between two looks at the time; some tenths of a millisecond.
+STEPS: Final = 10_000
 
 _TRACE_COLUMNS: Final = (
     "sequence",
@@ -60,46 +69,90 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SourceSummary:
-    """Rows of one platform and source, and the time of the newest capture."""
+    """What was ever written of one platform and source, and when the last of it was."""
 
     platform: str
     source: str
-    rows: int
+    written: int
     last_captured_ms: int
 
 
-class Reader:
-    """A read-only connection; use it in one thread and close it."""
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """How many items a rule left out for good, and when the last one: ``outcome`` says how."""
 
-    def __init__(self, path: Path) -> None:
+    outcome: str
+    rule: str
+    count: int
+    last_ms: int
+
+
+class Reader:
+    """A read-only connection; use it in one thread and close it.
+
+    A call that takes longer than ``limit_s`` is given up with StoreUnavailableError: the -wal grows
+    for as long as a statement runs.
+    """
+
+    def __init__(self, path: Path, limit_s: float = READ_S) -> None:
+        self._path = path
+        self._identity = identity(path)
         self._connection: Connection = open_reader(path)
+        self._limit_s = limit_s
+        self._ends_s = monotonic_s() + limit_s
+        self._connection.set_progress_handler(self._is_late, STEPS)
+
+    def moved(self) -> bool:
+        """Whether the database of this name is another file by now."""
+        return identity(self._path) != self._identity
 
     def close(self) -> None:
         """Close the connection."""
+        self._connection.set_progress_handler(None, 0)  # it refers to us
         self._connection.close()
+
+    def _is_late(self) -> bool:
+        return monotonic_s() > self._ends_s
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """Begin the time of a call, and translate its errors."""
+        self._ends_s = monotonic_s() + self._limit_s
+        try:
+            with translated():
+                yield
+        except StoreUnavailableError as error:
+            if not self._is_late():
+                raise
+            message = (
+                f"a read of the database took longer than {self._limit_s:g} s and was given up; "
+                "ask again, or for less"
+            )
+            raise StoreUnavailableError(message) from error
 
     def schema_version(self) -> int:
         """Return the version of the schema."""
-        with translated():
+        with self._call():
             return version(self._connection)
 
     def balance(self) -> Snapshot | None:
         """Return the stored snapshot of both laws; None before the first."""
-        with translated():
+        with self._call():
             found = self._connection.execute("SELECT as_of_ms, body FROM balance").fetchone()
         return Snapshot(found[0], orjson.loads(found[1])) if found else None
 
     def settled(self, events: Sequence[Event]) -> set[str]:
-        """Return the origins of those events that have a row, a duplicate or a dead letter.
+        """Return the origins of those events whose outcome is stored.
 
-        An event is known by its id and the nanosecond of its capture; a dead letter by its origin.
+        An event is known by its id and the nanosecond of its capture; a dead letter, and what was
+        filtered under other rules, by its origin. A file back from quarantine is tried anew.
         """
         done: set[str] = set()
         for start in range(0, len(events), MAX_PARAMETERS // 2):
             chunk = events[start : start + MAX_PARAMETERS // 2]
             captured = {(event.event_id, event.captured_ns): event.origin for event in chunk}
             marks = ",".join("?" * len(chunk))
-            with translated():
+            with self._call():
                 for table in ("traces", "duplicates"):
                     rows = self._connection.execute(
                         f"SELECT event_id, captured_ns FROM {table} WHERE event_id IN ({marks})",
@@ -115,6 +168,12 @@ class Reader:
                     [event.event_id for event in chunk],
                 )
                 done.update(row[0] for row in letters)
+                filtered = self._connection.execute(
+                    "SELECT origin FROM settlements"
+                    f" WHERE outcome = 'filtered' AND origin IN ({marks})",
+                    [event.origin for event in chunk],
+                )
+                done.update(row[0] for row in filtered)
         return done & {event.origin for event in events}
 
     def traces(self, column: str, value: str, limit: int = 1000) -> list[dict[str, Any]]:
@@ -124,7 +183,7 @@ class Reader:
             "session_id": ("t.session = (SELECT id FROM names WHERE text = ?)", value),
         }
         where, parameter = wheres[column]
-        with translated():
+        with self._call():
             rows = self._connection.execute(
                 f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"
                 f" WHERE sequence IN (SELECT t.sequence FROM traces t WHERE {where})"
@@ -135,7 +194,7 @@ class Reader:
 
     def newest(self, session_id: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest rows of ``raw_traces`` of a session, oldest first."""
-        with translated():
+        with self._call():
             rows = self._connection.execute(
                 f"SELECT {', '.join(_TRACE_COLUMNS)} FROM raw_traces"
                 " WHERE sequence IN (SELECT t.sequence FROM traces t"
@@ -147,7 +206,7 @@ class Reader:
 
     def count_session(self, session_id: str) -> int:
         """Return how many rows a session has."""
-        with translated():
+        with self._call():
             found = self._connection.execute(
                 "SELECT count(*) FROM traces WHERE session = (SELECT id FROM names WHERE text = ?)",
                 (session_id,),
@@ -156,7 +215,7 @@ class Reader:
 
     def event_ids(self, first: bytes, last: bytes, limit: int) -> list[str]:
         """Return ids (hex) from ``first`` to ``last`` that have a row or a dead letter."""
-        with translated():
+        with self._call():
             rows = self._connection.execute(
                 "SELECT event_id FROM traces WHERE event_id BETWEEN ?1 AND ?2"
                 " UNION SELECT event_id FROM dead_letters WHERE event_id BETWEEN ?1 AND ?2"
@@ -166,13 +225,19 @@ class Reader:
             return [bytes(row[0]).hex() for row in rows]
 
     def count_rows(self) -> int:
-        """Return how many raw traces there are."""
-        with translated():
-            return int(self._connection.execute("SELECT count(*) FROM traces").fetchone()[0])
+        """Return how many raw traces there are, from the counters: counting them takes long."""
+        with self._call():
+            found = self._connection.execute(
+                "SELECT coalesce("
+                "sum(CASE name WHEN 'messages.written' THEN value ELSE -value END), 0)"
+                " FROM custody_totals"
+                " WHERE name IN ('messages.written', 'rows.forgotten', 'rows.expired')",
+            ).fetchone()
+        return int(found[0])
 
     def event_data(self, sequence: int) -> bytes:
         """Return the decoded JSON of a row: ``{"metadata": {...}, "payload": {...}}``."""
-        with translated():
+        with self._call():
             row = self._connection.execute(
                 "SELECT codec, event_data FROM traces WHERE sequence = ?",
                 (sequence,),
@@ -181,7 +246,7 @@ class Reader:
 
     def recent_data(self, source: str, limit: int) -> list[bytes]:
         """Return the decoded JSON of the newest rows of a source."""
-        with translated():
+        with self._call():
             rows = self._connection.execute(
                 "SELECT codec, event_data FROM traces JOIN kinds ON kinds.id = traces.kind"
                 " WHERE kinds.source = ? ORDER BY sequence DESC LIMIT ?",
@@ -191,16 +256,17 @@ class Reader:
         return [codec.decode(number, data) for number, data in rows]
 
     def _codec(self) -> Codec:
-        with translated():
+        with self._call():
             return load_codec(self._connection)
 
     def untrained_sources(self, wanted: int) -> list[str]:
         """Return the sources with at least ``wanted`` rows and no dictionary of their own."""
-        with translated():
+        with self._call():
             rows = self._connection.execute(
                 "SELECT source FROM ("
                 " SELECT k.source, count(*) AS n FROM traces t JOIN kinds k ON k.id = t.kind"
-                " WHERE t.sequence <= ?1 * 4 GROUP BY k.source)"
+                " WHERE t.sequence < (SELECT min(sequence) FROM traces) + ?1 * 4"
+                " GROUP BY k.source)"
                 " WHERE n >= ?1 AND source != 'canary' AND source NOT IN"
                 " (SELECT source FROM dictionaries WHERE trained_ms > 0)",
                 (wanted,),
@@ -209,7 +275,7 @@ class Reader:
 
     def duplicates(self, event_id: bytes) -> list[dict[str, Any]]:
         """Return the duplicates of an event."""
-        with translated():
+        with self._call():
             rows = self._connection.execute(
                 "SELECT message_id, same_origin, differs, noted_ms FROM duplicates"
                 " WHERE event_id = ? ORDER BY noted_ms",
@@ -224,42 +290,44 @@ class Reader:
         self, where: str = "state = 'open'", parameters: Sequence[Any] = ()
     ) -> Iterator[Letter]:
         """Return the dead letters that ``where`` (our own words) chooses, oldest first."""
-        with translated():
+        with self._call():
             ids = self._connection.execute(
                 f"SELECT message_id FROM dead_letters WHERE {where} ORDER BY opened_ms",
                 parameters,
             ).fetchall()
-            letters = Letters(self._connection)
-            for (message_id,) in ids:
+        letters = Letters(self._connection)
+        for (message_id,) in ids:
+            with self._call():  # each its own: what the caller does in between is no read
                 letter = letters.get(message_id)
-                if letter is not None:
-                    yield letter
+            if letter is not None:
+                yield letter
 
     def count_open_letters(self) -> int:
         """Return how many dead letters are open."""
-        with translated():
+        with self._call():
             return Letters(self._connection).counts()["open"]
 
     def sources(self) -> list[SourceSummary]:
         """Return what was written, by platform and source; canaries apart."""
-        with translated():
+        with self._call():
             rows = self._connection.execute(
-                "SELECT platform, source, sum(count), max(minute) * 60000 FROM custody_minutes"
-                " WHERE outcome = 'written' AND source != 'canary' GROUP BY platform, source",
+                "SELECT platform, source, written, last_minute * 60000 FROM sources"
+                " WHERE source != 'canary'",
             )
             return [SourceSummary(*row) for row in rows]
 
-    def settlements(self) -> list[tuple[str, str, int]]:
-        """Return (outcome, rule, count) of what never reached the stream."""
-        with translated():
-            return self._connection.execute(
-                "SELECT outcome, rule, count(*) FROM settlements GROUP BY outcome, rule",
-            ).fetchall()
+    def settlements(self) -> list[RuleCount]:
+        """Return what never reached the stream, by rule; most first."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT outcome, rule, count, last_ms FROM rules ORDER BY count DESC, rule",
+            )
+            return [RuleCount(*row) for row in rows]
 
     def incidents(self, since_ms: int, limit: int = 20) -> list[dict[str, Any]]:
         """Return breaks of custody since ``since_ms``, newest first."""
         names = ("kind", "started_ms", "count", "recovered", "cause", "ids")
-        with translated():
+        with self._call():
             rows = self._connection.execute(
                 "SELECT kind, started_ms, count, recovered, cause, ids FROM incidents"
                 " WHERE started_ms >= ? ORDER BY started_ms DESC LIMIT ?",
@@ -271,9 +339,9 @@ class Reader:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Reader]:
+def reading(path: Path, limit_s: float = READ_S) -> Iterator[Reader]:
     """Open a reader for the length of a block."""
-    reader = Reader(path)
+    reader = Reader(path, limit_s)
     try:
         yield reader
     finally:

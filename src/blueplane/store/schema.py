@@ -169,3 +169,26 @@ CREATE TABLE watermarks (
     sequence INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+
+RULES = """
+CREATE TABLE rules (
+    outcome TEXT NOT NULL,
+    rule    TEXT NOT NULL,
+    count   INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    PRIMARY KEY (outcome, rule)
+) WITHOUT ROWID;
+INSERT INTO rules
+SELECT outcome, rule, count(*), max(settled_ms) FROM settlements GROUP BY outcome, rule;
+CREATE INDEX settlements_time ON settlements (settled_ms);
+CREATE TABLE sources (
+    platform    TEXT NOT NULL,
+    source      TEXT NOT NULL,
+    written     INTEGER NOT NULL,
+    last_minute INTEGER NOT NULL,
+    PRIMARY KEY (platform, source)
+) WITHOUT ROWID;
+INSERT INTO sources
+SELECT platform, source, sum(count), max(minute) FROM custody_minutes
+WHERE outcome = 'written' GROUP BY platform, source;
+"""

@@ -208,12 +208,15 @@ class Traces:
         self._codec = codec
         self._names: dict[str | None, int | None] = {}
         self._kinds: dict[Kind, int] = {}
+        #: Another object whenever the id of a name may mean something else than before.
+        self.interning = object()
         self.forget_interned()
 
     def forget_interned(self) -> None:
         """Drop the cache of interned ids: after a rollback some of them do not exist."""
         self._names = {"": None, None: None}
         self._kinds = {}
+        self.interning = object()
 
     def insert(self, rows: Sequence[Row], ingested_ms: int) -> Inserted:
         """Insert ``rows`` inside the caller's transaction."""

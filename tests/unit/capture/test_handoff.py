@@ -19,7 +19,7 @@ from blueplane.capture.handoff import (
     split_trailer,
 )
 from blueplane.paths import Home
-from unit.hooks.running import refused, set_lease
+from unit.hooks.running import refused, set_end, set_lease
 
 PAYLOAD = b'{"hook_event_name":"Stop"}'
 WORDS = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)
@@ -204,6 +204,19 @@ def test_hand_off_heeds_the_lease_when_there_is_one(
     # When an event is handed off
     hand_off(home, "cursor", "stop", BytesIO(PAYLOAD))
     # Then it was taken only within the lease
+    assert (refused(home), len(spooled(home))) == (letters, files)
+
+
+@pytest.mark.parametrize(("seconds", "letters", "files"), [(HOUR_S, "p", 0), (-HOUR_S, "", 1)])
+def test_hand_off_heeds_the_end_of_a_pause_when_there_is_one(
+    home: Home, seconds: int, letters: str, files: int
+):
+    """Until a pause is over nothing is taken, and it is refused with p."""
+    # Given a pause with an end
+    set_end(home, "paused-until", seconds)
+    # When an event is handed off
+    hand_off(home, "cursor", "stop", BytesIO(PAYLOAD))
+    # Then it was taken only after the pause
     assert (refused(home), len(spooled(home))) == (letters, files)
 
 

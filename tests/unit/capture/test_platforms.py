@@ -1,12 +1,13 @@
 """The registry of platforms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 
 from blueplane.capture import platforms as registry
-from blueplane.capture.adapter import Hook, Platform
+from blueplane.capture.adapter import Hook, OwnKeys, Platform
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.cursor.hooks import COMPATIBILITY_NAMES
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
@@ -16,6 +17,16 @@ from blueplane.event import EVENT_TYPES
 THIRD_PARTY = Platform(name="zed", aliases=("zed-editor",), hooks={"Go": Hook("user_prompt")})
 IMPOSTOR = Platform(name="cursor")
 NOT_A_PLATFORM = "a text"
+NO_HOOK = Platform(name="theirs", hooks={"Go": Hook("victory")})
+NO_PHASE = Platform(name="theirs", hooks={"Go": Hook("tool_use", "meanwhile")})
+NO_MAPPING = Platform(name="theirs", hooks=["Go"])  # type: ignore[arg-type]
+NO_COLUMN = Platform(name="theirs", column_keys={"price": "cost_usd"})
+NO_NAME = Platform(name="their editor")
+PROSE_AS_SESSION = Platform(name="theirs", session_keys=("run", "prompt"))
+PROSE_AS_TURN = Platform(name="theirs", turn_key="command")
+PROSE_AS_ID = Platform(name="theirs", own_keys=OwnKeys(ids={"title"}))
+PROSE_AS_NAME = Platform(name="theirs", column_keys={"summary": "tool_name"})
+PROSE_AS_WORDS = Platform(name="theirs", own_keys=OwnKeys(enumerations={"mood": {"so so"}}))
 
 
 @pytest.fixture
@@ -90,7 +101,27 @@ def test_platforms_keeps_the_built_in_platform_when_a_third_party_takes_its_name
 
 @pytest.mark.parametrize(
     "value",
-    ["no_such_module_anywhere:X", f"{__name__}:MISSING", f"{__name__}:NOT_A_PLATFORM"],
+    [
+        "no_such_module_anywhere:X",
+        *(
+            f"{__name__}:{name}"
+            for name in (
+                "MISSING",
+                "NOT_A_PLATFORM",
+                "IMPOSTOR",
+                "NO_HOOK",
+                "NO_PHASE",
+                "NO_MAPPING",
+                "NO_COLUMN",
+                "NO_NAME",
+                "PROSE_AS_SESSION",
+                "PROSE_AS_TURN",
+                "PROSE_AS_ID",
+                "PROSE_AS_NAME",
+                "PROSE_AS_WORDS",
+            )
+        ),
+    ],
 )
 def test_platforms_warns_when_a_third_party_platform_is_broken(
     entry_points: list[EntryPoint],
@@ -104,4 +135,44 @@ def test_platforms_warns_when_a_third_party_platform_is_broken(
     found = platforms()
     # Then
     assert {"cursor", "claude_code", "zed"} <= found.keys()
+    assert "theirs" not in found
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("platform", registry.BUILT_IN)
+def test_built_in_platforms_are_what_is_asked_of_others(platform: Platform):
+    """No built-in platform would be refused as a third party's."""
+    assert list(registry._faults(platform)) == []
+
+
+def fail(*_: object) -> tuple[str, ...]:
+    """Fail, as a third party's function may."""
+    raise LookupError
+
+
+@pytest.mark.parametrize("found", [fail, lambda *_: None, lambda *_: (1,), lambda *_: "run-1"])
+def test_identify_says_nothing_when_the_platform_fails(
+    found: Callable[..., Any], caplog: pytest.LogCaptureFixture
+):
+    """An identity that fails, or is none, is left out, and is told once."""
+    # Given
+    platform = Platform(name=f"theirs-{id(found)}", identity=found)
+    # When
+    results = [platform.identify({}, "Go") for _ in range(3)]
+    # Then
+    assert results == [()] * 3
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("found", [fail, lambda _: 3, lambda _: (1,), lambda _: (-1, 2)])
+def test_count_lines_knows_nothing_when_the_platform_fails(
+    found: Callable[..., Any], caplog: pytest.LogCaptureFixture
+):
+    """A count that fails, or is none, is not known, and is told once."""
+    # Given
+    platform = Platform(name=f"theirs-{id(found)}", line_counts={"Go": found})
+    # When
+    results = [platform.count_lines({}, "Go") for _ in range(3)]
+    # Then
+    assert results == [None] * 3
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -9,6 +9,7 @@ from helpers.waiting import wait_until
 WAIT_S = 30.0
 
 
+@pytest.mark.fault("A14")
 def test_poller_runs_tasks_at_their_intervals_when_time_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from blueplane.capture.adapter import OwnKeys
 from blueplane.capture.parse import BigNumber
 from blueplane.capture.sanitise import (
     MAX_ITEMS,
@@ -405,3 +406,61 @@ def test_training_form_has_nobody_in_it():
 def test_training_form_takes_a_payload_alone():
     """A payload without its metadata is trained on as well."""
     assert orjson.loads(STRICT.training_form(b'{"prompt":"x"}')) == {"prompt": {"chars": 1}}
+
+
+# --- keys that one platform adds ------------------------------------------------------------------
+
+OWN = OwnKeys(
+    ids={"run", "prompt", "api_token_secret"},
+    paths={"room"},
+    branches={"line"},
+    code={"draft"},
+    commands={"order"},
+    enumerations={"mood": {"calm", "busy"}, "status": {"xyzzy"}},
+)
+
+
+def own(body: dict[str, Any], sanitiser: Sanitiser = STRICT) -> dict[str, Any]:
+    """Return what is kept of the payload of a platform with keys of its own."""
+    return dict(orjson.loads(sanitiser.payload(body, "", OWN)))
+
+
+def test_strict_honours_own_keys_by_their_kind():
+    """Ids and words stay, paths and branches become hashes, of code and commands measures stay."""
+    # Given
+    body = {"run": "r-1", "mood": "calm", "room": "/home/ada/x.py", "line": "main"}
+    # When
+    result = own(body | {"draft": "a\nb\n", "order": "make tea"})
+    # Then
+    assert (result["run"], result["mood"]) == ("r-1", "calm")
+    assert is_hash(result["room"], "p:", ".py")
+    assert is_hash(result["line"], "b:")
+    assert (result["draft"]["chars"], result["draft"]["lines"]) == (4, 2)
+    assert result["order"] == {"chars": 8}
+
+
+def test_balanced_shows_own_paths_and_commands():
+    """What balanced shows of our own paths, branches and commands it shows of theirs."""
+    body = {"room": "/home/ada/x.py", "line": "main", "order": "make tea"}
+    shown = {"room": "/home/ada/x.py", "line": "main", "order": {"chars": 8, "name": "make"}}
+    assert own(body, BALANCED) == shown
+
+
+def test_own_keys_let_no_prose_pass():
+    """A sentence is no id and no word, whatever its key is declared to be."""
+    body = dict.fromkeys(("run", "mood", "draft", "order", "unheard"), "it is a secret")
+    result = own(body)
+    assert result["mood"] == result["order"] == result["unheard"] == {"chars": 14}
+    assert "secret" not in orjson.dumps(result).decode()
+
+
+def test_own_keys_never_change_what_is_known():
+    """A key of the vocabulary, and one that names a secret, stay what they are."""
+    body = {"prompt": "xyzzy", "status": "xyzzy", "api_token_secret": "xyzzy"}
+    assert own(body) == {"prompt": {"chars": 5}, "status": {"chars": 5}}
+
+
+def test_own_keys_hold_for_their_platform_only():
+    """What one platform declares says nothing of another's payloads."""
+    assert own({"run": "r-1"}) == {"run": "r-1"}
+    assert kept({"run": "r-1"}) == {"run": {"chars": 3}}

@@ -10,11 +10,13 @@ from typing import ClassVar
 import pytest
 
 from blueplane.capture import spool as module
+from blueplane.capture.filters import Filters
 from blueplane.capture.hook_event import HookReader
+from blueplane.capture.pausing import pause
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.spool import HALF_S, Outcome, Spooler
 from blueplane.clock import NS_PER_S
-from blueplane.config import SpoolSettings
+from blueplane.config import FilterSettings, SpoolSettings
 from blueplane.errors import (
     HomeError,
     QueueRefusedError,
@@ -80,8 +82,8 @@ class Spool:
     def __init__(self, home: Home, max_mb: int = 256) -> None:
         self.home = home
         self.stand = Stand()
-        reader = HookReader(Sanitiser("strict", SECRET), lambda _event: False)
-        self.spooler = Spooler(home, SpoolSettings(max_mb, 7), reader, self.stand, self.stand)
+        self.reader = HookReader(Sanitiser("strict", SECRET), lambda _event: False)
+        self.spooler = Spooler(home, SpoolSettings(max_mb, 7), self.reader, self.stand, self.stand)
         self.made.append(self.spooler)
 
     def write(self, name: str, content: bytes = b"{}" + TRAILER, age_s: float = 0) -> Path:
@@ -437,6 +439,24 @@ def test_reconcile_settles_a_leftover_when_an_earlier_server_stored_it(spool: Sp
     assert len(spool.stand.asked) == 2
 
 
+def test_leftover_that_is_stored_is_not_counted_as_filtered_when_rules_changed(
+    spool: Spool,
+) -> None:
+    """A file that was stored under other rules is removed; one that was not is filtered."""
+    # Given two leftovers of a killed server, one of them stored, and a rule made since
+    stored = spool.write("1.1.0")
+    spool.write("1.1.1")
+    spool.stand.known = {f"spool:1.1.0:{stored.stat().st_mtime_ns}"}
+    spool.spooler.reconcile({})
+    rules = FilterSettings((), (), ("claude_code",), (), ())
+    spool.reader.use(Sanitiser("strict", SECRET), Filters(rules, SECRET))
+    # When
+    spool.look()
+    # Then
+    assert spool.rules() == {"1.1.1": "filtered platform:claude_code"}
+    assert (spool.left(), spool.names()) == (set(), [])
+
+
 def test_reconcile_sends_again_what_is_not_in_the_stream_when_it_is_told(spool: Spool) -> None:
     """What is in the stream waits, the rest is sent again; each is released in the end."""
     # Given two files that were sent, one of which is still in the stream
@@ -639,6 +659,22 @@ def test_spooler_stops_the_hooks_when_the_store_cannot_count_their_refusals(
     assert spool.stand.refused == {"f": 1}
 
 
+def test_spooler_removes_the_end_of_a_pause_when_it_is_over(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of a pause stays for as long as it lasts, and then goes at the next round."""
+    # Given a pause of an hour
+    turned = turn_clock(monkeypatch)
+    pause(spool.home, 3_600)
+    flag = spool.home.run / "paused-until"
+    # When most of it has passed, and then the rest
+    later(spool, turned, 3_500)
+    during = flag.exists()
+    later(spool, turned, 200)
+    # Then
+    assert (during, flag.exists()) == (True, False)
+
+
 def test_spooler_renews_the_lease_when_it_runs(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -649,39 +685,38 @@ def test_spooler_renews_the_lease_when_it_runs(
     lease = spool.home.run / "lease"
     first_ns = lease.stat().st_mtime_ns
     assert first_ns > module.wall_ns() + (7 * 86_400 - 60) * NS_PER_S
+    # and it is never set to now on the way: a hook that runs at that moment would take nothing
+    later(spool, turned)
+    assert lease.stat().st_mtime_ns == first_ns
     # When an hour has passed
-    later(spool, turned, module.HOUSEKEEPING_S + 1)
+    later(spool, turned, module.LEASE_STEP_S + 1)
     # Then
     assert lease.stat().st_mtime_ns - first_ns > 3_600 * NS_PER_S
     assert stat.S_IMODE(lease.stat().st_mode) == 0o600
 
 
-def test_quarantine_keeps_the_newest_when_it_is_too_old_or_too_large(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.fault("E1", "E2")
+@pytest.mark.parametrize("jump_s", [-2 * 3600, 10 * 365 * 86_400])
+def test_spooler_renews_the_lease_when_the_clock_jumps_and_comes_back(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, jump_s: int
 ) -> None:
-    """What is too much goes, the oldest first; after seven days all of it; directories stay."""
-    # Given three files of 20 MB and a directory
+    """Hooks compare the lease with the wall clock: it is seven days ahead of that, wherever it is.
+
+    A lease of ten years would never end, one of the past would stop capture at once.
+    """
     turned = turn_clock(monkeypatch)
-    for number in range(3):
-        with (spool.home.quarantine / f"{number}").open("wb") as file:
-            file.truncate(20 << 20)
-        changed = (spool.home.quarantine / f"{number}").stat().st_ctime_ns
-        wait_until(lambda changed=changed: _now(spool) > changed, WAIT_S, "another moment")
-    (spool.home.quarantine / "directory").mkdir()
-    # When
-    spool.look()
-    # Then
-    assert {entry.name for entry in spool.home.quarantine.iterdir()} == {"1", "2", "directory"}
-    turned.sleepless(module.QUARANTINE_S + 60)
-    spool.look()
-    assert {entry.name for entry in spool.home.quarantine.iterdir()} == {"directory"}
-
-
-def _now(spool: Spool) -> int:
-    """Return the moment that the file system gives a file now."""
-    probe = spool.home.root / "probe"
-    probe.write_bytes(b"")
-    return probe.stat().st_ctime_ns
+    later(spool, turned)
+    for jump in (jump_s, -jump_s):
+        # Given / When the clock jumps, and a round passes
+        turned.wall_shift_ns += jump * NS_PER_S
+        later(spool, turned)
+        # Then
+        ahead_ns = (spool.home.run / "lease").stat().st_mtime_ns - module.wall_ns()
+        assert abs(ahead_ns / NS_PER_S - 7 * 86_400) < module.LEASE_STEP_S
+    # and files are taken as before
+    spool.write("1.1.0")
+    later(spool, turned)
+    assert spool.names() == ["1.1.0"]
 
 
 # --- the thread -----------------------------------------------------------------------------------
@@ -729,3 +764,175 @@ def test_thread_looks_at_once_when_it_is_woken(spool: Spool) -> None:
     wait_until(spool.names, WAIT_S, "the file was sent")
     spool.spooler.stop()
     assert spool.spooler.join(WAIT_S)
+
+
+# --- more than is kept in mind --------------------------------------------------------------------
+
+
+@pytest.mark.fault("F5")
+def test_spooler_takes_all_oldest_first_when_more_wait_than_it_keeps_in_mind(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files wait, no more than ``KEPT`` of them are known, and none is passed over."""
+    # Given 23 files, five of which may be known, and chunks of two
+    monkeypatch.setattr(module, "KEPT", 5)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    for number in range(23):
+        spool.write(f"{number}.1.0", age_s=number)
+    known = []
+
+    def release(events: Sequence[Event]) -> None:
+        known.append(len(spool.spooler._files))
+        spool.spooler.release([event.origin for event in events])
+
+    spool.stand.on_emit = release
+    # When
+    spool.look()
+    # Then all went, the oldest first, and no more were known than may be
+    assert spool.names() == [f"{number}.1.0" for number in reversed(range(23))]
+    assert max(known) <= 5
+    spool.look()
+    assert (spool.left(), spool.spooler.waiting(), spool.spooler.backlog) == (set(), 0, 0)
+    assert spool.spooler._bytes == 0
+
+
+def test_spooler_finds_a_file_later_when_it_was_told_of_it_while_it_knew_enough(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is finished while others are left out is counted, and taken when its turn is."""
+    # Given a full mind, and a queue that takes nothing
+    monkeypatch.setattr(module, "KEPT", 3)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    spool.stand.open = False
+    for number in range(6):
+        spool.write(f"{number}.1.0", age_s=100 - number)
+    spool.look()
+    assert (len(spool.spooler._files), spool.spooler.backlog) == (3, 6)
+    # When a file is finished
+    spool.write("9.1.0")
+    spool.spooler._take(["9.1.0"])
+    # Then it is not kept in mind
+    assert (len(spool.spooler._files), spool.spooler.backlog) == (3, 7)
+    # and goes last when the queue is open again
+    spool.stand.open = True
+    spool.stand.on_emit = lambda events: spool.spooler.release([each.origin for each in events])
+    spool.look()
+    assert spool.names() == [*(f"{number}.1.0" for number in range(6)), "9.1.0"]
+
+
+def test_spooler_looks_a_file_up_when_it_does_not_know_since_when_it_is_there(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left out at an attach may be settled already: it is never sent unseen."""
+    # Given files of which one was settled by an earlier server, and little room
+    monkeypatch.setattr(module, "KEPT", 2)
+    monkeypatch.setattr(module, "CHUNK", 1)
+    for number in range(5):
+        spool.write(f"{number}.1.0", age_s=100 - number)
+    settled = spool.home.spool / "4.1.0"
+    spool.stand.known = {f"spool:4.1.0:{settled.stat().st_mtime_ns}"}
+    spool.spooler.reconcile({})
+    spool.stand.on_emit = lambda events: spool.spooler.release([each.origin for each in events])
+    # When / Then
+    spool.look()
+    assert spool.names() == [f"{number}.1.0" for number in range(4)]
+    # and a file that was told to be finished just now is not looked up
+    spool.stand.asked = []
+    spool.write("5.1.0")
+    spool.spooler._take(["5.1.0"])
+    assert (spool.names()[-1], spool.stand.asked) == ("5.1.0", [])
+
+
+def test_spooler_hands_on_few_files_at_once_when_they_are_large(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is handed on together is bounded in bytes, too; one file alone may be larger."""
+    # Given three files of 600 bytes, one of 5,000 and two small ones
+    monkeypatch.setattr(module, "CHUNK_BYTES", 2_000)
+    sizes = [600, 600, 600, 5_000, 20, 20]
+    for number, size in enumerate(sizes):
+        content = b'{"a": "%s"}' % (b"x" * size) + TRAILER
+        spool.write(f"{number}.1.0", content, age_s=100 - number)
+    emitted: list[int] = []
+    spool.stand.on_emit = lambda events: emitted.append(len(events))
+    # When
+    spool.look()
+    # Then
+    assert emitted == [3, 1, 2]
+
+
+def test_spooler_counts_what_files_occupy_when_it_compares_with_the_cap(home: Home) -> None:
+    """Small files fill a disk by blocks: 256 of them are a megabyte, whatever is in them."""
+    # Given a cap of 1 MB, and a queue that takes nothing
+    spool = Spool(home, max_mb=1)
+    spool.stand.open = False
+    # When there are 255 files of a few bytes / Then hooks may go on
+    for number in range(255):
+        spool.write(f"{number}.1.0")
+    spool.look()
+    spool.spooler._flag_full()
+    assert not (home.run / "full").exists()
+    # and with one more they may not
+    spool.write("256.1.0")
+    spool.look()
+    spool.spooler._flag_full()
+    assert (home.run / "full").exists()
+
+
+@pytest.mark.fault("F6")
+def test_spooler_waits_when_no_descriptor_is_left_to_look_with(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that cannot be opened for a moment is no end of a thread."""
+    # Given
+    spool.write("1.1.0")
+    assert spool.spooler.waiting() == 1
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        # When / Then
+        with pytest.raises(HomeError, match="Too many open files"):
+            spool.look()
+        spool.spooler._counted = (1, 0.0)
+        assert spool.spooler.waiting() == 1
+    spool.look()
+    assert spool.names() == ["1.1.0"]
+
+
+@pytest.mark.fault("B21")
+def test_spooler_says_once_that_files_wait_when_the_gate_opens_in_vain(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate that opens, and closes at the first append, is one trouble: it is said once."""
+    # Given a queue whose gate closes at every failure
+    said: list[str] = []
+    monkeypatch.setattr(type(module._log), "warning", lambda _log, event, **_: said.append(event))
+    spool.stand.error = QueueUnavailableError("cut")
+
+    def close(error: Exception) -> None:
+        spool.stand.recovered.append(error)
+        spool.stand.open = False
+
+    monkeypatch.setattr(spool.stand, "recover", close)
+    spool.write("1.1.0")
+    spool.spooler.start()
+    # When it is opened again and again
+    for number in range(1, 4):
+        wait_until(lambda: len(spool.stand.recovered) >= number, WAIT_S, "an append failed")  # noqa: B023 - waited for at once
+        beat_s = spool.spooler.beat_s
+        spool.spooler.wake()
+        wait_until(lambda: spool.spooler.beat_s > beat_s, WAIT_S, "it looked in vain")  # noqa: B023 - waited for at once
+        spool.stand.open = True
+        spool.spooler.wake()
+    # Then it was said once; and again after it had worked in between
+    assert said == ["files wait"]
+    spool.stand.error = None
+    spool.stand.open = True
+    spool.spooler.wake()
+    wait_until(lambda: spool.names() == ["1.1.0"], WAIT_S, "it was sent")
+    spool.stand.error = QueueUnavailableError("cut")
+    spool.write("1.1.1")
+    wait_until(lambda: len(said) == 2, WAIT_S, "it is said again")

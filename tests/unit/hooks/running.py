@@ -94,10 +94,15 @@ def refused(home: Home) -> str:
 
 def set_lease(home: Home, seconds_from_now: int) -> None:
     """Make a lease that ends then."""
-    lease = home.run / "lease"
-    lease.touch()
-    end = lease.stat().st_mtime + seconds_from_now
-    os.utime(lease, (end, end))
+    set_end(home, "lease", seconds_from_now)
+
+
+def set_end(home: Home, flag: str, seconds_from_now: int) -> None:
+    """Make a flag whose time is then."""
+    path = home.run / flag
+    path.touch()
+    end = path.stat().st_mtime + seconds_from_now
+    os.utime(path, (end, end))
 
 
 def without_rights() -> None:

@@ -23,7 +23,15 @@ from blueplane.capture.handoff import MAX_NAMES, NAME, REFUSALS
 from blueplane.paths import Home
 from helpers.redis_server import missing
 from helpers.waiting import wait_until
-from unit.hooks.running import SCRIPT, Hook, make_hook, set_lease, take_names, without_rights
+from unit.hooks.running import (
+    SCRIPT,
+    Hook,
+    make_hook,
+    set_end,
+    set_lease,
+    take_names,
+    without_rights,
+)
 
 PAYLOAD = b'{"hook_event_name":"Stop","prompt":"water the tulips"}'
 TRAILER = b"\n\036claude_code Stop\n"
@@ -109,7 +117,8 @@ def test_hook_forks_once_when_it_captures_and_never_when_full(home: Home):
     """The normal path costs one process, cat, and a refusal costs none."""
     if not shutil.which("strace"):
         missing("strace")
-    # Given a tracer that sees every new process
+    # Given a tracer that sees every new process, and a pause that is over
+    set_end(home, "paused-until", -HOUR_S)
     trace = home.root / "trace"
     tracer = ("strace", "-f", "-o", str(trace), "-e", "trace=fork,vfork,clone,clone3")
     hook = replace(make_hook("shebang", home), argv=tracer)
@@ -297,6 +306,41 @@ def test_hook_heeds_the_lease_when_there_is_one(
     hook.run(*CALL, payload=PAYLOAD)
     # Then it captured only within the lease
     assert (hook.refused(), hook.events()) == (letters, events)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "letters", "events"), [(HOUR_S, "p", []), (-HOUR_S, "", [WHOLE])]
+)
+def test_hook_heeds_the_end_of_a_pause_when_there_is_one(
+    hook: Hook, seconds: int, letters: str, events: list[object]
+):
+    """Until a pause is over the hook refuses with p and leaves no file; then it captures again."""
+    # Given a pause with an end, and a lease that has run out only where there is a pause
+    set_end(hook.home, "paused-until", seconds)
+    set_lease(hook.home, -seconds)
+    # When the hook runs
+    hook.run(*CALL, payload=PAYLOAD)
+    # Then the pause decides
+    assert (hook.refused(), hook.events()) == (letters, events)
+
+
+def test_hook_writes_nothing_of_a_payload_when_paused(home: Home):
+    """In a pause, with an end or without one, no byte of the event reaches the disk."""
+    if not shutil.which("strace"):
+        missing("strace")
+    trace = home.root / "trace"
+    tracer = ("strace", "-f", "-s", "9999", "-o", str(trace), "-e", "trace=write,read")
+    hook = replace(make_hook("shebang", home), argv=tracer)
+    # Given a pause of each kind
+    for make in (lambda: set_end(home, "paused-until", HOUR_S), (home.run / "paused").touch):
+        make()
+        # When the hook runs
+        hook.run(*CALL, payload=PAYLOAD)
+        # Then nobody has read the payload, and the letter is the first that was written
+        assert "tulips" not in trace.read_text()
+        written = (line for line in trace.read_text().splitlines() if "write(" in line)
+        assert re.search(r'write\(1, "p", 1\) += 1$', next(written))
+    assert hook.refused() == "pp"
 
 
 # --- names ---------------------------------------------------------------------------------------

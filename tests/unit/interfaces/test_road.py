@@ -32,6 +32,15 @@ def test_hops_have_distances_when_a_row_is_written() -> None:
     ]
 
 
+@pytest.mark.fault("E2")
+def test_hops_have_no_distance_when_the_clock_went_back() -> None:
+    """A duration is never negative: it is not known."""
+    # Given a row that was written an hour before it was delivered, by the clock
+    row = {"captured_ms": 4_000, "enqueued_ms": 4_003, "delivered_ms": 4_005, "ingested_ms": 10}
+    # When / Then
+    assert hops(row)[-2:] == [Hop("delivered", 4_005, 5, 2), Hop("written", 10, None, None)]
+
+
 @pytest.mark.parametrize(
     ("law", "changes", "start"),
     [

@@ -246,7 +246,7 @@ def test_attach_drains_the_stream_when_redis_is_out_of_memory(road: Road) -> Non
     """A server that starts while Redis is full attaches and empties it, whatever else must wait."""
     # Given a stream with events, an open dead letter, and no memory left
     bad, waiting = make_event(0), make_event(1)
-    road.writer._max_retries = 1
+    road.writer.max_retries = 1
     connection = road.commits._connection
     road.append(bad, waiting)
     poison(connection, bad)

@@ -1,5 +1,6 @@
 import pytest
 
+from blueplane.pipeline import dead_letters as module
 from blueplane.pipeline.dead_letters import pack_fields, unpack_fields, with_origin
 from helpers.road import Road, heal, ids, make_event, poison
 
@@ -8,7 +9,7 @@ def bury(road: Road, number: int = 0) -> str:
     """Make an event a dead letter; return its id."""
     event = make_event(number)
     poison(road.commits._connection, event)
-    road.writer._max_retries = 1
+    road.writer.max_retries = 1
     road.append(event)
     road.drain()
     heal(road.commits._connection)
@@ -102,3 +103,21 @@ def test_fields_survive_when_they_are_packed(fields: list[bytes]) -> None:
     changed = with_origin(fields, "dlq:1-0")
     assert changed[-2:] == [b"origin", b"dlq:1-0"]
     assert b"old" not in changed
+
+
+def test_retry_waits_when_too_much_is_in_flight(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters are a source like any other: they keep to the window."""
+    # Given a letter to send, and as many messages in flight as may be
+    monkeypatch.setattr(module, "MAX_IN_FLIGHT", 1)
+    letter_id = bury(road)
+    road.append(make_event(7))
+    road.writer.letters.retry([letter_id])
+    # When / Then
+    road.writer.letters.send_waiting()
+    assert len(road.in_flight) == 1
+    # and when they are written, it goes
+    road.drain()
+    road.writer.letters.send_waiting()
+    assert road.in_flight.origins() == [f"dlq:{letter_id}"]

@@ -267,6 +267,7 @@ def test_inspect_is_unusable_when_the_server_may_evict(redis_server: RedisServer
         Stream(lambda: redis_server.url).inspect()
 
 
+@pytest.mark.fault("B22")
 @pytest.mark.parametrize(
     ("info", "words"),
     [
@@ -540,3 +541,32 @@ def test_stream_is_detached_when_it_was_never_attached(
         stream.counts() if work == "counts" else stream.settle([b"1-0"], None)
     with pytest.raises(QueueDetachedError, match="not attached"):
         stream.read_new(1, 0)
+
+
+# --- announcements --------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("C10")
+def test_announced_counts_what_came_after_a_sequence_when_commits_were_announced(
+    stream: Stream, redis_server: RedisServer
+) -> None:
+    """Rows after a sequence are counted commit by commit, and what a stranger adds is not."""
+    # Given three commits, of which the second used up two sequences for nothing, and rubbish
+    for commit in (Commit(1, 10, 10, 1), Commit(13, 15, 3, 1), Commit(16, 16, 1, 1)):
+        stream.settle([b"1-0"], commit)
+    rubbish = ({"first": "x"}, {"first": 9, "last": 8, "count": 1}, {"last": 10**12, "count": 1})
+    for fields in rubbish:
+        redis_server.client.xadd("cdc:events", fields)
+    # When / Then
+    assert stream.announced(16) == (0, 0)
+    assert stream.announced(15) == (16, 1)
+    assert stream.announced(12) == (16, 4)
+    # and what is not kept any more is counted by its sequences
+    redis_server.client.xtrim("cdc:events", maxlen=5, approximate=False)
+    assert stream.announced(0) == (16, 12 + 4)
+
+
+def test_announced_is_nothing_when_no_commit_was(stream: Stream) -> None:
+    """A server without announcements tells of no rows."""
+    # Given / When / Then
+    assert stream.announced(0) == (0, 0)

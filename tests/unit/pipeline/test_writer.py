@@ -6,16 +6,20 @@ import pytest
 from blueplane.errors import (
     QueueUnavailableError,
     RowRefusedError,
+    StoreFullError,
     StoreUnavailableError,
     UndecodableEntryError,
 )
 from blueplane.event import encode
 from blueplane.pipeline import writer as module
 from blueplane.pipeline.balance import REFRESH_S
+from blueplane.pipeline.batch import Batch, prepare
 from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.pipeline.jobs import Job
 from blueplane.pipeline.stream import Stream
 from blueplane.store import connection
+from blueplane.store.codec import FIRST_LOCAL_ID, train
+from blueplane.store.queries import reading
 from helpers.road import Road, heal, ids, make_event, poison, turn_clock
 from helpers.waiting import wait_until
 
@@ -396,7 +400,7 @@ def test_balance_is_stored_anew_when_it_is_old_or_changed(
 def test_undecodable_error_is_the_rows_place_when_an_entry_is_none() -> None:
     """A delivery says why it makes no row."""
     # Given / When
-    ((_, _, row),) = module.prepare([(b"1-0", [b"v", b"1"])], _Codeless())  # type: ignore[arg-type]
+    ((_, _, row, _),) = module.prepare([(b"1-0", [b"v", b"1"])], _Codeless())  # type: ignore[arg-type]
     # Then
     assert isinstance(row, UndecodableEntryError)
     assert "event_id" in str(row)
@@ -416,3 +420,117 @@ def test_transactions_begin_immediate_when_they_write(road: Road) -> None:
         pass
     # Then
     assert told == ["BEGIN IMMEDIATE", "COMMIT"]
+
+
+# --- a store that is opened anew ------------------------------------------------------------------
+
+
+def remove_store(road: Road) -> None:
+    """Remove the database under its writer."""
+    for file in road.home.root.glob("telemetry.db*"):
+        file.unlink()
+
+
+@pytest.mark.fault("C12")
+def test_rows_are_readable_when_the_dictionary_went_with_the_store(road: Road) -> None:
+    """What was encoded for a store that is gone is encoded anew, not written as it is."""
+    # Given batches that were made with a dictionary of the old store
+    text = b'{"number":1,"text":"' + b"orchard " * 20 + b'"}'
+    samples = [b'{"metadata":{},"payload":{"number":%d,"text":"orchard"}}' % n for n in range(500)]
+    road.commits.add_dictionary("hook", train("hook", [s * 8 for s in samples], 1024))
+    events = [make_event(number, payload=text) for number in range(4)]
+    road.append(*events)
+    first, second = (Batch(prepare(road.read(2), road.commits.codec), ()) for _ in range(2))
+    assert {delivery.row.codec for delivery in first.deliveries} == {FIRST_LOCAL_ID}
+    # When the store is gone, one batch is in hand, and the other one waits
+    remove_store(road)
+    road.writer.inbox.put(second)
+    with pytest.raises(StoreUnavailableError, match="opened anew"):
+        road.writer._take_batch(first)
+    road.writer._take(0.0)
+    assert road.rows() == []
+    # Then the next attach has both written, and they can be read
+    assert road.settle()["balanced"]
+    assert road.rows() == ids(*events)
+    with reading(road.home.database) as reader:
+        assert [text in reader.event_data(sequence) for sequence in range(1, 5)] == [True] * 4
+
+
+@pytest.mark.fault("C12")
+def test_a_job_that_finds_the_store_gone_has_it_opened_anew(road: Road) -> None:
+    """Whoever asked is told, and the next one is served."""
+    # Given a writer whose store goes in the middle of a job
+    road.writer.start()
+
+    def lose_it() -> None:
+        remove_store(road)
+        road.commits.refuse(1, {"full": 1})
+
+    # When that is asked of it / Then
+    with pytest.raises(StoreUnavailableError):
+        road.writer.ask(lose_it)
+
+    def served() -> bool:
+        try:
+            road.writer.ask(lambda: road.commits.refuse(1, {"full": 1}))
+        except StoreUnavailableError:
+            return False
+        return True
+
+    wait_until(served, WAIT_S, "the next one is served")
+    assert road.writer.alive()
+    assert road.totals()["refused.full"] == 1
+
+
+@pytest.mark.fault("C1", "C12")
+def test_a_store_that_cannot_be_opened_anew_is_waited_for_when_the_disk_is_full(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any open store the writer goes on trying, and says why, until there is room."""
+    # Given a store that is gone, and a disk that has no room for another for a while
+    errors = [StoreFullError("no room")] * 2
+    reopen = road.commits.reopen
+
+    def full(_stopping: object) -> None:
+        if errors:
+            road.commits.close()
+            raise errors.pop()
+        reopen()
+
+    monkeypatch.setattr(road.commits, "reopen", full)
+    road.writer.relieve = road.commits.cut_wal
+    remove_store(road)
+    # When an event is written / Then it waits, and is written into the new store
+    event = make_event()
+    road.append(event)
+    with pytest.raises(StoreUnavailableError, match="opened anew"):
+        road.drain()
+    assert errors == []
+    assert road.settle()["balanced"]
+    assert road.rows() == ids(event)
+
+
+def test_the_writer_lives_when_a_read_of_the_store_fails(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of SQLite's in what is only read costs an attach, and no thread."""
+    # Given a store that fails in a read, some times
+    fails = iter([sqlite3.OperationalError("disk I/O error")] * 2)
+    totals = road.commits.ledger.totals
+
+    def failing() -> dict[str, int]:
+        for error in fails:
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            error.sqlite_errorname = "SQLITE_IOERR"
+            raise error
+        return totals()
+
+    monkeypatch.setattr(road.commits.ledger, "totals", failing)
+    # When the balance is due
+    road.writer._balancer.note_change()
+    road.writer._balancer.due_s = 0.0
+    road.writer.start()
+    # Then it says so, and is well again
+    wait_until(lambda: next(fails, None) is None, WAIT_S, "it has failed")
+    wait_until(lambda: road.writer.store_error is None, WAIT_S, "it is well")
+    assert road.writer.alive()

@@ -328,3 +328,63 @@ def test_the_socket_is_made_again_when_it_was_removed(
     # Then
     wait_until(lambda: connects(short_path), WAIT_S, "the server listens again")
     assert ask(short_path, "echo") == {}
+
+
+def test_long_operation_tells_how_far_it_is(short_path: Path) -> None:
+    """Whoever asks for something that takes its time hears of it before the answer."""
+
+    # Given an operation that reports
+    def work(report: module.Report, *, steps: int) -> str:
+        for number in range(steps):
+            report({"done": number})
+        return "all"
+
+    server = ControlServer(short_path, {}, {"work": work})
+    server.start()
+    wait_until(lambda: connects(short_path), WAIT_S, "the server listens")
+    heard: list[Any] = []
+
+    # When it is asked for, with and without somebody who listens
+    answers = [
+        ask(short_path, "work", progress=heard.append, steps=3),
+        ask(short_path, "work", steps=3),
+    ]
+
+    # Then both get the answer, and one heard every step
+    server.stop()
+    assert server.join(WAIT_S)
+    assert answers == ["all", "all"]
+    assert heard == [{"done": 0}, {"done": 1}, {"done": 2}]
+
+
+def test_request_is_answered_while_another_takes_long(short_path: Path) -> None:
+    """A long operation holds nobody up, and more than the bound of them are refused at once."""
+    # Given as many long requests as are served at once
+    ready, go = threading.Barrier(module.MAX_CLIENTS + 1), threading.Event()
+
+    def work(_report: module.Report) -> str:
+        ready.wait(WAIT_S)
+        return str(go.wait(WAIT_S))
+
+    server = ControlServer(short_path, {}, {"work": work})
+    server.start()
+    wait_until(lambda: connects(short_path), WAIT_S, "the server listens")
+    wait_until(lambda: server._free._value == module.MAX_CLIENTS, WAIT_S, "nobody is served")
+    askers = [
+        threading.Thread(target=ask, args=(short_path, "work")) for _ in range(module.MAX_CLIENTS)
+    ]
+    for asker in askers:
+        asker.start()
+    ready.wait(WAIT_S)
+
+    # When one more asks
+    with pytest.raises(RemoteError, match="busy"):
+        ask(short_path, "work")
+
+    # Then those before it get their answers, and room is free again
+    go.set()
+    for asker in askers:
+        asker.join(WAIT_S)
+    wait_until(lambda: server._free._value == module.MAX_CLIENTS, WAIT_S, "nobody is served")
+    server.stop()
+    assert server.join(WAIT_S)

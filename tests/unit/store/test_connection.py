@@ -6,8 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from blueplane.errors import RowRefusedError, StoreError, StoreUnavailableError
-from blueplane.store.connection import Connection, open_reader, open_writer, transaction
+from blueplane.errors import (
+    RowRefusedError,
+    StoreBrokenError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+from blueplane.store.connection import (
+    Connection,
+    close_broken,
+    open_reader,
+    open_writer,
+    transaction,
+    translated,
+)
 from helpers.road import database_file
 
 
@@ -140,9 +153,7 @@ def test_transaction_leaves_nothing_when_anything_is_raised(
     assert things(database_file(tmp_path)) == ["b"]
 
 
-@pytest.mark.parametrize(
-    "values", [(None, 1), ("a", 100), ("a", 2**63), ("\ud800", 1), ("a", 1, 2)]
-)
+@pytest.mark.parametrize("values", [(None, 1), ("a", 100), ("a", 2**63), ("\ud800", 1)])
 def test_transaction_blames_the_row_when_the_store_is_well(
     writer: Connection, tmp_path: Path, values: tuple[object, ...]
 ) -> None:
@@ -221,3 +232,101 @@ def test_transaction_fails_when_the_database_was_replaced(
     # When / Then
     with pytest.raises(StoreUnavailableError, match="removed or replaced"), transaction(writer):
         writer.execute("INSERT INTO things VALUES ('nowhere', 1)")
+
+
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO nowhere VALUES (1)", "INSERT INTO things VALUES (1)", "nonsense"]
+)
+def test_transaction_blames_the_store_when_the_statement_does_not_fit_it(
+    writer: Connection, statement: str
+) -> None:
+    """A table that is not there, or is another one, is nothing that a row can be blamed for."""
+    # Given / When / Then
+    with pytest.raises(StoreUnavailableError) as caught, transaction(writer):
+        writer.execute(statement)
+    assert not isinstance(caught.value, StoreBrokenError)
+
+
+@pytest.mark.fault("C8")
+def test_transaction_calls_the_store_broken_when_a_page_is_damaged(tmp_path: Path) -> None:
+    """What SQLite calls corrupt is neither a row's failure nor one that waiting mends."""
+    # Given a table whose pages are overwritten
+    path = database_file(tmp_path)
+    writer = open_writer(path)
+    writer.execute("CREATE TABLE things (name TEXT)")
+    writer.execute("INSERT INTO things VALUES (?)", ("x" * 3_000,))
+    writer.close()
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    writer = open_writer(path)
+    # When / Then
+    with pytest.raises(StoreBrokenError, match="CORRUPT"), transaction(writer):
+        writer.execute("INSERT INTO things VALUES ('a')")
+    writer.close()
+
+
+def test_transaction_calls_the_store_broken_when_its_connection_is_closed(
+    writer: Connection,
+) -> None:
+    """A connection that could not be opened anew is tried again, and no row pays for it."""
+    # Given
+    writer.close()
+    # When / Then
+    with pytest.raises(StoreBrokenError), transaction(writer):
+        pytest.fail("it began")
+
+
+@pytest.mark.fault("C12")
+def test_rows_of_the_wal_are_saved_when_only_the_wal_was_removed(tmp_path: Path) -> None:
+    """Before another connection is opened, what has no name any more goes into the database."""
+    # Given a row that is only in a -wal without a name, and a reader that keeps it from closing
+    path = database_file(tmp_path)
+    writer = open_writer(path)
+    writer.execute("CREATE TABLE things (name TEXT)")
+    writer.execute("INSERT INTO things VALUES ('kept')")
+    reader = open_reader(path)
+    assert reader.execute("SELECT count(*) FROM things").fetchone() == (1,)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink()
+    # When
+    close_broken(writer)
+    # Then
+    assert things(path) == ["kept"]
+    reader.close()
+
+
+ROW_CODES = ("CONSTRAINT", "MISMATCH", "RANGE", "TOOBIG")
+BROKEN_CODES = ("CORRUPT", "NOTADB")
+STORE_CODES = (
+    "ABORT", "AUTH", "BUSY", "CANTOPEN", "EMPTY", "ERROR", "FORMAT", "FULL", "INTERNAL",
+    "INTERRUPT", "IOERR", "LOCKED", "MISUSE", "NOLFS", "NOMEM", "NOTFOUND", "PERM", "PROTOCOL",
+    "READONLY", "SCHEMA",
+)  # fmt: skip
+
+
+@pytest.mark.fault("C16")
+@pytest.mark.parametrize("extended", [0, 1, 12])
+@pytest.mark.parametrize(
+    ("names", "kinds"),
+    [
+        (ROW_CODES, {RowRefusedError}),
+        (BROKEN_CODES, {StoreBrokenError}),
+        (STORE_CODES, {StoreUnavailableError, StoreFullError}),
+    ],
+)
+def test_each_code_of_sqlite_blames_one_when_it_is_raised(
+    names: tuple[str, ...], kinds: set[type[StoreError]], extended: int
+) -> None:
+    """The row, the file, or the store for now: for every code, with whatever detail it comes."""
+    for name in names:
+        # Given an error as SQLite raises it
+        error = sqlite3.OperationalError("it says why")
+        error.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{name}") | extended << 8
+        error.sqlite_errorname = f"SQLITE_{name}"
+        # When / Then
+        with (
+            pytest.raises(StoreError, match=f"it says why .SQLITE_{name}.") as caught,
+            translated(),
+        ):
+            raise error
+        assert type(caught.value) in kinds

@@ -72,6 +72,21 @@ def test_settlements_return_what_is_new_when_some_are_repeated(ledger: Ledger) -
     assert ledger.add_settlements([other], 2) == []
 
 
+def test_settlements_are_counted_by_rule_when_they_are_new(commits: Commits) -> None:
+    """A rule has the number of what it settled, and the time of the last; a repeat is no more."""
+    # Given
+    compat, half = ("filtered", "cursor-compat"), ("quarantined", "half")
+    items = [Settlement(f"spool:{n}:1", *compat, "cursor", "stop", 5) for n in range(3)]
+    items.append(Settlement("spool:3:1", *half, "", "", 5))
+    # When
+    commits.ledger.add_settlements(items[1:], 20)
+    commits.ledger.add_settlements(items, 10)  # the clock was set back
+    commits.ledger.add_settlements(items, 30)
+    # Then
+    rules = commits._connection.execute("SELECT * FROM rules ORDER BY outcome").fetchall()
+    assert rules == [(*compat, 3, 20), (*half, 1, 20)]
+
+
 def test_cursor_is_zero_when_it_was_never_put(ledger: Ledger) -> None:
     """An offset begins at the beginning."""
     # Given

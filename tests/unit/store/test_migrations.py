@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blueplane.errors import RowRefusedError, StoreError
+from blueplane.errors import StoreError, StoreUnavailableError
 from blueplane.store.codec import shipped
 from blueplane.store.connection import Connection, open_writer
 from blueplane.store.migrations import STEPS, Step, migrate, run_script, version
@@ -42,6 +42,7 @@ def test_migrate_makes_the_present_schema_when_the_file_is_empty(database: Conne
     # Then
     assert reached == len(STEPS) == version(database)
     assert {"traces", "dead_letters", "custody_totals", "epoch", "settlements"} <= tables(database)
+    assert database.execute("SELECT count(*) FROM rules").fetchone() == (0,)
     stored = database.execute("SELECT id, source, data FROM dictionaries ORDER BY id").fetchall()
     assert stored == [(item.id, item.source, item.data) for item in shipped()]
 
@@ -90,7 +91,7 @@ def test_migrate_touches_nothing_when_the_database_is_newer(
 def test_migrate_leaves_nothing_of_a_step_when_it_fails(database: Connection) -> None:
     """A step that fails half-way leaves the steps before it, and can be repeated."""
     # Given / When
-    with pytest.raises(RowRefusedError, match="nowhere"):
+    with pytest.raises(StoreUnavailableError, match="nowhere"):
         migrate(database, (FIRST, BROKEN))
     # Then
     assert (version(database), "c" in tables(database)) == (1, False)
@@ -129,3 +130,24 @@ def test_version_is_zero_when_the_record_is_empty(database: Connection) -> None:
     assert version(database) == 0
     database.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, name, applied_ms)")
     assert version(database) == 0
+
+
+def test_rules_are_counted_from_settlements_when_a_database_of_the_first_schema_is_migrated(
+    database: Connection,
+) -> None:
+    """What was settled before there was a table of rules is in it, with the time of the last."""
+    # Given
+    migrate(database, STEPS[:1])
+    settled = [("filtered", "a", 7), ("quarantined", "a", 5), ("quarantined", "a", 3)]
+    for number, (outcome, rule, at_ms) in enumerate(settled):
+        database.execute(
+            "INSERT INTO settlements VALUES (?, ?, ?, '', '', 1, ?)",
+            (f"spool:{number}:1", outcome, rule, at_ms),
+        )
+    # When
+    migrate(database)
+    # Then
+    assert database.execute("SELECT * FROM rules ORDER BY outcome").fetchall() == [
+        ("filtered", "a", 1, 7),
+        ("quarantined", "a", 2, 5),
+    ]

@@ -3,15 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from blueplane.errors import RowRefusedError, StoreError
+from blueplane.errors import RowRefusedError, StoreError, StoreUnavailableError
 from blueplane.pipeline.batch import prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Balance
 from blueplane.pipeline.dead_letters import make_letter
+from blueplane.store import queries as module
 from blueplane.store.connection import open_writer
 from blueplane.store.ledger import Epoch, Settlement
+from blueplane.store.migrations import STEPS
 from blueplane.store.queries import Reader, reading
-from helpers.road import database_file, ids, make_entry, make_event, make_row
+from helpers.road import database_file, ids, make_entry, make_event, make_row, turn_clock
 
 
 @pytest.fixture
@@ -39,11 +41,60 @@ def bury(commits: Commits, number: int, message_id: bytes) -> None:
 def test_reader_shows_nothing_when_the_store_is_new(reader: Reader) -> None:
     """A new store has answers, and they are empty."""
     # Given / When / Then
-    assert reader.schema_version() == 1
+    assert reader.schema_version() == len(STEPS)
     assert reader.balance() is None
     assert (reader.sources(), reader.settlements(), reader.incidents(0)) == ([], [], [])
     assert (reader.count_rows(), reader.count_open_letters(), list(reader.letters())) == (0, 0, [])
     assert (reader.traces("session_id", "none"), reader.untrained_sources(1)) == ([], [])
+
+
+@pytest.mark.fault("C5")
+def test_reader_gives_up_when_a_read_takes_too_long(commits: Commits, tmp_path: Path) -> None:
+    """A read has a limit, for the -wal grows as long as it runs; the next one has its own."""
+    # Given a read of hours
+    bury(commits, 1, b"1-0")
+    endless = (
+        "(WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 99999999)"
+        " SELECT count(*) FROM c) = 0"
+    )
+    with reading(database_file(tmp_path), limit_s=0.05) as reader:
+        # When / Then
+        with pytest.raises(StoreUnavailableError, match=r"longer than 0\.05 s and was given up"):
+            list(reader.letters(endless))
+        assert reader.count_open_letters() == 1
+
+
+def test_reader_takes_its_time_when_the_caller_does_between_two_reads(
+    commits: Commits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only SQLite's time counts: a person may look at a list for as long as they like."""
+    # Given two letters, and a look at the time at every step
+    monkeypatch.setattr(module, "STEPS", 1)
+    turned = turn_clock(monkeypatch)
+    bury(commits, 1, b"1-0")
+    bury(commits, 2, b"2-0")
+    # When an hour passes after the first
+    found = []
+    with reading(database_file(tmp_path)) as reader:
+        for letter in reader.letters():
+            found.append(letter.message_id)
+            turned.sleepless(3600)
+    # Then
+    assert found == ["1-0", "2-0"]
+
+
+def test_reader_knows_how_many_rows_there_are_without_counting(
+    commits: Commits, reader: Reader
+) -> None:
+    """The number of rows is that of the counters, which change with them."""
+    # Given ten rows
+    commits.write([make_row(commits, make_event(number)) for number in range(10)])
+    assert reader.count_rows() == 10
+    # When some are removed
+    commits.expire(lambda _: {"rows.expired": 3})
+    commits.expire(lambda _: {"rows.forgotten": 2})
+    # Then
+    assert reader.count_rows() == 5
 
 
 def test_reader_raises_an_error_of_ours_when_the_database_is_none(tmp_path: Path) -> None:
@@ -74,6 +125,22 @@ def test_settled_knows_rows_duplicates_and_letters_when_a_source_asks(
     # Then
     assert reader.settled(events) == {event.origin for event in events[:3]}
     assert reader.settled([]) == set()
+
+
+def test_settled_knows_what_was_filtered_but_not_what_was_quarantined(
+    commits: Commits, reader: Reader
+) -> None:
+    """What a rule left out stays out without the rule; a file back from quarantine is new."""
+    # Given
+    filtered, quarantined = make_event(0), make_event(1)
+    commits.settle(
+        [
+            Settlement(filtered.origin, "filtered", "hook:Stop", "", "", 1),
+            Settlement(quarantined.origin, "quarantined", "half", "", "", 1),
+        ]
+    )
+    # When / Then
+    assert reader.settled([filtered, quarantined]) == {filtered.origin}
 
 
 def test_settled_finds_all_when_more_are_asked_for_than_one_statement_takes(
@@ -181,11 +248,14 @@ def test_summaries_leave_canaries_out_when_they_count_sources(
         ]
     )
     # When / Then
-    assert {(item.platform, item.source): item.rows for item in reader.sources()} == {
+    assert {(item.platform, item.source): item.written for item in reader.sources()} == {
         ("cursor", "hook"): 2,
         ("claude_code", "hook"): 1,
     }
-    assert sorted(reader.settlements()) == [("quarantined", "depth", 1), ("quarantined", "half", 2)]
+    assert [(each.outcome, each.rule, each.count) for each in reader.settlements()] == [
+        ("quarantined", "half", 2),
+        ("quarantined", "depth", 1),
+    ]
 
 
 def test_balance_is_the_last_one_when_it_was_stored(commits: Commits, reader: Reader) -> None:
@@ -205,3 +275,19 @@ def test_balance_is_the_last_one_when_it_was_stored(commits: Commits, reader: Re
         True,
     )
     assert snapshot.as_of_ms > 0
+
+
+@pytest.mark.fault("C12")
+def test_reader_knows_when_the_database_is_another_file(
+    commits: Commits, reader: Reader, tmp_path: Path
+) -> None:
+    """Whoever keeps a reader asks whether it still reads the database of its name."""
+    # Given
+    commits.write([make_row(commits, make_event())])
+    assert not reader.moved()
+    # When it is renamed / Then
+    database_file(tmp_path).rename(tmp_path / "away")
+    assert reader.moved()
+    # and so when there is another one
+    Commits(database_file(tmp_path)).close()
+    assert reader.moved()

@@ -8,6 +8,7 @@ Leaves the sending to ``install/canary.py`` and the road to the running server.
 from textwrap import fill
 from typing import Any, Final
 
+from blueplane.capture.pausing import paused
 from blueplane.clock import monotonic_s
 from blueplane.daemon import Daemon
 from blueplane.errors import BlueplaneError
@@ -98,9 +99,10 @@ def _whereabouts(canary: Canary, reader: Reader, daemon: Daemon) -> str:
 
 
 def _not_captured(daemon: Daemon) -> str:
-    for flag, reason in (("paused", "capture is paused"), ("full", "the spool is full")):
-        if (daemon.home.run / flag).exists():
-            return f"the hook did not take it, because {reason} (run/{flag} exists)"
+    if paused(daemon.home):
+        return "the hook did not take it, because capture is paused; `blueplane resume` ends that"
+    if (daemon.home.run / "full").exists():
+        return "the hook did not take it, because the spool is full (run/full exists)"
     return "it is neither in the spool nor in the database; see the log"
 
 

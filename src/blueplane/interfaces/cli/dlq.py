@@ -2,7 +2,7 @@
 
 Owns how dead letters are chosen and shown.
 Promises that one is sent again, or given up, only by name, by reason or when all are meant.
-Leaves the change to the running server, or makes it under the server's lock when none runs.
+Leaves the change to the server.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from typing import Any, Final
 import click
 
 from blueplane.clock import NS_PER_MS, wall_ms
-from blueplane.errors import AlreadyRunningError, NotFoundError, UsageError
+from blueplane.errors import NotFoundError, UsageError
 from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli.acting import acting
 from blueplane.interfaces.cli.figures import age, count, moment, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
@@ -28,11 +29,8 @@ from blueplane.interfaces.cli.output import (
     render_json,
 )
 from blueplane.interfaces.cli.reach import stored
-from blueplane.lock import ServerLock
 from blueplane.paths import Home
-from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.dead_letters import unpack_fields
-from blueplane.server.control import ask
 from blueplane.store.letters import Letter
 
 STATES: Final = ("open", "retried", "dropped")
@@ -116,7 +114,7 @@ def retry(home: Home, ids: Sequence[str], reason: str | None, *, every: bool) ->
     """Send open dead letters again, each as a new message."""
     chosen = _choose(home, ids, reason, every=every)
     changed, running = _change(home, "retry", chosen)
-    when = "sent again" if running else "to be sent again when the server runs: `blueplane serve`"
+    when = "sent again" if running else "to be sent again when the server runs: `blueplane start`"
     return _report(home, chosen, changed, when)
 
 
@@ -157,23 +155,11 @@ def _choose(home: Home, ids: Sequence[str], reason: str | None, *, every: bool) 
 
 
 def _change(home: Home, verb: str, ids: Sequence[str]) -> tuple[list[str], bool]:
-    """Change those of ``ids`` that are open; return them, and whether a server did it."""
+    """Change those of ``ids`` that are open; return them, and whether a server goes on to run."""
     if not ids:
         return [], True
-    with stored(home):  # else there is nothing to change, and the lock has no place
-        lock = ServerLock(home)
-    try:
-        lock.take()
-    except AlreadyRunningError:
-        return ask(home.socket("control.sock"), f"dlq.{verb}", ids=list(ids)), True
-    try:
-        commits = Commits(home.database)
-        try:
-            return (commits.retry if verb == "retry" else commits.drop)(ids), False
-        finally:
-            commits.close()
-    finally:
-        lock.release()
+    with acting(home) as act:
+        return act(f"dlq.{verb}", ids=list(ids)), act.running
 
 
 def _report(home: Home, chosen: Sequence[str], changed: Sequence[str], what: str) -> int:
@@ -187,9 +173,16 @@ def _report(home: Home, chosen: Sequence[str], changed: Sequence[str], what: str
     with stored(home) as reader:
         for message_id in missed:
             letter = next(reader.letters("message_id = ?", [message_id]), None)
-            why = f"is {letter.state} already" if letter else "is no dead letter"
-            click.echo(f"blueplane: {visible(message_id)} {why}", err=True)
+            click.echo(f"blueplane: {visible(message_id)} {_why_not(letter)}", err=True)
     return int(bool(missed))
+
+
+def _why_not(letter: Letter | None) -> str:
+    if letter is None:
+        return "is no dead letter"
+    if letter.state == "open" and letter.truncated:
+        return "is truncated and cannot be sent again; `blueplane dlq drop` gives it up"
+    return f"is {letter.state} already"
 
 
 # --- showing -------------------------------------------------------------------------------------

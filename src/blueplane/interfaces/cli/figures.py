@@ -5,13 +5,16 @@ Promises a dash for what is unknown, and to import nothing heavy: the server sho
 Leaves where they stand to the commands.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from blueplane.clock import wall_ms
 
 #: What stands for a value that is not known.
 UNKNOWN: Final = "–"  # noqa: RUF001 - an en dash, on purpose
 
 _SIZES: Final = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
+_NEAR: Final = timedelta(minutes=10)
 _AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 
@@ -74,3 +77,15 @@ def moment(value: int | None) -> str:
         return UNKNOWN
     at = datetime.fromtimestamp(value // 1000, UTC).astimezone()
     return f"{at:%Y-%m-%d %H:%M:%S}.{value % 1000:03d}"
+
+
+def until(value: int) -> str:
+    """Show an end, in milliseconds since the epoch: ``14:30``, with the date if not today's.
+
+    With seconds when it is less than ten minutes away.
+    """
+    now = datetime.fromtimestamp(wall_ms() // 1000, UTC).astimezone()
+    at = datetime.fromtimestamp(value // 1000, UTC).astimezone()
+    if at.date() != now.date():
+        return f"{at:%Y-%m-%d %H:%M}"
+    return f"{at:%H:%M:%S}" if at - now < _NEAR else f"{at:%H:%M}"

@@ -25,9 +25,19 @@ from blueplane.interfaces.cli import visible
 #: name -> (module, one line of help), in the order in which ``--help`` shows them.
 COMMANDS: Final = {
     "serve": ("blueplane.interfaces.cli.serve", "Run the server in the foreground."),
+    "start": ("blueplane.interfaces.cli.start", "Start the server in the background."),
+    "stop": ("blueplane.interfaces.cli.stop", "Stop the server."),
+    "restart": ("blueplane.interfaces.cli.restart", "Stop the server and start it again."),
     "status": ("blueplane.interfaces.cli.status", "Show what runs and what became of the events."),
+    "logs": ("blueplane.interfaces.cli.logs", "Show the server's log."),
+    "pause": ("blueplane.interfaces.cli.pause", "Have the hooks take nothing, for a while."),
+    "resume": ("blueplane.interfaces.cli.resume", "Have the hooks take events again."),
     "trace": ("blueplane.interfaces.cli.trace", "Follow one event along its road."),
     "dlq": ("blueplane.interfaces.cli.dlq", "List, show, retry or drop dead letters."),
+    "ignore": ("blueplane.interfaces.cli.ignore", "Leave a directory out, or list the filters."),
+    "forget": ("blueplane.interfaces.cli.forget", "Remove what is stored of a session or project."),
+    "scrub": ("blueplane.interfaces.cli.scrub", "Bring old rows down to the privacy level."),
+    "config": ("blueplane.interfaces.cli.config", "List, get or change settings."),
     "hook": ("blueplane.interfaces.cli.hook", "Hand one event over, where there is no shell."),
 }
 
@@ -128,6 +138,8 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, click.Abort):
         return 1, "stopped"
     hint = "run with --debug for the traceback"
+    if isinstance(error, PermissionError) and error.filename:
+        hint = "make it yours to read and write"
     if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
         return EXIT_SYSTEM, f"{error.filename or 'output'}: {error.strerror}; {hint}"
     return EXIT_BUG, f"a bug of ours: {type(error).__name__}: {error}; {hint}"
@@ -144,7 +156,7 @@ def _complain(message: str) -> None:
     try:
         click.echo(f"blueplane: {visible(message)}", err=True)
     except OSError:  # nobody can be told; the exit code still tells
-        _abandon(sys.stderr)
+        abandon(sys.stderr)
 
 
 def _flush(code: int) -> int:
@@ -152,16 +164,16 @@ def _flush(code: int) -> int:
     try:
         click.echo(nl=False)
     except BrokenPipeError:
-        _abandon(sys.stdout)
+        abandon(sys.stdout)
         return EXIT_PIPE
     except OSError as error:
-        _abandon(sys.stdout)
+        abandon(sys.stdout)
         if code == 0:  # else somebody has complained already
             _complain(f"output: {error.strerror}")
             return EXIT_SYSTEM
     return code
 
 
-def _abandon(stream: TextIO) -> None:
+def abandon(stream: TextIO) -> None:
     """Drop what is still buffered: when the interpreter ends it would fail again, loudly."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

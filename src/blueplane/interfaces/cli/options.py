@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
-from blueplane.paths import Home, default_home
+from blueplane.paths import Home, default_home, home_at
 
 
 def _to_home(_context: click.Context, _option: click.Parameter, value: Path | None) -> Home:
-    return default_home() if value is None else Home(value.absolute())
+    return default_home() if value is None else home_at(value.absolute())
 
 
 home_option = click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     callback=_to_home,
     help="Home directory; BLUEPLANE_HOME or ~/.blueplane if not given.",
 )

@@ -89,13 +89,15 @@ def render_json(answer: Mapping[str, Any]) -> None:
 def render_facts(facts: Sequence[Fact]) -> None:
     """Print facts one below the other; what is too long goes on below itself."""
     if sys.stdout is None or not sys.stdout.isatty():
-        width = max(cell_len(fact.label) for fact in facts)
-        for fact in facts:
-            click.echo(f"{fact.label:<{width}}{_GAP}{visible(fact.text)}".rstrip())
+        labels = [visible(fact.label) for fact in facts]  # of a dead letter they are foreign, too
+        width = max(map(cell_len, labels))
+        for label, fact in zip(labels, facts, strict=True):
+            blank = " " * (width - cell_len(label))
+            click.echo(f"{label}{blank}{_GAP}{visible(fact.text)}".rstrip())
         return
     grid = rich_table.Table.grid(padding=(0, len(_GAP), 0, 0))
     for fact in facts:
-        grid.add_row(Text(fact.label, "dim"), Text(visible(fact.text), fact.style))
+        grid.add_row(Text(visible(fact.label), "dim"), Text(visible(fact.text), fact.style))
     _console().print(grid)
 
 

@@ -24,12 +24,12 @@ def stored(home: Home) -> Iterator[Reader]:
     Raises NotFoundError when there is none yet, StoreError when it is not of this version.
     """
     if not home.database.exists():
-        message = f"{home.database}: no database yet; `blueplane serve` makes it"
+        message = f"{home.database}: no database yet; `blueplane start` makes it"
         raise NotFoundError(message)
     with reading(home.database) as reader:
         found = reader.schema_version()
         if found != len(STEPS):
-            newer = "install a newer Blueplane" if found > len(STEPS) else "run `blueplane serve`"
+            newer = "install a newer Blueplane" if found > len(STEPS) else "run `blueplane start`"
             message = f"{home.database}: has schema {found} instead of {len(STEPS)}; {newer}"
             raise StoreError(message)
         yield reader
@@ -47,7 +47,7 @@ def in_stream(
 
     Raises QueueError when Redis cannot be asked.
     """
-    own = f"unix://{home.socket('redis.sock')}"
+    own = home.socket_url("redis.sock")
     url = own if uses_private_redis(settings) else str(settings.url)
     stream = Stream(lambda: url, settings.key_prefix)
     try:

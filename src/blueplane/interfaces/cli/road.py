@@ -24,12 +24,15 @@ LAWS: Final = {"messages": "enqueued", "events": "captured"}
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One hop of one event: its time, and the milliseconds since the first and the one before."""
+    """One hop of one event: its time, and the milliseconds since the first and the one before.
+
+    Those are None when the clock was turned back in between: nobody knows how long it took.
+    """
 
     hop: str
     at_ms: int
-    since_captured_ms: int
-    since_previous_ms: int
+    since_captured_ms: int | None
+    since_previous_ms: int | None
 
 
 def chain(steps: Sequence[tuple[str, int]]) -> list[Hop]:
@@ -37,9 +40,14 @@ def chain(steps: Sequence[tuple[str, int]]) -> list[Hop]:
     times = [at for _, at in steps]
     before = [*times[:1], *times]
     return [
-        Hop(name, at, at - times[0], at - previous)
+        Hop(name, at, lasted(times[0], at), lasted(previous, at))
         for (name, at), previous in zip(steps, before, strict=False)
     ]
+
+
+def lasted(begin_ms: int, end_ms: int) -> int | None:
+    """Return the milliseconds between two times; None when the clock was turned back meanwhile."""
+    return end_ms - begin_ms if end_ms >= begin_ms else None
 
 
 def hops(row: Mapping[str, Any]) -> list[Hop]:

@@ -8,8 +8,11 @@ Leaves what is worth showing to the command.
 
 import os
 import shutil
+from contextlib import suppress
 from threading import Lock
 from typing import Final, TextIO
+
+from blueplane.interfaces.cli.main import abandon
 
 #: Columns; wider text is hard to read and to paste.
 MAX_WIDTH: Final = 80
@@ -58,4 +61,6 @@ class Screen:
             self._stream.write(text)
             self._stream.flush()
         except OSError:  # nobody looks any more: the command goes on
+            with suppress(OSError):  # no file beneath it
+                abandon(self._stream)
             self._stream = None

@@ -18,7 +18,7 @@ from blueplane.errors import QueueError, UndecodableEntryError, UsageError
 from blueplane.event import EVENT_ID_BYTES, Event, decode
 from blueplane.interfaces.cli.figures import count
 from blueplane.interfaces.cli.reach import in_stream, uses_private_redis
-from blueplane.interfaces.cli.road import Hop, chain, hops
+from blueplane.interfaces.cli.road import Hop, chain, hops, lasted
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline.dead_letters import unpack_fields
@@ -80,7 +80,8 @@ def stored_event(reader: Reader, event_id: str, *, data: bool) -> Found:
 def with_data(reader: Reader, row: dict[str, Any], *, data: bool) -> dict[str, Any]:
     """Return a row with how long it took to be written and, if wanted, the stored ``data``."""
     extra = {"data": json.loads(reader.event_data(row["sequence"]))} if data else {}
-    return {**row, "written_after_ms": row["ingested_ms"] - row["captured_ms"], **extra}
+    took_ms = lasted(row["captured_ms"], row["ingested_ms"])
+    return {**row, "written_after_ms": took_ms, **extra}
 
 
 def _dead_letter(letter: Letter, notes: Sequence[str]) -> Found:
@@ -126,7 +127,7 @@ def queued(home: Home, name: str) -> tuple[list[tuple[str, Event]], str]:
 
     settings = load(home, os.environ).redis
     if uses_private_redis(settings) and not is_running(home):
-        return [], "no server runs, so its queue cannot be looked at (`blueplane serve`)"
+        return [], "no server runs, so its queue cannot be looked at (`blueplane start`)"
     try:
         return in_stream(home, settings, wanted), "not in the queue"
     except QueueError as error:

@@ -17,6 +17,7 @@ from blueplane.clock import iso_utc, monotonic_s, wall_ms
 from blueplane.config import Settings, load
 from blueplane.daemon import Daemon
 from blueplane.errors import StoreError
+from blueplane.install.background import output_file
 from blueplane.interfaces.cli.canary import fly
 from blueplane.interfaces.cli.figures import number
 from blueplane.interfaces.cli.options import home_option
@@ -39,6 +40,7 @@ _COUNTS: Final = {
     "dlq": "open_dead_letters",
 }
 _MB: Final = 1024 * 1024
+_STDOUT: Final = 1
 
 
 @click.command()
@@ -67,7 +69,7 @@ def serve(home: Home, *, canary: bool, once: bool) -> int:
     daemon.handle_signals()
     daemon.start()
     screen.say(f"blueplane {__version__} serves {home.root}; {_stops(screen, once=once)}")
-    progress = _Progress(daemon, screen, quiet=once)
+    progress = _Progress(daemon, screen, quiet=once or _in_background(home))
     try:
         arrived, code = _watch(daemon, screen, progress, canary=canary or once, once=once)
     finally:
@@ -78,6 +80,14 @@ def serve(home: Home, *, canary: bool, once: bool) -> int:
     if code == 0 and not clean:
         return EXIT_GAVE_UP
     return code or int(once and not arrived)
+
+
+def _in_background(home: Home) -> bool:
+    """Say whether our output goes to the file that nobody reads along, and nobody cuts."""
+    try:
+        return os.path.samestat(os.fstat(_STDOUT), output_file(home).stat())
+    except OSError:  # closed, or no such file
+        return False
 
 
 def _stops(screen: Screen, *, once: bool) -> str:
@@ -97,7 +107,7 @@ def _set_up_log(home: Home, settings: Settings, screen: Screen) -> None:
     console = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
     set_up(
         home.log_file, settings.log.level, settings.log.max_mb * _MB,
-        screen if console and screen.live else console,
+        screen if console and screen.live else console, settings.log.levels,
     )  # fmt: skip
 
 

@@ -19,12 +19,14 @@ from blueplane.interfaces.cli.output import (
     Column,
     Fact,
     Form,
+    Row,
     Table,
     render,
     render_facts,
     render_json,
 )
 from blueplane.interfaces.cli.road import LAWS, law_text, remainder
+from blueplane.interfaces.cli.rules import kind_words
 from blueplane.interfaces.cli.survey import survey
 from blueplane.paths import Home
 
@@ -40,8 +42,13 @@ def _minutes_ago(value: int) -> str:
 _ROW_COLUMNS: Final = (
     Column("platform", "platform"),
     Column("source", "source"),
-    Column("rows", "rows", number, "right"),
+    Column("written", "written", number, "right"),
     Column("last_capture_age_ms", "last captured", _minutes_ago, "right"),
+)
+_RULE_COLUMNS: Final = (
+    Column("kind", "filtered by", kind_words),
+    Column("rule", "rule"),
+    Column("events", "events", number, "right"),
 )
 _BREAK_COLUMNS: Final = (
     Column("started_ms", "break", moment, whole=True),
@@ -61,8 +68,9 @@ def status(home: Home, form: Form) -> int:
     Exit codes:
       0  healthy, also when no server runs and nothing waits for one
       1  not healthy: events wait and no server runs, hooks take nothing, redis or
-         the database fails, a dead letter is open, a law does not close, or
-         something was lost in the last hour
+         the database fails, a dead letter is open, a law does not close,
+         something was lost in the last hour, or the database was damaged, gone
+         or replaced in the last day
     """  # noqa: D301 - click wants the character, not its name
     answer = survey(home, load(home, os.environ))
     if form == "json":
@@ -74,13 +82,24 @@ def status(home: Home, form: Form) -> int:
 
 def _show(answer: Mapping[str, Any]) -> None:
     render_facts([*_parts(answer), Fact("", ""), *_laws(answer["balance"])])
-    for columns, key in ((_ROW_COLUMNS, "rows"), (_BREAK_COLUMNS, "breaks")):
-        if answer[key]:
+    for columns, rows in (
+        (_ROW_COLUMNS, answer["rows"]),
+        (_RULE_COLUMNS, _biting(answer["filtered"])),
+        (_BREAK_COLUMNS, answer["breaks"]),
+    ):
+        if rows:
             click.echo()
-            render(Table(columns, answer[key]), "table")
+            render(Table(columns, rows), "table")
     click.echo()
     problems = answer["problems"]
-    render_facts([Fact("not healthy", each, _ALARM) for each in problems] or [_healthy()])
+    notes = [Fact("note", each) for each in answer["notes"]]
+    found = [Fact("not healthy", each, _ALARM) for each in problems] or [_healthy()]
+    render_facts([*notes, *found])
+
+
+def _biting(filtered: Mapping[str, Any] | None) -> list[Row]:
+    """Return the rules that left something out; `blueplane ignore` lists the others too."""
+    return [rule for rule in filtered["rules"] if rule["events"]] if filtered else []
 
 
 def _healthy() -> Fact:
@@ -92,7 +111,10 @@ def _parts(answer: Mapping[str, Any]) -> Iterator[Fact]:
     yield Fact("server", _server(answer["server"]))
     yield Fact("redis", _redis(answer["redis"]))
     yield Fact("database", _store(answer["store"]))
+    yield Fact("capture", answer["capture"]["state"])
     yield Fact("spool", _spool(answer["spool"]))
+    if answer["backpressure"] and answer["backpressure"]["state"] != "none":
+        yield Fact("sources", _pressure(answer["backpressure"]))
     yield Fact("quarantine", _quarantine(answer["quarantine"]))
     letters = answer["dead_letters"]
     count = letters["open"] if letters else None
@@ -101,7 +123,7 @@ def _parts(answer: Mapping[str, Any]) -> Iterator[Fact]:
 
 def _server(server: Mapping[str, Any]) -> str:
     if not server["running"]:
-        return "not running; `blueplane serve` starts it"
+        return "not running; `blueplane start` starts it"
     version = f" {server['version']}" if server["version"] else ""
     return f"running{version}, pid {server['pid'] or UNKNOWN}, since {_since(server['since'])}"
 
@@ -131,6 +153,12 @@ def _spool(spool: Mapping[str, Any]) -> str:
         return "empty"
     oldest = age(spool["oldest_age_ms"])
     return f"{number(spool['files'])} waiting, {size(spool['bytes'])}, the oldest from {oldest}"
+
+
+def _pressure(pressure: Mapping[str, Any]) -> str:
+    """Say why events wait in the spool; nothing is lost by it."""
+    there = f"{number(pressure['in_flight'])} of {number(pressure['window'])} events on their way"
+    return f"wait, since {age(pressure['since_s'] * 1000)}, {there}: {pressure['reason']}"
 
 
 def _quarantine(quarantine: Mapping[str, Any] | None) -> str:

@@ -12,16 +12,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from blueplane.capture.pausing import paused
 from blueplane.clock import NS_PER_MS, iso_utc, wall_ms, wall_ns
 from blueplane.config import Settings
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
-from blueplane.interfaces.cli.figures import count
+from blueplane.interfaces.cli.figures import age, count, size
+from blueplane.interfaces.cli.pause import in_words
 from blueplane.interfaces.cli.reach import stored, uses_private_redis
 from blueplane.interfaces.cli.road import LAWS, law_text, remainder
+from blueplane.interfaces.cli.rules import filter_rules
 from blueplane.lock import holder, is_running
 from blueplane.paths import Home
 from blueplane.server.control import ask
+from blueplane.store import place
+from blueplane.store.marker import read_mark
 from blueplane.store.queries import Reader
+from blueplane.store.wal import LARGE_BYTES
 
 Answer = dict[str, Any]
 
@@ -29,6 +35,10 @@ Answer = dict[str, Any]
 STATUS_S: Final = 10.0
 #: Milliseconds for which a break of custody is shown.
 BREAKS_MS: Final = 3_600_000
+#: The same for what happened to the database.
+ALARMS_MS: Final = 86_400_000
+#: Seconds for which events may wait in the spool of a server that is behind.
+PRESSURE_S: Final = 60.0
 #: What a server writes into its lock.
 _HOLDER: Final = re.compile(r"pid (?P<pid>\d+) since (?P<since>\S+)")
 
@@ -36,20 +46,24 @@ _HOLDER: Final = re.compile(r"pid (?P<pid>\d+) since (?P<since>\S+)")
 def survey(home: Home, settings: Settings) -> Answer:
     """Look at everything.
 
-    Keys: ``home``, ``server``, ``redis``, ``spool``, ``hooks``, ``store``, ``quarantine``,
-    ``dead_letters``, ``balance`` (None before the first), ``breaks``, ``rows``, ``total``,
-    ``problems``, ``healthy``.
+    Keys: ``home``, ``server``, ``redis``, ``capture``, ``spool``, ``hooks``, ``backpressure`` (None
+    without a server), ``store``, ``filtered``, ``quarantine``, ``dead_letters``, ``balance`` (None
+    before the first), ``breaks``, ``alarms`` (what happened to the database), ``rows``, ``total``,
+    ``notes``, ``problems``, ``healthy``.
     """
     server, live = _ask_server(home)
     answer = {
         "home": str(home.root),
         "server": server,
         "redis": _redis(home, settings, live),
+        "capture": _capture(home),
         "spool": _spool(home.spool),
         "hooks": {"refuse": _refusal(home)},
-        **_stored(home, live),
+        "backpressure": live.get("backpressure"),
+        **_stored(home, settings, live),
     }
     problems = list(_problems(answer))
+    answer["notes"] = [remark for remark in (_pause(home), place.trouble(home.root)) if remark]
     return {**answer, "problems": problems, "healthy": not problems}
 
 
@@ -77,7 +91,7 @@ def _redis(home: Home, settings: Settings, live: Answer) -> Answer:
     private = uses_private_redis(settings.redis)
     known: Answer = {
         "mode": "private" if private else "external",
-        "url": f"unix://{home.socket('redis.sock')}" if private else settings.redis.shown_url,
+        "url": home.socket_url("redis.sock") if private else settings.redis.shown_url,
         "connected": None,
         "trouble": None,
     }
@@ -90,37 +104,49 @@ def _redis(home: Home, settings: Settings, live: Answer) -> Answer:
 # --- files ---------------------------------------------------------------------------------------
 
 
+def _capture(home: Home) -> Answer:
+    pause = paused(home)
+    until_ms = None if pause is None else pause.until_ms
+    until = None if until_ms is None else iso_utc(until_ms)
+    words = "on" if pause is None else in_words(pause)
+    return {"paused": pause is not None, "until": until, "state": words}
+
+
+def _pause(home: Home) -> str | None:
+    """Return what is to be said of a pause: a person wanted it, so nothing is wrong."""
+    pause = paused(home)
+    return None if pause is None else f"capture is {in_words(pause)}; `blueplane resume` ends that"
+
+
 def _spool(directory: Path) -> Answer:
-    found = list(_files(directory))
-    oldest_ns = min((each.st_mtime_ns for each in found), default=None)
+    files, total, oldest_ns = 0, 0, None
+    for found in _files(directory):  # one after the other: there may be very many
+        files, total = files + 1, total + found.st_size
+        oldest_ns = min(oldest_ns or found.st_mtime_ns, found.st_mtime_ns)
     age_ms = None if oldest_ns is None else max(0, wall_ns() - oldest_ns) // NS_PER_MS
-    total = sum(each.st_size for each in found)
-    return {"files": len(found), "bytes": total, "oldest_age_ms": age_ms}
+    return {"files": files, "bytes": total, "oldest_age_ms": age_ms}
 
 
 def _files(directory: Path) -> Iterator[os.stat_result]:
     try:
-        entries = list(os.scandir(directory))
+        entries = os.scandir(directory)
     except FileNotFoundError:
         return
-    for entry in entries:
-        try:
-            yield entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue  # released meanwhile
+    with entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # released meanwhile
+                yield entry.stat(follow_symlinks=False)
 
 
 def _refusal(home: Home) -> str | None:
     """Return why hooks take nothing now; None when they do, or when no server ever ran here."""
-    if (home.run / "paused").exists():
-        return "capture is paused (run/paused exists)"
     if (home.run / "full").exists():
         return "the spool is full (run/full exists)"
     if home.database.exists() and not home.spool.is_dir():
-        return "the spool is missing; `blueplane serve` makes it"
+        return "the spool is missing; `blueplane start` makes it"
     with suppress(FileNotFoundError):  # without a lease they never stop
         if (home.run / "lease").stat().st_mtime_ns < wall_ns():
-            return "no server ran for too long: `blueplane serve`"
+            return "no server ran for too long: `blueplane start`"
     return None
 
 
@@ -134,7 +160,7 @@ def _size(path: Path) -> int | None:
 # --- the store -----------------------------------------------------------------------------------
 
 
-def _stored(home: Home, live: Answer) -> Answer:
+def _stored(home: Home, settings: Settings, live: Answer) -> Answer:
     store: Answer = {
         "path": str(home.database),
         "bytes": _size(home.database),
@@ -143,14 +169,22 @@ def _stored(home: Home, live: Answer) -> Answer:
         "trouble": live.get("store_error"),
     }
     nothing: Answer = {
-        "store": store, "dead_letters": None, "balance": None, "breaks": [], "rows": [],
-        "quarantine": None, "total": {"rows": None},
+        "store": store, "dead_letters": None, "balance": None, "breaks": [], "alarms": [],
+        "rows": [], "filtered": None, "quarantine": None, "total": {"written": None},
     }  # fmt: skip
     try:
         with stored(home) as reader:
-            return {"store": {**store, "rows": reader.count_rows()}, **_read(reader)}
+            return {
+                "store": {**store, "rows": reader.count_rows()},
+                "filtered": _filtered(home, settings, reader),
+                **_read(reader),
+            }
     except NotFoundError:
-        return nothing
+        mark = read_mark(home.database)
+        if mark is None or not mark.rows:
+            return nothing
+        gone = f"it is gone, and had {count(mark.rows, 'row')}: put it back, or start a server"
+        return {**nothing, "store": {**store, "trouble": gone}}
     except StoreError as error:
         return {**nothing, "store": {**store, "trouble": str(error)}}
 
@@ -161,7 +195,7 @@ def _read(reader: Reader) -> Answer:
         {
             "platform": each.platform,
             "source": each.source,
-            "rows": each.rows,
+            "written": each.written,
             "last_capture": iso_utc(each.last_captured_ms),
             "last_capture_age_ms": max(0, now_ms - each.last_captured_ms),
         }
@@ -172,14 +206,26 @@ def _read(reader: Reader) -> Answer:
         "dead_letters": {"open": reader.count_open_letters()},
         "balance": _balance(reader),
         "breaks": reader.incidents(now_ms - BREAKS_MS),
+        "alarms": _alarms(reader, now_ms - ALARMS_MS),
         "rows": rows,
-        "total": {"rows": sum(each["rows"] for each in rows)},
+        "total": {"written": sum(each["written"] for each in rows)},
     }
+
+
+def _alarms(reader: Reader, since_ms: int) -> list[str]:
+    """Return what happened to the database, newest first, each once."""
+    found = reader.incidents(since_ms)
+    return list(dict.fromkeys(i["cause"] for i in found if i["kind"].startswith("store_")))
+
+
+def _filtered(home: Home, settings: Settings, reader: Reader) -> Answer:
+    rules = filter_rules(home, settings.filter, reader.settlements())
+    return {"count": sum(each["events"] for each in rules), "rules": rules}
 
 
 def _quarantine(reader: Reader) -> Answer:
     rules = {
-        rule: count for outcome, rule, count in reader.settlements() if outcome == "quarantined"
+        each.rule: each.count for each in reader.settlements() if each.outcome == "quarantined"
     }
     return {"count": sum(rules.values()), "rules": rules}
 
@@ -202,10 +248,20 @@ def _problems(answer: Mapping[str, Any]) -> Iterator[str]:
     in_flight = (answer["balance"] or {}).get("in_flight", 0)
     waiting = max(answer["spool"]["files"], in_flight)  # what is in the queue may be in both
     yield from _server_problems(answer["server"], answer["redis"], waiting)
+    pressure = answer["backpressure"] or {}
+    if (pressure.get("since_s") or 0) >= PRESSURE_S and answer["redis"]["connected"]:
+        yield f"sources wait, since {age(pressure['since_s'] * 1000)}: {pressure['reason']}"
     if answer["hooks"]["refuse"]:
         yield f"hooks take nothing: {answer['hooks']['refuse']}"
     if answer["store"]["trouble"]:
         yield f"the database cannot be used: {answer['store']['trouble']}"
+    yield from (f"in the last day: {alarm}" for alarm in answer["alarms"])
+    wal_bytes = answer["store"]["wal_bytes"] or 0
+    if wal_bytes > LARGE_BYTES:
+        yield (
+            f"the -wal of the database is large ({size(wal_bytes)}): another program has it open "
+            "to read; end that"
+        )
     letters = (answer["dead_letters"] or {}).get("open", 0)
     if letters:
         yield f"{count(letters, 'event')} could not be written: see `blueplane dlq list`"
@@ -221,7 +277,7 @@ def _problems(answer: Mapping[str, Any]) -> Iterator[str]:
 def _server_problems(server: Answer, redis: Answer, waiting: int) -> Iterator[str]:
     if not server["running"]:
         if waiting:
-            yield f"waiting: {count(waiting, 'event')}, and no server runs: `blueplane serve`"
+            yield f"waiting: {count(waiting, 'event')}, and no server runs: `blueplane start`"
         return
     if server["trouble"]:
         yield f"the server does not answer: {server['trouble']}"

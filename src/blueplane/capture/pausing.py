@@ -1,0 +1,111 @@
+"""Pausing: the user has the hooks take nothing, for good or for a while.
+
+Owns ``run/paused``, and ``run/paused-until``, whose mtime is the end of a pause: the two files that
+every hook looks at.
+Promises that a pause holds from the moment it is asked for, with a server or without one, and that
+one pause gives way to another without a gap.
+Leaves heeding it to ``hooks/blueplane-hook``, and to every source that asks ``paused``.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Final
+
+from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ns
+from blueplane.errors import HomeError
+from blueplane.paths import Home, private_directory, private_file
+
+#: Seconds of the longest pause that ends by itself.
+MAX_S: Final = 365 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause; without ``until_ms``, since the epoch, it lasts until somebody ends it."""
+
+    until_ms: int | None
+
+
+def paused(home: Home) -> Pause | None:
+    """Return the pause that holds now; None when events may be taken."""
+    if os.path.exists(home.run / "paused"):  # noqa: PTH110 - what cannot be seen raises there
+        return Pause(None)
+    until_ns = _end_ns(home)
+    return Pause(until_ns // NS_PER_MS) if until_ns > wall_ns() else None
+
+
+def pause(home: Home, seconds: int | None) -> Pause:
+    """Pause, or change the pause that holds; for good without ``seconds``.
+
+    Raises HomeError when the files cannot be made.
+    """
+    private_directory(home.root)
+    private_directory(home.run)
+    until_ns = None if seconds is None else wall_ns() + seconds * NS_PER_S
+    wanted, other = ("paused", "paused-until")[:: 1 if until_ns is None else -1]
+    with _changing(home):
+        _place(home.run / wanted, until_ns)
+        (home.run / other).unlink(missing_ok=True)
+    return Pause(None if until_ns is None else until_ns // NS_PER_MS)
+
+
+def resume(home: Home) -> bool:
+    """End the pause; False when there was none. Raises HomeError when a file cannot be removed."""
+    if not home.run.is_dir():
+        return False
+    with _changing(home):
+        before = paused(home)
+        for name in ("paused", "paused-until"):
+            (home.run / name).unlink(missing_ok=True)
+    return before is not None
+
+
+def tidy(home: Home) -> bool:
+    """Remove the file of a pause that is over; True when one was there."""
+    if not 0 < _end_ns(home) <= wall_ns():
+        return False
+    with _changing(home):
+        over = _end_ns(home) <= wall_ns()  # again: it may have been made longer meanwhile
+        if over:
+            (home.run / "paused-until").unlink(missing_ok=True)
+    return over
+
+
+def _end_ns(home: Home) -> int:
+    """Return the end that ``paused-until`` gives; 0 without one."""
+    with suppress(OSError):
+        return (home.run / "paused-until").stat().st_mtime_ns
+    return 0
+
+
+def _place(path: Path, mtime_ns: int | None) -> None:
+    """Put an empty file there in one step, with its time, and never through a link."""
+    staged = path.with_name(f"{path.name}.{token_hex(8)}")
+    try:
+        with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
+            if mtime_ns is not None:
+                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def _changing(home: Home) -> Iterator[None]:
+    """Let nobody else change the pause meanwhile."""
+    try:
+        directory = os.open(home.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+    except OSError as error:
+        path = error.filename or home.run
+        message = f"{path}: {error.strerror}; make {home.run} a directory that you can write to"
+        raise HomeError(message) from error

@@ -1,0 +1,123 @@
+"""``blueplane forget``: remove what is stored of a session, a project, or a time.
+
+Owns how it is said what to forget, the question before, and the proof after.
+Promises that nothing is removed before a person has seen how much, and said yes.
+Leaves the removing to the server (``pipeline/eraser.py``).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from blueplane.clock import parse_iso_ms, wall_ms
+from blueplane.errors import UsageError
+from blueplane.interfaces.cli.acting import acting
+from blueplane.interfaces.cli.figures import number
+from blueplane.interfaces.cli.options import format_option, home_option
+from blueplane.interfaces.cli.output import Column, Form, Table, render
+from blueplane.interfaces.cli.progress import progress
+from blueplane.paths import Home
+
+_PLACE: Final = (Column("place", "place", whole=True), Column("what", "what"))
+_PLAN: Final = (*_PLACE, Column("count", "to remove", number, "right"))
+_PROOF: Final = (
+    *_PLACE,
+    Column("count", "removed", number, "right"),
+    Column("left", "left", number, "right"),
+)
+_AGE: Final = re.compile(r"([0-9]{1,6})([dwmy])")
+_DAYS: Final = {"d": 1, "w": 7, "m": 30, "y": 365}
+_MS_PER_DAY: Final = 86_400_000
+
+
+@click.command()
+@click.option("--session", default="", help="The session with this id.")
+@click.option("--project", default="", help="The project of this name.")
+@click.option("--before", default="", help="All before a day (2026-01-31), or older than 90d.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@format_option
+@home_option
+def forget(home: Home, form: Form, *, yes: bool, dry_run: bool, **said: str) -> int:
+    """Remove what is stored of a session or a project, or all before a day.
+
+    It shows what it finds, asks, removes it from the database, the dead letters, the quarantine and
+    the backups, has the database and redis write their files anew, and looks again. New events are
+    held up meanwhile and lost by none of it. What the editors keep themselves is not touched.
+
+    \b
+    Exit codes:
+      0  nothing of it is left, or there was nothing
+      1  something is left, or was not removed: the notes say what
+    """  # noqa: D301 - click wants the character, not its name
+    wanted = _wanted(**said)
+    with acting(home) as act:
+        plan = act("forget.plan", **wanted)
+        found = sum(row["count"] for row in plan)
+        if dry_run or not found:
+            _show(_PLAN, plan, form)
+            return 0
+        if not yes:
+            _confirm(plan, form)
+        with progress() as report:
+            answer = act("forget", report, **wanted)
+    return _prove(answer, form)
+
+
+def _wanted(session: str, project: str, before: str) -> dict[str, Any]:
+    """Return what is meant, as the server wants it; raise UsageError unless it is one thing."""
+    if bool(session) + bool(project) + bool(before) != 1:
+        message = "say what to forget: --session ID, --project NAME or --before DAY"
+        raise UsageError(message)
+    return {"before_ms": _moment(before)} if before else {"session": session, "project": project}
+
+
+def _moment(before: str) -> int:
+    """Return a day (of this machine's time zone), a time, or an age as milliseconds."""
+    age = _AGE.fullmatch(before.lower())
+    now_ms = wall_ms()
+    try:
+        moment_ms = now_ms - int(age[1]) * _DAYS[age[2]] * _MS_PER_DAY if age else _parse(before)
+    except ValueError:
+        message = f"{before!r} is no day: write 2026-01-31, 2026-01-31T12:00 or an age as 90d"
+        raise UsageError(message) from None
+    if moment_ms > now_ms:
+        message = f"{before} is in the future; nothing is removed that is not there yet"
+        raise UsageError(message)
+    return max(1, moment_ms)
+
+
+def _parse(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    return parse_iso_ms(
+        (moment if moment.tzinfo else moment.astimezone()).astimezone(UTC).isoformat()
+    )
+
+
+def _confirm(plan: Sequence[Mapping[str, Any]], form: Form) -> None:
+    if form == "table":
+        _show(_PLAN, plan, form)
+    what = ", ".join(f"{number(row['count'])} {row['what']}" for row in plan if row["count"])
+    click.confirm(f"remove {what} for good?", abort=True, err=True)
+
+
+def _show(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], form: Form) -> None:
+    shown = [row for row in rows if form == "json" or any(row.get(k) for k in ("count", "left"))]
+    if form == "table" and not shown:
+        click.echo("nothing of it is stored here")
+        return
+    keys = [column.key for column in columns if column.key in ("count", "left")]
+    render(Table(columns, shown, {key: sum(row[key] for row in rows) for key in keys}), form)
+
+
+def _prove(answer: Mapping[str, Any], form: Form) -> int:
+    _show(_PROOF, answer["rows"], form)
+    for note in answer["notes"]:
+        click.echo(f"blueplane: {note}", err=True)
+    left = sum(row["left"] for row in answer["rows"])
+    if not left and not answer["notes"] and form == "table":
+        click.echo("looked again: nothing of it is left, also not in free space of the files")
+    return int(bool(left or answer["notes"]))

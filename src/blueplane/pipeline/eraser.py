@@ -1,0 +1,252 @@
+"""Forget and scrub: taking out of the home what a person wants gone.
+
+Owns the order of it: hold the sources up, wait until nothing is on the way, clear every place, and
+have the database and Redis write their files anew.
+Promises that it can be killed anywhere and run again, and an answer that says for each place what
+was there and, looked up again, what is left.
+Leaves the places to ``places.py``, the statements to ``store/erasure.py``, and asking to the
+command.
+
+What is removed stays counted: that there was an event can be seen, what it was cannot.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from threading import Event as Flag
+from threading import Lock
+from typing import Any, Final, TypeAlias, TypeVar
+
+from blueplane import faults
+from blueplane.clock import monotonic_s
+from blueplane.errors import QueueError, QueueUnavailableError, StoreUnavailableError
+from blueplane.logs import get
+from blueplane.paths import Home
+from blueplane.pipeline.dead_letters import pack_fields, unpack_fields
+from blueplane.pipeline.intake import Intake
+from blueplane.pipeline.places import Place, Stored, Wanted, Words, as_rows, places, rewritten
+from blueplane.pipeline.writer import Writer
+from blueplane.store.codec import load_codec
+from blueplane.store.connection import open_reader
+from blueplane.store.erasure import Erasure
+from blueplane.store.letters import Letter, Letters
+
+_log = get("eraser")
+
+T = TypeVar("T")
+Answer: TypeAlias = dict[str, Any]
+Report: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+#: Seconds to wait until nothing is on the way: a hand-off file without an end takes a minute.
+QUIET_S: Final = 90.0
+#: Seconds for which Redis may be away meanwhile.
+AWAY_S: Final = 15.0
+#: Seconds for the writer to do one piece, and to write the whole file anew.
+PIECE_S: Final = 120.0
+REWRITE_S: Final = 3600.0
+#: Seconds for a reader of another program to let go of the -wal.
+READER_S: Final = 10.0
+#: Seconds for Redis to write its files anew.
+REDIS_S: Final = 60.0
+#: Seconds between two looks, and between two words to whoever waits.
+_LOOK_S: Final = 0.02
+_SAY_S: Final = 0.5
+_ERASING: Final = "erasing"
+
+
+class Eraser:
+    """Forgets and scrubs, one at a time; in the thread of whoever asks.
+
+    ``words`` returns what the present privacy settings make of events.
+    """
+
+    def __init__(
+        self, home: Home, writer: Writer, intake: Intake, words: Callable[[], Words]
+    ) -> None:
+        self._home = home
+        self._writer = writer
+        self._stream = writer.stream
+        self._intake = intake
+        self._words = words
+        self._busy = Lock()
+
+    def plan(self, **wanted: Any) -> list[Answer]:  # noqa: ANN401 - what Wanted holds
+        """Return what ``forget`` would clear now: rows of ``place``, ``what`` and ``count``."""
+        with self._places(Wanted(**wanted)) as found:
+            return as_rows(found)
+
+    def forget(self, report: Report, **wanted: Any) -> Answer:  # noqa: ANN401 - the same
+        """Clear every place; return ``rows``, as ``plan`` does but with ``left``, and ``notes``."""
+        rows: list[Answer] = []
+        with self._alone(report):
+            with self._places(Wanted(**wanted)) as found:
+                for each in found:
+                    report({"step": f"removing {each.what}"})
+                    rows.append({"place": each.place, "what": each.what, "count": each.clear()})
+            notes = self._write_anew(report)
+        with self._places(Wanted(**wanted)) as found:
+            for row, each in zip(rows, found, strict=True):
+                row["left"] = each.count()
+        _log.info("forgot", removed=sum(row["count"] for row in rows))
+        return {"rows": rows, "notes": notes}
+
+    def scrub(self, report: Report) -> Answer:
+        """Bring rows and dead letters down to the present level; return ``rows`` and ``notes``."""
+        words = self._words()
+        with self._alone(report), self._stored() as stored:
+            changed = {
+                "events": self._scrub_rows(stored, words, report),
+                "project names": self._scrub_projects(stored.erasure, words),
+                "dead letters": self._scrub_letters(stored.letters, words),
+            }
+            unfinished = any(changed.values()) or stored.erasure.is_unfinished()
+            notes = self._write_anew(report) if unfinished else []
+        _log.info("scrubbed", **{what.replace(" ", "_"): n for what, n in changed.items()})
+        return {
+            "rows": [{"what": what, "changed": count} for what, count in changed.items()],
+            "notes": notes,
+        }
+
+    # -- nothing on the way ------------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self, report: Report) -> Iterator[None]:
+        """Hold the sources up while nothing is on the way."""
+        if not self._busy.acquire(blocking=False):
+            message = "another forget or scrub is under way; wait for it"
+            raise StoreUnavailableError(message)
+        try:
+            self._wait_for(self._is_nothing_captured, report)
+            self._intake.holders.add(_ERASING)
+            self._wait_for(self._is_nothing_in_flight, report)
+            self._ask(self._writer.commits.overwrite_removed)
+            yield
+        finally:
+            self._intake.holders.discard(_ERASING)
+            for source in self._writer.sources:
+                source.wake()
+            self._busy.release()
+
+    def _is_nothing_captured(self) -> bool:
+        return not any(self._home.spool.iterdir()) and self._is_nothing_in_flight()
+
+    def _is_nothing_in_flight(self) -> bool:
+        busy = len(self._writer.in_flight) or self._writer.backlog()
+        return self._stream.attached and not busy and not self._writer.letters.counts()["waiting"]
+
+    def _wait_for(self, condition: Callable[[], bool], report: Report) -> None:
+        began_s = said_s = monotonic_s()
+        while not condition():
+            now_s = monotonic_s()
+            if now_s - began_s > (QUIET_S if self._stream.attached else AWAY_S):
+                raise self._not_quiet()
+            if now_s - said_s > _SAY_S:
+                said_s = now_s
+                report({"step": "waiting until nothing is on the way"})
+            Flag().wait(_LOOK_S)
+
+    def _not_quiet(self) -> Exception:
+        if not self._stream.attached:
+            message = "redis is away, and nobody can say what is in it; see `blueplane status`"
+            return QueueUnavailableError(message)
+        message = "events are on the way all the time; see `blueplane status`, and try again later"
+        return StoreUnavailableError(message)
+
+    # -- pieces of work ----------------------------------------------------------------------------
+
+    def _ask(self, work: Callable[[], T], timeout_s: float = PIECE_S) -> T:
+        return self._writer.ask(work, timeout_s)
+
+    def _erase(self, work: Callable[[Erasure], Mapping[str, int]]) -> None:
+        self._ask(lambda: self._writer.commits.erase(work))
+        self._ask(self._writer.letters.note_change)
+        faults.point("erased_piece")
+
+    @contextmanager
+    def _stored(self) -> Iterator[Stored]:
+        connection = open_reader(self._home.database)
+        try:
+            yield Stored(Erasure(connection), load_codec(connection), Letters(connection))
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _places(self, wanted: Wanted) -> Iterator[list[Place]]:
+        wanted.check()
+        with self._stored() as stored:
+            yield places(self._home, wanted, self._words(), stored, self._erase)
+
+    def _write_anew(self, report: Report) -> list[str]:
+        """Leave nothing of it in free space, in the -wal and in the files of Redis."""
+        report({"step": "writing the database anew"})
+        self._erase(Erasure.remove_unused_names)
+        notes = [] if self._ask(self._writer.commits.rewrite, REWRITE_S) else self._empty_wal()
+        report({"step": "having redis write its files anew"})
+        try:
+            self._rewrite_redis()
+        except QueueError as error:
+            notes.append(f"the files of redis may still hold what was removed: {error}")
+        if not notes:
+            self._ask(self._writer.commits.finish_erasing)
+        return notes
+
+    def _empty_wal(self) -> list[str]:
+        deadline_s = monotonic_s() + READER_S
+        while monotonic_s() < deadline_s:
+            if self._ask(self._writer.commits.empty_wal):
+                return []
+            Flag().wait(_SAY_S)
+        return ["another program reads the database, and keeps what was removed in its -wal file"]
+
+    def _rewrite_redis(self) -> None:
+        if not self._ask(self._stream.rewrite_files):
+            return
+        deadline_s = monotonic_s() + REDIS_S
+        while self._ask(self._stream.rewriting):
+            if monotonic_s() > deadline_s:
+                message = f"they were not written anew within {REDIS_S:.0f} s"
+                raise QueueUnavailableError(message)
+            Flag().wait(_LOOK_S)
+
+    # -- scrub -------------------------------------------------------------------------------------
+
+    def _scrub_rows(self, stored: Stored, words: Words, report: Report) -> int:
+        total, done, changed = stored.erasure.count_rows(), 0, 0
+        for rows in stored.erasure.contents():
+            others = list(rewritten(rows, stored.codec, words.renew))
+            if others:
+                self._erase(partial(Erasure.replace_contents, rows=others))
+            done, changed = done + len(rows), changed + len(others)
+            report({"step": "scrubbing", "done": done, "of": total})
+        return changed
+
+    def _scrub_projects(self, erasure: Erasure, words: Words) -> int:
+        shown = {name: words.shown_project(name) for name in erasure.projects()}
+        others = {old: new for old, new in shown.items() if new != old}
+        for old, new in others.items():
+            self._erase(partial(Erasure.rename_project, old=old, new=new))
+        return len(others)
+
+    def _scrub_letters(self, letters: Letters, words: Words) -> int:
+        changed = 0
+        for letter in letters.all():
+            raw = _renewed(letter, words)
+            if raw != letter.raw:
+                replace = partial(Erasure.replace_letter, message_id=letter.message_id, raw=raw)
+                self._erase(replace)
+                changed += 1
+        return changed
+
+
+def _renewed(letter: Letter, words: Words) -> bytes:
+    """Bring the fields of a letter down to the present level; a foreign one is left as it is."""
+    if not letter.origin:
+        return letter.raw
+    fields = unpack_fields(letter.raw)
+    table = dict(zip(fields[0::2], fields[1::2], strict=False))
+    payload, metadata = table.get(b"payload", b"{}"), table.get(b"metadata", b"{}")
+    event = words.renew(b'{"metadata":%b,"payload":%b}' % (metadata, payload), letter.platform)
+    table[b"payload"] = event[len(b'{"metadata":%b,"payload":' % metadata) : -1]
+    if table.get(b"project"):
+        table[b"project"] = words.shown_project(table[b"project"].decode()).encode()
+    return pack_fields([part for pair in table.items() for part in pair])

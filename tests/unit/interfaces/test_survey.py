@@ -1,0 +1,50 @@
+from typing import Any
+
+import pytest
+
+from blueplane.config import load
+from blueplane.interfaces.cli import survey as module
+from blueplane.interfaces.cli.status import status
+from blueplane.interfaces.cli.survey import PRESSURE_S, survey
+from blueplane.paths import Home
+
+
+def live(since_s: float | None) -> dict[str, Any]:
+    """Return what a server says of itself whose sources have waited for so long."""
+    waits = since_s is not None
+    return {
+        "pid": 1, "version": "0.1.0", "python": "3.11", "threads": {}, "deaths": 0,
+        "redis": {"mode": "private", "connected": True, "version": "7", "persistence": "aof"},
+        "store_error": None,
+        "backpressure": {
+            "state": "sources wait" if waits else "none",
+            "reason": "the database is slow: a commit of 1000 took 900 ms" if waits else None,
+            "since_s": since_s, "in_flight": 19_000, "window": 20_000,
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.fault("F8")
+@pytest.mark.parametrize(
+    ("since_s", "healthy"), [(None, True), (12.0, True), (PRESSURE_S + 1, False)]
+)
+def test_status_tells_why_events_wait_when_the_server_is_behind(
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    since_s: float | None,
+    healthy: bool,  # noqa: FBT001
+) -> None:
+    """A line while sources wait; not healthy once that has lasted a minute, with the reason."""
+    # Given
+    monkeypatch.setattr(module, "is_running", lambda _home: True)
+    monkeypatch.setattr(module, "ask", lambda *_, **__: live(since_s))
+    # When
+    answer = survey(home, load(home, {}))
+    status.main(["--home", str(home.root)], standalone_mode=False)
+    # Then
+    screen, shown = capsys.readouterr().out, since_s is not None
+    assert ("19,000 of 20,000" in screen) is shown
+    assert ("a commit of 1000 took 900 ms" in screen) is shown
+    assert answer["healthy"] is healthy
+    assert any("sources wait" in problem for problem in answer["problems"]) is not healthy
