@@ -68,5 +68,5 @@ def test_events_are_rows_and_the_status_is_shown_whatever_time_they_have(
     assert balance["balanced"]
     # and the status can be told
     answer = survey(road.home, load(road.home, {}))
-    assert answer["total"]["rows"] == balance["written"]
+    assert answer["total"]["written"] == answer["store"]["rows"] == balance["written"]
     assert answer["rows"][0]["last_capture_age_ms"] >= 0

@@ -23,8 +23,8 @@ from helpers.smallfs import SmallFs
 from helpers.waiting import wait_until
 
 PATIENCE_S = 30.0
-#: Keeps a Redis busy for about half a second.
-BUSY = "for i = 1, 7e7 do end"
+#: Keeps a Redis busy for more than half a second.
+BUSY = "for i = 1, 2.5e8 do end"
 #: What a server may ever have held in memory; idle it has about 40 MB.
 MAX_PEAK_MB = 150
 
@@ -158,11 +158,11 @@ def test_sources_wait_when_redis_is_slow(
     # Then all of them are written, once, over the connections of the start
     balance = issued.settle(server, redis_server)
     assert (balance["lost"], balance["recovered"], balance["duplicate"]) == (0, 0, 0)
-    assert server.log().count(" consumer attached ") == 1
+    assert " WARN " not in server.log()
 
 
 def _sleep_often(redis_server: RedisServer) -> None:
-    for _ in range(6):
+    for _ in range(3):
         redis_server.command("EVAL", BUSY, 0)
 
 
@@ -236,6 +236,8 @@ def test_the_server_goes_on_when_it_runs_out_of_descriptors(
     with Server(home, redis_server) as server:
         server.start(prefix=["prlimit", "--nofile=64:64"])
         server.wait_ready()
+        issued.issue(10)
+        issued.settle(server, redis_server)
         process = psutil.Process(server.pid)
         before = process.num_fds()
         crowd = [knock(home) for _ in range(100)]
@@ -249,7 +251,7 @@ def test_the_server_goes_on_when_it_runs_out_of_descriptors(
             client.close()
         wait_until(lambda: answers(server), PATIENCE_S, "it answers")
         issued.settle(server, redis_server)
-        wait_until(lambda: process.num_fds() <= before + 2, PATIENCE_S, "all are given back")
+        wait_until(lambda: process.num_fds() <= before + 4, PATIENCE_S, "all are given back")
         assert server.status()["deaths"] == 0
 
 

@@ -32,7 +32,7 @@ from blueplane.event import COLUMNS, MAX_INT, MAX_PAYLOAD_BYTES, Event, derive_i
 #: The rule that leaves out what our own Cursor hook sends too.
 CURSOR_COMPATIBILITY: Final = "cursor-compat"
 #: A larger payload is not even parsed: only its size is kept.
-MAX_PARSED_BYTES: Final = 8 * 1024 * 1024
+MAX_PARSED_BYTES: Final = 5 * 1024 * 1024
 #: A platform's own time is believed between the years 2000 and 2100.
 _EARLIEST_MS: Final = 946_684_800_000
 _LATEST_MS: Final = 4_102_444_800_000

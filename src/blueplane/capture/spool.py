@@ -56,7 +56,7 @@ LOOKING: Final = 0.05
 #: What the smallest file takes of a disk.
 BLOCK_BYTES: Final = 4096
 #: Bytes of a file that are read; of a larger one only its end, for the trailer.
-MAX_FILE_BYTES: Final = 8 * 1024 * 1024 + 256
+MAX_FILE_BYTES: Final = 5 * 1024 * 1024 + 256
 _TAIL_BYTES: Final = 256
 #: A link is no hand-off file, and a pipe must not hold us up.
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
