@@ -34,7 +34,8 @@ from blueplane.interfaces.cli.reach import stored
 from blueplane.interfaces.cli.road import HOPS, LAWS, law_text, remainder
 from blueplane.interfaces.cli.screen import Screen
 from blueplane.paths import Home
-from blueplane.pipeline.stream import COMMAND_TIMEOUT_S, Link, Stream
+from blueplane.pipeline.link import COMMAND_TIMEOUT_S, Link
+from blueplane.pipeline.stream import Stream
 from blueplane.server.control import ask
 from blueplane.store.queries import Reader
 
@@ -115,12 +116,12 @@ def queue_url(home: Home, redis: RedisSettings) -> str:
     if not home.root.is_dir():
         message = f"{home.root}: there is no such home; start a server there first"
         raise ServerUnavailableError(message)
-    live = ask(home.socket("control.sock"), "status", timeout_s=STATUS_S)["redis"]
+    live = ask(home.control_socket, "status", timeout_s=STATUS_S)["redis"]
     if not live["connected"]:
         message = f"the server is not connected to its redis: {live['trouble']}"
         raise QueueError(message)
     if live["mode"] == "private":
-        return f"unix://{home.socket('redis.sock')}"
+        return home.redis_url
     if redis.url is None:
         message = "the server uses a redis of yours: set BLUEPLANE_REDIS_URL here as it is there"
         raise QueueError(message)
@@ -245,7 +246,7 @@ def smoke(number: int, home: Home) -> int:
         say("")
         screen.say(f"{count(len(rows), 'row')} after {milliseconds(took_ms)}")
         screen.close()
-        ask(home.socket("control.sock"), "status", timeout_s=STATUS_S)
+        ask(home.control_socket, "status", timeout_s=STATUS_S)
         balance = reader.balance()
     wanted = [expected(event, each) for event, each in zip(events, ids, strict=True)]
     body = balance.body if balance else {}

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+MS_PER_DAY = 86_400_000
 #: Linux stops its other clock while it sleeps; macOS does not.
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

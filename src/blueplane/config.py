@@ -36,6 +36,9 @@ RedisMode = Literal["auto", "private", "external"]
 PrivacyLevel = Literal["strict", "balanced", "full"]
 OnDamage = Literal["replace", "stop"]
 
+#: Bytes of a megabyte, in which people choose sizes; the program counts bytes.
+_MEGABYTE: Final = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
@@ -66,6 +69,11 @@ class SpoolSettings:
     max_mb: int
     lease_days: int
 
+    @property
+    def max_bytes(self) -> int:
+        """Bytes that it may take of the disk."""
+        return self.max_mb * _MEGABYTE
+
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
@@ -73,6 +81,11 @@ class QueueSettings:
 
     max_entries: int
     max_mb: int
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes that may be in flight."""
+        return self.max_mb * _MEGABYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,11 @@ class LogSettings:
     level: LogLevel
     levels: tuple[str, ...]
     max_mb: int
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes at which the file is rotated."""
+        return self.max_mb * _MEGABYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +128,11 @@ class RetentionSettings:
     dead_letter_days: int
     quarantine_days: int
     quarantine_mb: int
+
+    @property
+    def quarantine_bytes(self) -> int:
+        """Bytes of the quarantine above which its oldest files go."""
+        return self.quarantine_mb * _MEGABYTE
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ Leaves the text to ``config_text.py``, and telling the running server to whoever
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from blueplane.config import BY_KEY, find, in_environment, settle
 from blueplane.config_text import ABSENT, comments, rewrite
 from blueplane.config_values import Setting, Value, parse_items
 from blueplane.errors import ConfigError, HomeError
+from blueplane.lock import one_at_a_time
 from blueplane.paths import Home, private_directory, private_file
 
 _Chosen = dict[str, Value]
@@ -94,12 +94,8 @@ def _alone(home: Home) -> Iterator[None]:
     """Have two commands at once change the file one after the other."""
     private_directory(home.root)
     private_directory(home.run)
-    descriptor = os.open(home.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with one_at_a_time(home.run):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _replace(home: Home, data: bytes) -> None:

@@ -10,11 +10,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
+from threading import Lock
 from typing import Any, Final
 
 from blueplane import __version__
@@ -24,11 +25,10 @@ from blueplane.capture.hook_event import HookReader
 from blueplane.capture.poller import Poller, Task
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.renewal import Renewal, make_sanitiser
-from blueplane.capture.spool import Outcome, Spooler
+from blueplane.capture.spool import Spooler
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings, changes, load
-from blueplane.errors import StoreBrokenError, StoreUnavailableError
-from blueplane.event import Event
+from blueplane.errors import StoreUnavailableError
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
 from blueplane.paths import Home
@@ -40,6 +40,7 @@ from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.pressure import Pressure
+from blueplane.pipeline.records import StoreRecords
 from blueplane.pipeline.redis_choice import RedisChoice
 from blueplane.pipeline.retention import Retention
 from blueplane.pipeline.stream import Stream
@@ -47,15 +48,12 @@ from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.pipeline.writer import Writer
 from blueplane.server.control import ControlServer
-from blueplane.store.ledger import Settlement
-from blueplane.store.place import trouble
-from blueplane.store.queries import SERVER_READ_S, Reader
+from blueplane.store import location
 from blueplane.store.reserve import Reserve
 from blueplane.threads import Backoff, Service
 
 _log = get("main")
 
-MEGA: Final = 1024 * 1024
 #: Seconds that a stop takes at most (systemd would kill us later).
 STOP_S: Final = 10.0
 #: Seconds between two looks at the threads.
@@ -82,47 +80,6 @@ AT_START: Final = "redis."
 _DRAINING: Final = "draining"
 
 
-class StoreRecords:
-    """What the spooler asks of the store: reads on its own connection, writes by the writer."""
-
-    def __init__(self, path: Path, writer: Writer) -> None:
-        self._path = path
-        self._writer = writer
-        self._reader: Reader | None = None
-
-    def settled(self, events: Sequence[Event]) -> set[str]:
-        """Return the origins of those events whose outcome is stored."""
-        if self._reader is not None and self._reader.moved():
-            self.close()  # what another file says of them does not count
-        try:
-            if self._reader is None:
-                self._reader = Reader(self._path, SERVER_READ_S)
-            return self._reader.settled(events)
-        except StoreBrokenError:
-            self.close()
-            self._writer.suspect_store()
-            raise
-
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Store what became of files that never reached the stream."""
-        records = [Settlement(**asdict(outcome)) for outcome in outcomes]
-        self._writer.ask(lambda: self._writer.commits.settle(records))
-
-    def close(self) -> None:
-        """Close the reader: the last connection to go removes the -wal file."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-
-    def refused_offset(self) -> int:
-        """Return up to where refusals are counted."""
-        return self._writer.ask(self._writer.commits.refused_offset)
-
-    def refuse(self, offset: int, counts: Mapping[str, int]) -> None:
-        """Count refusals."""
-        self._writer.ask(lambda: self._writer.commits.refuse(offset, counts))
-
-
 class Daemon:
     """One server of one home."""
 
@@ -131,6 +88,7 @@ class Daemon:
         self.settings = settings
         self.stopping = Flag()
         self._lock = ServerLock(home)
+        self._reloading = Lock()
         self._deaths: list[float] = []
         self._restart = Backoff(*RESTART_S)
 
@@ -151,7 +109,7 @@ class Daemon:
         gc.set_threshold(*GC_THRESHOLDS)
         for service in self.services:
             service.start()
-        remark = trouble(self.home.root)
+        remark = location.trouble(self.home.root)
         if remark is not None:
             _log.warning("bad place", reason=remark)
         _log.info("started", version=__version__, home=self.home.root, pid=os.getpid())
@@ -166,7 +124,7 @@ class Daemon:
         self._make_poller()
         self.eraser = Eraser(self.home, self.writer, self.intake, self._renewal)
         self.control = ControlServer(
-            self.home.socket("control.sock"), self.operations(), self.long_operations()
+            self.home.control_socket, self.operations(), self.long_operations()
         )
         #: In the order of starting; they are stopped the other way round.
         self.services: tuple[Service, ...] = (
@@ -188,7 +146,7 @@ class Daemon:
         self.writer = Writer(self.commits, self.stream, attacher, settings.pipeline.max_retries)
         self.consumer = Consumer(self.stream, self.writer)
         queue = settings.queue
-        self.intake = Intake(self.stream, self.writer, queue.max_entries, queue.max_mb * MEGA)
+        self.intake = Intake(self.stream, self.writer, queue.max_entries, queue.max_bytes)
         if self.redis.draining:
             self.intake.holders.add(_DRAINING)
 
@@ -279,10 +237,12 @@ class Daemon:
 
     def handle_signals(self) -> None:
         """Stop on SIGTERM and SIGINT; a second one leaves at once. The handlers only set flags."""
+        signalled = Flag()  # a stop that was asked for over the socket is no signal
 
         def stop(_number: int, _frame: object) -> None:
-            if self.stopping.is_set():
+            if signalled.is_set():
                 os._exit(130)
+            signalled.set()
             self.stopping.set()
 
         signal.signal(signal.SIGTERM, stop)
@@ -336,7 +296,7 @@ class Daemon:
     def long_operations(self) -> dict[str, Callable[..., Any]]:
         """Return what takes its time, and says meanwhile how far it is."""
         return {
-            "forget.plan": lambda _report, **wanted: self.eraser.plan(**wanted),
+            "forget.plan": self.eraser.plan,
             "forget": self.eraser.forget,
             "scrub": self.eraser.scrub,
         }
@@ -351,6 +311,10 @@ class Daemon:
 
         Raises ConfigError, and then everything stays as it is.
         """
+        with self._reloading:  # else the older of two could be what holds in the end
+            return self._reload()
+
+    def _reload(self) -> dict[str, list[str]]:
         new = load(self.home, os.environ)
         changed = changes(self.settings, new)
         later = [key for key in changed if key.startswith(AT_START)]
@@ -358,11 +322,10 @@ class Daemon:
         self.sanitiser = make_sanitiser(self.settings.privacy, self.home.secret())
         self.reader.use(self.sanitiser, self._filters())
         self.spooler.settings = new.spool
-        self.intake.limit(new.queue.max_entries, new.queue.max_mb * MEGA)
+        self.intake.limit(new.queue.max_entries, new.queue.max_bytes)
         self.writer.max_retries = new.pipeline.max_retries
         self.commits.replace = new.store.on_damage == "replace"
-        self.commits.replace = new.store.on_damage == "replace"
-        adjust(new.log.level, new.log.max_mb * MEGA, new.log.levels)
+        adjust(new.log.level, new.log.max_bytes, new.log.levels)
         applied = [key for key in changed if key not in later]
         if applied:
             _log.info("reloaded", keys=",".join(applied))

@@ -7,8 +7,9 @@ Leaves what may be in a payload to the sanitiser, and how a row is stored to the
 
 from binascii import unhexlify
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -21,6 +22,9 @@ WIRE_VERSION: Final = b"1"
 EVENT_ID_BYTES: Final = 16
 #: The largest sanitised payload that is stored; above it only the size is kept.
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
+#: Levels of a JSON field. Ours have at most twice the 64 of a payload; orjson writes 254, and a
+#: stricter privacy level may need two for one.
+MAX_LEVELS: Final = 126
 #: The largest integer that SQLite holds.
 MAX_INT: Final = 2**63 - 1
 
@@ -114,6 +118,21 @@ class Event(NamedTuple):
     payload: bytes
     metadata: bytes
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of a captured item that never reached the stream, and by which rule.
+
+    ``outcome`` is ``filtered`` or ``quarantined``, ``size`` that of the item in bytes.
+    """
+
+    origin: str
+    outcome: str
+    rule: str
+    platform: str
+    hook_type: str
+    size: int
 
 
 def derive_id(*parts: bytes | str) -> bytes:
@@ -211,7 +230,8 @@ def read_values(fields: Sequence[bytes]) -> Sequence[bytes]:
             raise UndecodableEntryError(message)
         values = [table[name] for name in _FIELDS]
     if values[0] != WIRE_VERSION:
-        message = f"field v: wire version {values[0][:20]!r} is not {WIRE_VERSION.decode()}"
+        said = repr(values[0][:20]) if values[0].isdigit() else "that is no number"
+        message = f"field v: wire version {said} is not {WIRE_VERSION.decode()}"
         raise UndecodableEntryError(message)
     return values
 
@@ -261,7 +281,8 @@ def read_captured(value: bytes) -> int:
 def read_object(name: str, data: bytes) -> dict[str, object]:
     """Parse one of the JSON fields of an event.
 
-    Raises UndecodableEntryError, which names the field, when it is not a JSON object.
+    Raises UndecodableEntryError, which names the field, when it is not a JSON object, or has more
+    levels than can be walked through and written again later.
     """
     try:
         value = orjson.loads(data)
@@ -271,4 +292,22 @@ def read_object(name: str, data: bytes) -> dict[str, object]:
     if not isinstance(value, dict):
         message = f"field {name}: {type(value).__name__} instead of an object"
         raise UndecodableEntryError(message)
+    if data.count(b"{") + data.count(b"[") > MAX_LEVELS and is_deep(value, MAX_LEVELS):
+        message = f"field {name}: more than {MAX_LEVELS} levels"
+        raise UndecodableEntryError(message)
     return value
+
+
+def is_deep(value: object, levels: int) -> bool:
+    """Whether a JSON value has more than so many levels."""
+    level: list[Any] = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (list, dict))
+        ]
+        if not level:
+            return False
+    return True

@@ -1,13 +1,16 @@
-"""The lock of a home: one server, whatever a pid file says.
+"""The lock of a home: one server, whatever a pid file says; and that of a directory of files.
 
 Owns the lock on the home directory, and ``run/server.lock``, which names its holder.
-Promises that the lock lives exactly as long as the process that took it, whatever is removed below.
+Promises that a lock lives no longer than the process that took it, whatever is removed below.
 Leaves stopping the holder to whoever asks.
 """
 
 import fcntl
 import os
+import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -21,6 +24,8 @@ PATIENCE_S: Final = 0.5
 _TICK_S: Final = 0.02
 #: Not the file below it: whoever removes that would let a second server in.
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+#: What a holder writes.
+_HOLDER: Final = re.compile(r"pid ([0-9]{1,10}) since (\S+)")
 
 
 class ServerLock:
@@ -75,6 +80,12 @@ def holder(lock_file: Path) -> str:
     return text or "unknown process"
 
 
+def named_holder(lock_file: Path) -> tuple[int, str] | None:
+    """Return pid and start (ISO 8601) of the holder of a lock; None when the text names none."""
+    wrote = _HOLDER.fullmatch(holder(lock_file))
+    return (int(wrote[1]), wrote[2]) if wrote else None
+
+
 def is_running(home: Home) -> bool:
     """Whether a server holds the lock of ``home``; raise HomeError when that cannot be seen."""
     try:
@@ -88,6 +99,17 @@ def is_running(home: Home) -> bool:
         return not _try(directory, fcntl.LOCK_SH)
     finally:
         os.close(directory)
+
+
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Have whoever asks for the same directory wait until the block ends; raise OSError."""
+    descriptor = os.open(directory, _DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _try(descriptor: int, kind: int) -> bool:

@@ -146,6 +146,9 @@ def _open_file(file: Path, max_bytes: int) -> "_FileHandler":
         if error.errno in {errno.ELOOP, errno.EMLINK}:
             message = f"{file}: is a link to another file; remove it"
             raise HomeError(message) from None
+        if error.errno == errno.EISDIR:
+            message = f"{file}: is a directory; remove it"
+            raise HomeError(message) from None
         if isinstance(error, PermissionError) and os.path.isfile(file):  # noqa: PTH113 - may raise
             message = f"{file}: {error.strerror}; make it yours to write, or remove it"
             raise HomeError(message) from None

@@ -71,7 +71,7 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """The lock and the flags that hooks look at."""
+        """The lock, the sockets, and the flags that hooks look at."""
         return self.root / "run"
 
     @property
@@ -95,6 +95,46 @@ class Home:
         return self.run / "server.lock"
 
     @property
+    def full_flag(self) -> Path:
+        """There while the spool is full."""
+        return self.run / "full"
+
+    @property
+    def lease(self) -> Path:
+        """Its mtime is when hooks stop taking events without a server."""
+        return self.run / "lease"
+
+    @property
+    def paused_flag(self) -> Path:
+        """There while capture is paused for good."""
+        return self.run / "paused"
+
+    @property
+    def paused_until(self) -> Path:
+        """Its mtime is the end of a pause."""
+        return self.run / "paused-until"
+
+    @property
+    def refusals(self) -> Path:
+        """A letter for each event that a hook did not take."""
+        return self.run / "refused"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the server answers commands."""
+        return self.socket("control.sock")
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where the private server listens."""
+        return self.socket("redis.sock")
+
+    @property
+    def redis_url(self) -> str:
+        """The address of the private server, whatever is in the path of its socket."""
+        return f"unix://{quote(os.fsencode(self.redis_socket))}"
+
+    @property
     def log_file(self) -> Path:
         """The server's log."""
         return self.logs / "server.log"
@@ -112,10 +152,6 @@ class Home:
         label = blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
         return Path(base) / f"blueplane-{os.getuid()}-{label}" / name
 
-    def socket_url(self, name: str) -> str:
-        """Return the address of a Redis on the Unix socket ``name``, whatever is in its path."""
-        return f"unix://{quote(os.fsencode(self.socket(name)))}"
-
     def prepare(self) -> None:
         """Make every directory that the server needs; raise HomeError when one is not private."""
         directories = (
@@ -127,7 +163,7 @@ class Home:
             self.logs,
             self.backups,
             self.hooks,
-            self.socket("control.sock").parent,
+            self.control_socket.parent,
         )
         for directory in directories:
             private_directory(directory)

@@ -21,7 +21,7 @@ BASE = (
 #: What the base may import besides the standard library and itself.
 BASE_LIBRARIES = {"orjson", "yaml"}
 
-_QUEUE_AND_STORE = (*BASE, "pipeline.stream", "store")
+_QUEUE_AND_STORE = (*BASE, "pipeline.link", "pipeline.stream", "store")
 _DERIVED = (*_QUEUE_AND_STORE, "pipeline.custody")
 _BELOW_INSTALL = (*_QUEUE_AND_STORE, "analytics", "capture", "health", "pipeline")
 _BELOW_INTERFACES = (*_BELOW_INSTALL, "daemon", "install", "server")
@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(BASE, BASE),
     "store": BASE,
     "pipeline.redis_server": BASE,
-    "pipeline.stream": (*BASE, "pipeline.redis_server"),
+    "pipeline.link": BASE,
+    "pipeline.stream": (*BASE, "pipeline.link", "pipeline.redis_server"),
     "capture": BASE,
     "pipeline": _QUEUE_AND_STORE,
     "analytics": _DERIVED,
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 #: Somebody else's module -> the only ones of ours that may import it.
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "click": ("interfaces.cli",),
-    "redis": ("pipeline.stream",),
+    "redis": ("pipeline.link",),
     "rich": ("interfaces.cli",),
     "sqlite3": ("store", "capture.cursor.database"),
     "subprocess": ("install", "pipeline.private_redis"),

@@ -1,6 +1,6 @@
 """What the fault tests share: servers, cheap and real ones, and events to issue.
 
-Owns the fixtures ``nursery``, ``server`` and ``issued``.
+Owns the fixtures ``nursery``, ``server``, ``road`` and ``issued``.
 Promises that every server of it ends with the test.
 Leaves the faults to the tests.
 """
@@ -13,6 +13,7 @@ from blueplane.paths import Home
 from helpers.issued import Issued
 from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
+from helpers.road import Road
 from helpers.server import Server, environment
 
 
@@ -35,3 +36,12 @@ def server(home: Home, redis_server: RedisServer) -> Iterator[Server]:
     """Give a server, not started, of ``home`` on the test's own Redis."""
     with Server(home, redis_server) as server:
         yield server
+
+
+@pytest.fixture
+def road(home: Home, redis_server: RedisServer) -> Iterator[Road]:
+    """Give an attached road."""
+    road = Road(home, redis_server)
+    road.settle()
+    yield road
+    road.close()

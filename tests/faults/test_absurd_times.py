@@ -1,6 +1,5 @@
 """Events out of order, from long ago and from the far future: rows like any other."""
 
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -10,9 +9,7 @@ from hypothesis import strategies as st
 from blueplane.config import load
 from blueplane.event import MAX_INT
 from blueplane.interfaces.cli.survey import survey
-from blueplane.paths import Home
 from blueplane.store.queries import reading
-from helpers.redis_server import RedisServer
 from helpers.road import Road, make_event
 
 #: The first and the last millisecond that a calendar has.
@@ -24,15 +21,6 @@ moments = st.tuples(
     st.sampled_from([0, 1, MAX_INT]) | st.integers(0, MAX_INT),
     st.booleans(),
 )
-
-
-@pytest.fixture
-def road(home: Home, redis_server: RedisServer) -> Iterator[Road]:
-    """Give an attached road."""
-    road = Road(home, redis_server)
-    road.settle()
-    yield road
-    road.close()
 
 
 @pytest.mark.fault("E3", "D9")

@@ -74,6 +74,7 @@ BAD_ENTRIES: dict[str, list[bytes]] = {
     "metadata half": foreign_event(23, metadata=b'{"model": '),
     "payload braces": foreign_event(24, payload=b"{ this is no JSON }"),
     "payload not utf-8": foreign_event(25, payload=b'{"a": "\xff\xfe"}'),
+    "payload levels": foreign_event(26, payload=b'{"a": ' * 300 + b"1" + b"}" * 300),
 }
 
 

@@ -5,7 +5,7 @@ import json
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -216,15 +216,6 @@ def test_first_one_wins_when_two_events_have_one_id(road: Road) -> None:
     assert balance["events"]["duplicate"] == 1
     with reading(road.home.database) as reader:
         assert len(reader.duplicates(event.event_id)) == 3
-
-
-@pytest.fixture
-def road(home: Home, redis_server: RedisServer) -> Iterator[Road]:
-    """Give an attached road."""
-    road = Road(home, redis_server)
-    road.settle()
-    yield road
-    road.close()
 
 
 def hand_off(home: Home, payload: bytes) -> None:

@@ -116,6 +116,26 @@ def test_server_leaves_at_once_when_terminated_twice(home: Home, redis_server: R
 
 
 @pytest.mark.fault("A13")
+def test_server_stops_in_order_when_asked_and_then_terminated(
+    home: Home, redis_server: RedisServer
+) -> None:
+    """Two that stop it at once, one over the socket and one by a signal, are no second signal."""
+    # Given a server that takes a while to stop
+    with Server(home, redis_server) as server:
+        oracle = Oracle(home)
+        server.start_ready("before_commit:sleep=2")
+        oracle.issue(1)
+        wait_until(lambda: redis_server.command("XLEN", "telemetry:events"), PATIENCE_S, "sent")
+
+        # When it is asked to stop, and terminated meanwhile
+        server.ask("stop")
+        server.send(signal.SIGTERM)
+
+        # Then it stops in order
+        assert server.wait() == STOPPED
+
+
+@pytest.mark.fault("A13")
 def test_server_stops_in_time_when_a_commit_hangs(home: Home, redis_server: RedisServer) -> None:
     """A stop is bounded whatever a thread waits for, and its code says that it was not in order."""
     # Given a server whose writer hangs before a commit

@@ -11,10 +11,10 @@ import pytest
 
 from blueplane.capture.hook_event import HookReader
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.capture.spool import Outcome, Spooler
+from blueplane.capture.spool import Spooler
 from blueplane.config import SpoolSettings
 from blueplane.errors import QueueError
-from blueplane.event import Event
+from blueplane.event import Event, Settlement
 from blueplane.paths import Home
 from helpers.issued import Issued
 from helpers.waiting import wait_until
@@ -28,7 +28,7 @@ class Road:
     def __init__(self) -> None:
         self.open = True
         self.events: list[Event] = []
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[Settlement] = []
 
     def emit(self, events: Sequence[Event], _stopping: Flag) -> None:
         """Take events."""
@@ -41,7 +41,7 @@ class Road:
         """Know of no event."""
         return set()
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
+    def settle(self, outcomes: Sequence[Settlement]) -> None:
         """Take outcomes."""
         self.outcomes += outcomes
 

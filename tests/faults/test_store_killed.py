@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from blueplane.event import Settlement
 from blueplane.pipeline.commits import Commits
 from blueplane.store.connection import open_writer
-from blueplane.store.ledger import Settlement
 from blueplane.store.migrations import STEPS, migrate, version
 from helpers.road import database_file, make_event, make_row
 from helpers.server import environment

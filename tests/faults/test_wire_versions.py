@@ -137,7 +137,7 @@ def test_entry_of_a_newer_release_is_kept_when_read_and_written_when_upgraded(
 def letters(road: Road, state: str) -> list[Letter]:
     """Return the dead letters of a state."""
     with reading(road.home.database) as reader:
-        return list(reader.letters("state = ?", [state]))
+        return list(reader.letters([state]))
 
 
 def pairs(fields: list[bytes]) -> dict[bytes, bytes]:

@@ -233,7 +233,7 @@ def test_status_is_balanced_when_events_were_written(home: Home, server: Server)
     assert (answer["redis"]["mode"], answer["redis"]["connected"]) == ("private", True)
     assert answer["spool"] == {"files": 0, "bytes": 0, "oldest_age_ms": None}
     assert answer["store"]["rows"] == 3
-    assert answer["quarantine"] == {"count": 1, "rules": {"not-json": 1}}
+    assert answer["quarantine"] == {"count": 1, "rules": {"not-json": 1}, "kept": 1}
     assert answer["balance"]["balanced"]
     assert closes(answer["balance"])
     assert answer["balance"]["captured"] == 4
@@ -323,7 +323,8 @@ def test_status_says_why_when_hooks_take_nothing(
     assert re.search(rf"\nnot healthy +hooks take nothing: {re.escape(reason)}\n", ended.out)
 
 
-def test_status_is_healthy_while_a_person_has_paused_capture(home: Home, server: Server) -> None:
+@pytest.mark.usefixtures("server")
+def test_status_is_healthy_while_a_person_has_paused_capture(home: Home) -> None:
     """A pause is what somebody wanted: it is said, and nothing is wrong."""
     # Given / When
     run(home, "pause")

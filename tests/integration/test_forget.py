@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,7 @@ def plant(server: Server, spool: Spool) -> None:
     home.backups.mkdir(exist_ok=True)
     (home.backups / "hooks.json.1").write_text(f'{{"path": "/home/ann/{SECRET}"}}')
     (home.root / "telemetry.db.damaged-20260101T000000Z").write_text(SECRET)
+    (home.redis / "temp-rewriteaof-bg-1.aof").write_text(SECRET)
     wait_until(
         lambda: len(list(home.quarantine.iterdir())) == 2
         and server.balance().get("open_dead_letters") == 1,
@@ -187,6 +191,115 @@ def test_forget_removes_a_session_and_what_others_say_of_it(server: Server, spoo
     assert not files_with(server.home, b"0a1b2c3d-secret")
 
 
+@pytest.mark.parametrize("session", ["1", "s-1", "chars", "forgotten", "payload", "f"])
+def test_forget_leaves_what_only_looks_like_a_session_alone(
+    server: Server, spool: Spool, session: str
+) -> None:
+    """An id that is part of another one, a number or a word of ours harms nobody's events."""
+    # Given other events with the id in longer ones, numbers and keys, and in a text
+    server.start_ready()
+    spool.event(session)
+    other = {"s-10": "s-100", "chars": 11, "number": 1.5, "one": f"see {session}\n{session}"}
+    spool.event("s-10", OTHER, agent=other)
+    spool.raw(b"", name="1.4.f")
+    settled(server, 2)
+    wait_until(lambda: any(server.home.quarantine.iterdir()), 30, "quarantine")
+
+    # When it is forgotten
+    ended = run(server.home, "forget", "--session", session, "--yes")
+
+    # Then only what is it is gone, once and for all, and the rest is as it was
+    assert ended.code == 0, ended.err
+    [row] = read(server.home)
+    assert json.loads(row["text"])["payload"]["agent"] == other | {
+        "one": "see forgotten\nforgotten"
+    }
+    assert row["session_id"] == "s-10"
+    assert run(server.home, "forget", "--session", session).out.startswith("nothing")
+    assert run(server.home, "scrub", "--yes").code == 0
+
+
+def test_forget_finds_a_project_however_it_is_written(server: Server, spool: Spool) -> None:
+    """Composed or not, as a URI or as JSON escapes it, in UTF-16: it is the same name."""
+    # Given a name that can be written in many ways, and all of them
+    server.start_ready()
+    name = "caf\u00e9 100%"
+    apart = unicodedata.normalize("NFD", name)
+    spool.event("s-1", name)
+    spool.event("s-2", apart)
+    for path in (name, apart, "caf%C3%A9%20100%25", "cafe%cc%81 100%"):
+        spool.event("s-3", OTHER, file_path=f"/x/{path}/y.py")
+    spool.event("s-3", OTHER, file_path="/x/caf\u00e9 100%-2/y.py")
+    settled(server, 7)
+    body = json.dumps({"cwd": f"/x/{name}"})
+    plain = json.dumps({"cwd": f"/x/{apart}"}, ensure_ascii=False)
+    for content in (body.encode(), plain.encode(), body.encode("utf-16")):
+        spool.raw(content + b"{\n\x1eclaude_code Stop\n")
+    wait_until(lambda: len(list(server.home.quarantine.iterdir())) == 3, 30, "quarantine")
+
+    # When it is forgotten by one of them
+    ended = run(server.home, "forget", "--project", apart, "--yes", "--format", "json")
+
+    # Then all of them are gone, and its neighbour is there
+    assert ended.code == 0, ended.err
+    counts = {row["what"]: row["count"] for row in ended.json["rows"] if row["place"] != "backups"}
+    assert (counts["events"], counts["mentions by other events"]) == (2, 4)
+    assert not any(server.home.quarantine.iterdir())
+    assert [row["text"].count("caf") for row in read(server.home)] == [0, 0, 0, 0, 1]
+
+
+def test_forget_clears_dead_letters_that_name_a_path_in_it_and_their_mirror(
+    server: Server,
+) -> None:
+    """A dead letter of another project is no hiding place, nor is its reason in Redis."""
+    # Given a dead letter of another project with a path in this one
+    server.start_ready()
+    letters = (f"no json /x/{SECRET}/plan.md", f"no json {SECRET}ed /x/{SECRET}-2")
+    redis = Redis(unix_socket_path=str(server.home.socket("redis.sock")))
+    for number, payload in enumerate(letters):
+        letter = make_event(number, project=OTHER, payload=payload.encode(), origin="")
+        redis.execute_command("XADD", "telemetry:events", "*", *encode(letter))
+    wait_until(lambda: redis.hlen("telemetry:dlq") == 2, 30, "both are dead letters")
+
+    # When the project is forgotten
+    ended = run(server.home, "forget", "--project", SECRET, "--yes")
+
+    # Then it is empty, its reason is not in Redis, and the other one, of a neighbour, is untouched
+    assert ended.code == 0, ended.err
+    assert redis.hlen("telemetry:dlq") == 1
+    assert server.balance()["open_dead_letters"] == 1
+
+
+def test_forgotten_events_do_not_come_back_with_an_older_redis(home: Home, spool: Spool) -> None:
+    """A Redis that dies meanwhile, and comes back with its last snapshot, brings nothing back."""
+    # Given a Redis whose snapshot was taken while the events were in the stream
+    with (
+        RedisServer("--save", "3600 1", aof=False) as redis,
+        Server(home, redis, BLUEPLANE_PRIVACY_LEVEL="full") as server,
+    ):
+        server.start_ready("erased_piece:kill@1")
+        with closing(sqlite3.connect(home.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(5):
+                spool.event("s-secret", SECRET)
+            wait_until(lambda: redis.client.xlen("telemetry:events") == 5, 30, "in the stream")
+            redis.client.save()
+            other.execute("ROLLBACK")
+        settled(server, 5)
+
+        # When both die after the rows are removed
+        run(home, "forget", "--project", SECRET, "--yes")
+        server.wait()
+        redis.restart()
+        server.start_ready()
+        spool.event("s-other", OTHER)
+        settled(server, 1)
+
+        # Then they are not written again
+        assert [row["session_id"] for row in read(home)] == ["s-other"]
+        assert server.balance()["captured"] == 6
+
+
 def test_forget_before_a_moment_keeps_what_is_younger(server: Server, spool: Spool) -> None:
     """`forget --before` goes by the time of capture."""
     # Given an event of last year and one of now
@@ -247,6 +360,16 @@ def test_forget_killed_in_the_middle_is_finished_by_the_next(server: Server, spo
     assert server.balance()["balanced"]
 
 
+def test_forget_says_so_when_a_name_is_no_text(home: Home) -> None:
+    """What no event can hold is a mistake of the line, not a bug."""
+    # When a name has a byte that is no UTF-8
+    ended = run(home, "forget", "--project", os.fsdecode(b"\xff"))
+
+    # Then it is refused as wrong use
+    assert ended.code == 2
+    assert "UTF-8" in ended.err
+
+
 def test_forget_asks_first_and_says_how_much(server: Server, spool: Spool) -> None:
     """Without a yes nothing is removed; --dry-run only shows."""
     # Given a project
@@ -261,11 +384,43 @@ def test_forget_asks_first_and_says_how_much(server: Server, spool: Spool) -> No
 
     # Then it is all there, and was said
     assert refused.code == 1
-    assert "remove 1 events for good?" in refused.err
+    assert "remove for good (events 1)?" in refused.err
     assert (rehearsed.code, nothing.code) == (0, 0)
     assert "events" in rehearsed.out
-    assert "nothing of it is stored here" in nothing.out
+    assert nothing.out == "nothing of project nobody is stored here\n"
     assert len(read(server.home)) == 1
+
+
+def test_forget_says_what_it_would_remove_when_it_asks(server: Server, spool: Spool) -> None:
+    """An age is shown as a moment; an input that ends is a no, and ends the line."""
+    # Given an event
+    server.start_ready()
+    spool.event("s-secret", SECRET)
+    settled(server, 1)
+    # When what is older than no days is to be forgotten, and nobody answers
+    ended = run(server.home, "forget", "--before", "0d")
+    # Then the moment was shown, and nothing is removed
+    assert re.search(
+        r"^captured before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$", ended.out, re.MULTILINE
+    )
+    assert ended.code == 1
+    assert ended.err == "remove for good (events 1)? [y/N]: \nblueplane: stopped\n"
+    assert len(read(server.home)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--session", "s", "--project", "p"], "say one thing to forget: --session ID, "),
+        (["--project", "/src/apple/"], "has the name of its last directory: apple"),
+        (["--project", "/"], "has the name of its last directory: NAME"),
+    ],
+)
+def test_forget_refuses_what_can_find_nothing(home: Home, arguments: list[str], says: str) -> None:
+    """What names no session or project is an error: nobody should take it for nothing stored."""
+    # Given no server / When / Then
+    ended = run(home, "forget", *arguments, "--yes")
+    assert (ended.code, says in ended.err) == (2, True)
 
 
 def test_forget_refuses_while_redis_is_away(home: Home, redis_server: RedisServer) -> None:
@@ -276,13 +431,14 @@ def test_forget_refuses_while_redis_is_away(home: Home, redis_server: RedisServe
         redis_server.kill()
         wait_until(lambda: not server.status()["redis"]["connected"], 20, "redis is away")
 
-        # When something is to be forgotten
+        # When something is to be forgotten that waits in the spool
         spool = Spool(home, home.root.parent)
         spool.event("s-secret", SECRET)
         ended = run(home, "forget", "--session", "s-secret", "--yes")
 
-    # Then nothing was found yet, and nothing is claimed of what waits
-    assert ended.code in (0, 4)
+    # Then nothing is claimed of what waits
+    assert ended.code == 4
+    assert "redis is away" in ended.err
 
 
 def test_scrub_brings_old_rows_down_to_the_present_level(server: Server, spool: Spool) -> None:

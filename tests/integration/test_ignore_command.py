@@ -40,7 +40,7 @@ def test_ignored_directory_is_left_out_counted_and_named_nowhere(
         ended = run(home, "ignore", os.path.relpath(directory))
         # Then it says from when it holds
         assert ended.code == 0
-        assert ended.out.startswith(f"{directory} is ignored from now on; ")
+        assert ended.out.startswith(f"{directory} is ignored from now on\n")
         # and what happens there, under any name, is filtered
         left_out = Issued(home)
         left_out.hook(1, cwd=str(directory))
@@ -90,7 +90,7 @@ def test_files_that_wait_are_judged_by_the_rules_that_hold_when_they_are_read(
     left_out.hook(1, cwd=str(directory))
     # When
     ended = run(home, "ignore", str(directory))
-    assert ended.out.startswith(f"{directory} is ignored as soon as a server runs; ")
+    assert ended.out.startswith(f"{directory} is ignored as soon as a server runs\n")
     with Server(home, redis_server) as server:
         server.start_ready()
         issued.hook(1)
@@ -147,9 +147,10 @@ def test_ignore_adds_a_directory_once_and_says_what_is_odd(home: Home, directory
     again = run(home, "ignore", f"{directory}/../client", f"{directory}/none")
     hidden = run(home, "ignore", "/srv/a", BLUEPLANE_FILTER_WORKSPACES="/srv/b")
     # Then
-    first, second = again.out.splitlines()
+    first, second, third = again.out.splitlines()
     assert first == f"{directory} is ignored already"
     assert "though nothing is there" in second
+    assert third == "what is stored already stays; `blueplane forget` removes it"
     assert "BLUEPLANE_FILTER_WORKSPACES in this shell overrides" in hidden.err
     rules = [row["rule"] for row in run(home, "ignore", "--format", "json").json["rows"]]
     assert rules == [str(directory), f"{directory}/none", "/srv/a"]

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from blueplane.errors import RowRefusedError
-from blueplane.event import Event, derive_id
+from blueplane.event import Event, Settlement, derive_id
 from blueplane.pipeline.batch import prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import (
@@ -38,7 +38,7 @@ from blueplane.pipeline.custody import (
 )
 from blueplane.pipeline.dead_letters import make_letter
 from blueplane.pipeline.stream import Counts
-from blueplane.store.ledger import Epoch, Settlement
+from blueplane.store.ledger import Epoch
 from helpers.road import CAPTURED_NS, database_file, make_entry, make_event, make_row
 
 TOKEN = "home:token"

@@ -9,20 +9,20 @@ from tests.properties.test_payloads import mutated
 
 from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.renewal import Renewal
-from blueplane.capture.sanitise import Level, Sanitiser
-from blueplane.config import PrivacySettings
+from blueplane.capture.sanitise import Sanitiser
+from blueplane.config import PrivacyLevel, PrivacySettings
 from blueplane.errors import MalformedPayloadError
 from blueplane.event import Event
 from helpers.examples import Example
 
 SECRET = b"k" * 32
-AT: dict[Level, Renewal] = {
+AT: dict[PrivacyLevel, Renewal] = {
     level: Renewal(PrivacySettings(level, hash_project_names=False), SECRET)
-    for level in get_args(Level)
+    for level in get_args(PrivacyLevel)
 }
 
 
-def stored(drawn: tuple[Example, dict[str, Any]], level: Level) -> bytes | None:
+def stored(drawn: tuple[Example, dict[str, Any]], level: PrivacyLevel) -> bytes | None:
     """Return what a row holds of a payload that was captured at a level, or None."""
     example, body = drawn
     with suppress(MalformedPayloadError, orjson.JSONEncodeError, UnicodeEncodeError, TypeError):

@@ -28,10 +28,9 @@ from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_S
 from blueplane.errors import MalformedPayloadError, QueueError
-from blueplane.event import Event, encode
+from blueplane.event import Event, Settlement, encode
 from blueplane.paths import Home
 from blueplane.pipeline.stream import GROUP, Entry
-from blueplane.store.ledger import Settlement
 from blueplane.store.queries import reading
 from helpers.json_values import json_values
 from helpers.redis_server import RedisServer

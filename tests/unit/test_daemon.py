@@ -2,14 +2,14 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from blueplane import daemon as module
-from blueplane.config import settle
+from blueplane.config import Settings, settle
 from blueplane.daemon import Daemon
 from blueplane.errors import AlreadyRunningError, RemoteError
 from blueplane.lock import is_running
@@ -351,6 +351,41 @@ def test_daemon_takes_up_a_changed_configuration_when_asked(
     assert rows(daemon.home) == 0
     # And says of what needs a start until there was one
     assert asked(daemon, "reload")["restart"] == ["redis.key_prefix"]
+
+
+def test_daemon_goes_by_the_newest_configuration_when_two_ask_at_once(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has read an older file does not apply it after who has read the newer one."""
+    # Given one request that has read the file and gets no further
+    read, go = threading.Event(), threading.Event()
+    load = module.load
+
+    def slow_load(home: Home, environment: Mapping[str, str]) -> Settings:
+        settings = load(home, environment)
+        if not read.is_set():
+            read.set()
+            go.wait(WAIT_S)
+        return settings
+
+    monkeypatch.setattr(module, "load", slow_load)
+    daemon.home.config_file.write_text("privacy: {level: full}\n")
+    first = threading.Thread(target=daemon.reload)
+    first.start()
+    assert read.wait(WAIT_S)
+
+    # When the file changes and another one asks
+    daemon.home.config_file.write_text("privacy: {level: strict}\n")
+    second = threading.Thread(target=daemon.reload)
+    second.start()
+    second.join(0.2)
+    go.set()
+    first.join(WAIT_S)
+    second.join(WAIT_S)
+
+    # Then the newer file holds
+    assert daemon.settings.privacy.level == "strict"
+    assert daemon.sanitiser.level == "strict"
 
 
 def test_daemon_stays_as_it_is_when_the_configuration_is_broken(daemon: Daemon) -> None:

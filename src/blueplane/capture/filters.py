@@ -246,4 +246,5 @@ def _texts(value: object) -> Iterator[str]:
 
 
 #: What holds where nothing is configured.
-NO_FILTERS: Final = Filters(FilterSettings((), (), (), (), ()), b"")
+NO_RULES: Final = FilterSettings((), (), (), (), ())
+NO_FILTERS: Final = Filters(NO_RULES, b"")

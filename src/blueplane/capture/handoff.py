@@ -49,7 +49,7 @@ def hand_off(home: Home, platform: str, hook_name: str, stream: BinaryIO) -> Non
         letter = letter or _store(home, f"{platform} {hook_name}\n".encode(), stream)
         if letter:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            with private_file(home.run / "refused", flags) as tally:
+            with private_file(home.refusals, flags) as tally:
                 tally.write(letter.encode())
 
 
@@ -66,7 +66,7 @@ def _refusal(home: Home, platform: str, hook_name: str) -> str:
     """Return the letter of what forbids to take an event, or nothing."""
     if not (_WORD.match(platform) and _WORD.match(hook_name)):
         return "x"
-    if (home.run / "full").exists():
+    if home.full_flag.exists():
         return "f"
     return "p" if paused(home) else ""
 
@@ -81,7 +81,7 @@ def _store(home: Home, words: bytes, stream: BinaryIO) -> str:
             continue
         # Buffered, because a raw file may take only a part of what it is given, and say so softly.
         with BufferedWriter(file, _CHUNK_BYTES) as target:
-            if _lease_expired(home.run / "lease", file.fileno()):
+            if _lease_expired(home.lease, file.fileno()):
                 path.unlink()
                 return "l"
             while chunk := stream.read(_CHUNK_BYTES):

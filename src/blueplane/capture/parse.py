@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 import orjson
 
 from blueplane.errors import MalformedPayloadError
-from blueplane.event import MAX_INT
+from blueplane.event import MAX_INT, is_deep
 
 #: A parsed JSON object. What is in it is whatever an editor wrote: check types before use.
 Body: TypeAlias = dict[str, Any]
@@ -64,7 +64,7 @@ def parse_payload(raw: bytes) -> tuple[Body, Marks]:
     except orjson.JSONDecodeError:
         return _read_slowly(text)
     outline = text.translate(_OUTLINE)
-    if outline.count(b"[") > MAX_DEPTH and _is_deep(value):
+    if outline.count(b"[") > MAX_DEPTH and is_deep(value, MAX_DEPTH):
         raise _too_deep()
     if _LONG_NUMBER in outline:
         exact, big_numbers = _load_exactly(text.decode())
@@ -81,20 +81,6 @@ def _as_object(value: object) -> Body:
 
 def _too_deep() -> MalformedPayloadError:
     return MalformedPayloadError(DEPTH, f"more than {MAX_DEPTH} levels")
-
-
-def _is_deep(value: Any) -> bool:  # noqa: ANN401 - any JSON value
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, (list, dict))
-        ]
-        if not level:
-            return False
-    return True
 
 
 # --- the slow path: what the fast parser refuses -------------------------------------------------

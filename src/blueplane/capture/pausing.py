@@ -7,7 +7,6 @@ one pause gives way to another without a gap.
 Leaves heeding it to ``hooks/blueplane-hook``, and to every source that asks ``paused``.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import Final
 
 from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ns
 from blueplane.errors import HomeError
+from blueplane.lock import one_at_a_time
 from blueplane.paths import Home, private_directory, private_file
 
 #: Seconds of the longest pause that ends by itself.
@@ -33,7 +33,7 @@ class Pause:
 
 def paused(home: Home) -> Pause | None:
     """Return the pause that holds now; None when events may be taken."""
-    if os.path.exists(home.run / "paused"):  # noqa: PTH110 - what cannot be seen raises there
+    if os.path.exists(home.paused_flag):  # noqa: PTH110 - what cannot be seen raises there
         return Pause(None)
     until_ns = _end_ns(home)
     return Pause(until_ns // NS_PER_MS) if until_ns > wall_ns() else None
@@ -47,10 +47,12 @@ def pause(home: Home, seconds: int | None) -> Pause:
     private_directory(home.root)
     private_directory(home.run)
     until_ns = None if seconds is None else wall_ns() + seconds * NS_PER_S
-    wanted, other = ("paused", "paused-until")[:: 1 if until_ns is None else -1]
+    wanted, other = home.paused_flag, home.paused_until
+    if until_ns is not None:
+        wanted, other = other, wanted
     with _changing(home):
-        _place(home.run / wanted, until_ns)
-        (home.run / other).unlink(missing_ok=True)
+        _place(wanted, until_ns)
+        other.unlink(missing_ok=True)
     return Pause(None if until_ns is None else until_ns // NS_PER_MS)
 
 
@@ -60,8 +62,8 @@ def resume(home: Home) -> bool:
         return False
     with _changing(home):
         before = paused(home)
-        for name in ("paused", "paused-until"):
-            (home.run / name).unlink(missing_ok=True)
+        for path in (home.paused_flag, home.paused_until):
+            path.unlink(missing_ok=True)
     return before is not None
 
 
@@ -72,14 +74,14 @@ def tidy(home: Home) -> bool:
     with _changing(home):
         over = _end_ns(home) <= wall_ns()  # again: it may have been made longer meanwhile
         if over:
-            (home.run / "paused-until").unlink(missing_ok=True)
+            home.paused_until.unlink(missing_ok=True)
     return over
 
 
 def _end_ns(home: Home) -> int:
     """Return the end that ``paused-until`` gives; 0 without one."""
     with suppress(OSError):
-        return (home.run / "paused-until").stat().st_mtime_ns
+        return home.paused_until.stat().st_mtime_ns
     return 0
 
 
@@ -99,12 +101,8 @@ def _place(path: Path, mtime_ns: int | None) -> None:
 def _changing(home: Home) -> Iterator[None]:
     """Let nobody else change the pause meanwhile."""
     try:
-        directory = os.open(home.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
+        with one_at_a_time(home.run):
             yield
-        finally:
-            os.close(directory)
     except OSError as error:
         path = error.filename or home.run
         message = f"{path}: {error.strerror}; make {home.run} a directory that you can write to"

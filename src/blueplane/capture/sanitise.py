@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -26,8 +26,8 @@ from blueplane.capture.workspace import (
     project_name,
     workspace_hash,
 )
+from blueplane.config import PrivacyLevel
 
-Level: TypeAlias = Literal["strict", "balanced", "full"]
 Handler: TypeAlias = Callable[[Any], object]
 
 #: Items of a list that are looked into; of a longer one the number is kept beside them.
@@ -51,7 +51,9 @@ class Sanitiser:
     ``secret`` keys every hash (at most 64 bytes). ``full`` keeps everything but secrets.
     """
 
-    def __init__(self, level: Level, secret: bytes, *, hash_project_names: bool = False) -> None:
+    def __init__(
+        self, level: PrivacyLevel, secret: bytes, *, hash_project_names: bool = False
+    ) -> None:
         self.level = level
         self._secret = secret
         self._hash_project_names = hash_project_names

@@ -27,7 +27,7 @@ from blueplane.capture.handoff import NAME, split_trailer
 from blueplane.capture.hook_event import HandOff, HookReader, spool_origin
 from blueplane.capture.pausing import tidy
 from blueplane.capture.quarantine import Quarantine
-from blueplane.capture.refusals import Refusals
+from blueplane.capture.refusals import Counts, Refusals
 from blueplane.capture.watch import watch
 from blueplane.clock import NS_PER_S, monotonic_s, wall_ns
 from blueplane.config import SpoolSettings
@@ -39,7 +39,7 @@ from blueplane.errors import (
     QueueError,
     StoreError,
 )
-from blueplane.event import Event
+from blueplane.event import Event, Settlement
 from blueplane.logs import get
 from blueplane.paths import Home, private_directory, private_touch
 from blueplane.threads import Backoff, Service
@@ -88,32 +88,14 @@ class Intake(Protocol):
         """See to it that what went wrong is looked into."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a file that never reached the stream."""
-
-    origin: str
-    outcome: str
-    rule: str
-    platform: str
-    hook_type: str
-    size: int
-
-
-class Records(Protocol):
+class Records(Counts, Protocol):
     """What the store knows and is told; every method raises StoreError when it is away."""
 
     def settled(self, events: Sequence[Event]) -> set[str]:
         """Return the origins of those events whose outcome is stored."""
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
+    def settle(self, outcomes: Sequence[Settlement]) -> None:
         """Store what became of files that never reached the stream."""
-
-    def refused_offset(self) -> int:
-        """Return up to where the hooks' refusals are counted."""
-
-    def refuse(self, offset: int, counts: Mapping[str, int]) -> None:
-        """Count refusals by reason, up to ``offset``."""
 
 
 @dataclass(slots=True)
@@ -167,7 +149,7 @@ class Spooler(Service):
         #: Bytes of all files, and how many of these are not in ``_files``; exact after each look.
         self._bytes = self._left_out = 0
         self._look_due_s = 0.0
-        self._counted = (0, 0.0)
+        self._counted = 0
         self._backoff = Backoff(*RETRY_S)
         self._round_due_s = monotonic_s()
         self._trouble: str | None = None
@@ -253,15 +235,10 @@ class Spooler(Service):
             self._bytes += _occupied(found.st_size)
 
     def waiting(self) -> int:
-        """Return how many whole files are in the spool; of a large one as of a moment ago."""
-        files, due_s = self._counted
-        began_s = monotonic_s()
-        if began_s >= due_s:
-            with suppress(HomeError):  # no descriptor is left to look with
-                files = sum(1 for _ in self._entries())
-            ended_s = monotonic_s()
-            self._counted = files, ended_s + (ended_s - began_s) / LOOKING
-        return max(0, files - len(self._halves) - len(self._released))
+        """Return how many whole files are in the spool."""
+        with suppress(HomeError):  # no descriptor is left to look with: what was last seen counts
+            self._counted = sum(1 for _ in self._entries())
+        return max(0, self._counted - len(self._halves) - len(self._released))
 
     @property
     def backlog(self) -> int:
@@ -433,7 +410,7 @@ class Spooler(Service):
 
     def _take_chunk(self, files: Sequence[_File]) -> None:
         events: list[tuple[_File, Event]] = []
-        outcomes: list[tuple[_File, Outcome]] = []
+        outcomes: list[tuple[_File, Settlement]] = []
         for file in files:
             outcome = self._read(file)
             if isinstance(outcome, Event):
@@ -446,7 +423,7 @@ class Spooler(Service):
         if events and self._intake.open:
             self._emit(events)
 
-    def _read(self, file: _File) -> Event | Outcome | None:
+    def _read(self, file: _File) -> Event | Settlement | None:
         """Read a file: an event, an outcome without one, or None for one that is not whole yet."""
         platform = hook = ""
         try:
@@ -467,10 +444,10 @@ class Spooler(Service):
             if file.suspect and self._is_settled(item):
                 self._remove(file)
                 return None
-            return Outcome(file.origin, "filtered", error.rule, platform, hook, file.size)
+            return Settlement(file.origin, "filtered", error.rule, platform, hook, file.size)
         except MalformedPayloadError as error:
             _log.warning("quarantined", file=file.name, rule=error.rule, detail=error.detail)
-            return Outcome(file.origin, "quarantined", error.rule, platform, hook, file.size)
+            return Settlement(file.origin, "quarantined", error.rule, platform, hook, file.size)
 
     def _is_settled(self, item: HandOff) -> bool:
         """Say whether a filtered event was stored before, under the rules of that time."""
@@ -513,7 +490,7 @@ class Spooler(Service):
         tail = os.pread(descriptor, _TAIL_BYTES, found.st_size - _TAIL_BYTES)
         return b"\0" * MAX_FILE_BYTES + tail
 
-    def _gone(self, file: _File) -> Outcome | None:
+    def _gone(self, file: _File) -> Settlement | None:
         """Somebody removed a file: a hook its refused one, which was never whole, or a person."""
         with self._lock:
             if file.sent or self._files.get(file.name) is not file:
@@ -521,20 +498,20 @@ class Spooler(Service):
             self._forget(file.name)
         if not file.read:
             return None
-        return Outcome(file.origin, "quarantined", "gone", "", "", file.size)
+        return Settlement(file.origin, "quarantined", "gone", "", "", file.size)
 
-    def _half(self, file: _File) -> Outcome | None:
+    def _half(self, file: _File) -> Settlement | None:
         """Wait for the trailer, but not for ever."""
         if not NAME.match(file.name):
-            return Outcome(file.origin, "quarantined", "foreign-file", "", "", file.size)
+            return Settlement(file.origin, "quarantined", "foreign-file", "", "", file.size)
         first_s = self._halves.setdefault(file.name, monotonic_s())
         if monotonic_s() - first_s < HALF_S:
             return None
         _log.warning("quarantined", file=file.name, rule="half", detail="no trailer")
         del self._halves[file.name]
-        return Outcome(file.origin, "quarantined", "half", "", "", file.size)
+        return Settlement(file.origin, "quarantined", "half", "", "", file.size)
 
-    def _settle(self, outcomes: Sequence[tuple[_File, Outcome]]) -> None:
+    def _settle(self, outcomes: Sequence[tuple[_File, Settlement]]) -> None:
         """Store outcomes, and only then remove or set aside the files."""
         self._records.settle([outcome for _, outcome in outcomes])
         faults.point("after_settlement")

@@ -1,6 +1,6 @@
-"""Proving that an install works.
+"""What is done to an install, and not while events flow.
 
-Owns what is done by hand and not while events flow: the canary.
-Promises to use nothing but the road of every other event.
+Owns the server in the background, and the canary that proves that the road is open.
+Promises that the canary takes the road of every other event.
 Leaves that road to the layers below.
 """

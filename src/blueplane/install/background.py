@@ -7,7 +7,6 @@ Leaves asking a running server to the caller, who knows its socket.
 """
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from blueplane.errors import (
     RemoteError,
     ServerUnavailableError,
 )
-from blueplane.lock import holder, is_running
+from blueplane.lock import holder, is_running, named_holder
 from blueplane.paths import Home, private_file
 
 #: Seconds until a server that was started answers, and until one that was asked to stop has ended.
@@ -43,9 +42,6 @@ _TAIL_BYTES: Final = 4096
 _MAX_WORDS: Final = 500
 #: What a server that finds another one running ends with.
 _ALREADY_RUNNING: Final = AlreadyRunningError.exit_code
-
-#: What a server writes into its lock.
-_HOLDER: Final = re.compile(r"pid ([0-9]{1,10}) since (\S+)")
 #: With -I alone a checkout would not be found that is no part of this Python. It is put last: it
 #: must not stand in for a module of the standard library.
 _BOOT: Final = (
@@ -165,14 +161,15 @@ def _terminate(home: Home) -> None:
 
 def _find(home: Home) -> psutil.Process:
     """Return the process that the lock's text names, once it is seen to be a server of ``home``."""
-    wrote = _HOLDER.fullmatch(holder(home.lock_file))
-    if wrote is None:
+    named = named_holder(home.lock_file)
+    if named is None:
         raise _refuse(home, "that names no process")
+    pid, since = named
     try:
-        since_s = parse_iso_ms(wrote[2]) / 1000
+        since_s = parse_iso_ms(since) / 1000
     except ValueError:
         raise _refuse(home, "that has no time") from None
-    process = psutil.Process(int(wrote[1]))
+    process = psutil.Process(pid)
     if process.uids().real != os.getuid():
         raise psutil.AccessDenied(process.pid)
     if not _serves(process, home):

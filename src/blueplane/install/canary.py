@@ -84,7 +84,7 @@ class Canary:
 
     def letter(self, reader: Reader) -> Letter | None:
         """Return the canary's dead letter, if it became one."""
-        letters = reader.letters("source = 'canary' AND state = 'open'")
+        letters = (each for each in reader.letters() if each.source == "canary")
         name = self.session_id.encode()
         return next((each for each in letters if name in unpack_fields(each.raw)), None)
 

@@ -24,6 +24,8 @@ _log = get("custody")
 #: Seconds between two looks while something changes, and while nothing does.
 EVERY_S: Final = 1.0
 IDLE_EVERY_S: Final = 5.0
+#: Share of the writer's time that balances may take.
+BALANCING: Final = 0.05
 #: Seconds for which entries may be in the stream while nothing moves.
 STUCK_S: Final = 30.0
 #: Seconds after which an unchanged snapshot is stored anew, for its time to stay believable.
@@ -78,8 +80,12 @@ class Balancer:
         """Take the balance if it is time; see ``closes``."""
         if monotonic_s() < self.due_s:
             return True
+        began_s = monotonic_s()
         closes = self.closes()
-        self.due_s = monotonic_s() + (EVERY_S if self._changed else IDLE_EVERY_S)
+        ended_s = monotonic_s()
+        # Counting what waits in a very large spool takes its time, which the writer lacks.
+        pause_s = (ended_s - began_s) / BALANCING
+        self.due_s = ended_s + max(pause_s, EVERY_S if self._changed else IDLE_EVERY_S)
         self._changed = False
         return closes
 

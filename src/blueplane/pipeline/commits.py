@@ -15,20 +15,21 @@ from typing import Final
 from blueplane import faults
 from blueplane.clock import wall_ms
 from blueplane.errors import RowRefusedError, StoreBrokenError, StoreUnavailableError
+from blueplane.event import Settlement
 from blueplane.logs import get
 from blueplane.pipeline.continuity import DAMAGED, MAX_AHEAD, Loss, compare, rolled_back
 from blueplane.pipeline.custody import Balance, Tally, Verdict, is_letter, letter_id, settled
 from blueplane.store import connection as store
 from blueplane.store.codec import load_codec, put_trained
 from blueplane.store.damage import find_damage, set_aside
-from blueplane.store.erasure import ERASING, Erasure, empty_wal, overwrite_removed, rewrite
-from blueplane.store.ledger import Epoch, Incident, Ledger, Settlement
+from blueplane.store.erasure import ERASING, Erasure, overwrite_removed, rewrite
+from blueplane.store.ledger import Epoch, Incident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.marker import Mark, read_mark, write_mark
 from blueplane.store.migrations import migrate
-from blueplane.store.retention import remove_names
+from blueplane.store.names import remove_names
 from blueplane.store.traces import Inserted, Row, Traces
-from blueplane.store.wal import Wal, cut
+from blueplane.store.wal import Wal, cut, empty_wal
 
 _log = get("store")
 
@@ -142,12 +143,11 @@ class Commits:
 
     def _held(self) -> Mark:
         totals = self.ledger.totals()
-        gone = totals.get("rows.forgotten", 0) + totals.get("rows.expired", 0)
         return Mark(
             store=self.ledger.cursor(_STORE),
             settled=settled(totals),
             own=totals.get("messages.own", 0),
-            rows=max(0, totals.get("messages.written", 0) - gone),
+            rows=max(0, stored_rows(totals)),
             sequence=self.ledger.last_sequence(),
         )
 

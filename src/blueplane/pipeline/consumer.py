@@ -27,7 +27,7 @@ MAX_BATCH: Final = 1_000
 #: Bytes of a batch; only one entry alone may be larger.
 BATCH_BYTES: Final = 4 * 1024 * 1024
 #: Seconds without a look at the stream's size after which a batch may hold surprises.
-STALE_S: Final = 0.2
+STALE_S: Final = 0.05
 #: Seconds between two tries to attach: the first delay and the longest.
 ATTACH_S: Final = (0.2, 2.0)
 #: Seconds that at least pass between two attaches that succeed, lest a group that somebody keeps
@@ -108,7 +108,7 @@ class Consumer(Service):
             count = min(MAX_BATCH, count * 2) if full else max(BATCH, count // 2)
             if len(batch):
                 self._hand_over(batch)
-            if full or monotonic_s() - self._looked_s > STALE_S:
+            if monotonic_s() - self._looked_s > STALE_S:
                 self._look()
 
     def _next_batch(self, count: int) -> Batch:

@@ -126,6 +126,11 @@ class DeadLetters:
         except QueueError:
             self._reattach()
 
+    def mirror_anew(self) -> None:
+        """Have the mirror hold what is open and nothing else; raise QueueError when it cannot."""
+        opened = self._commits.letters.open_reasons()
+        self._stream.mirror_dead_letters(opened, (), replace=True)
+
 
 def make_letter(delivery: Delivery, failures: int, error: Exception) -> Letter:
     """Make the dead letter of an entry, with as much of its envelope as can be read."""

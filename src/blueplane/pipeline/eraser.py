@@ -11,7 +11,7 @@ What is removed stays counted: that there was an event can be seen, what it was 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Event as Flag
 from threading import Lock
@@ -22,6 +22,7 @@ from blueplane.clock import monotonic_s
 from blueplane.errors import QueueError, QueueUnavailableError, StoreUnavailableError
 from blueplane.logs import get
 from blueplane.paths import Home
+from blueplane.pipeline import entry
 from blueplane.pipeline.dead_letters import pack_fields, unpack_fields
 from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.places import Place, Stored, Wanted, Words, as_rows, places, rewritten
@@ -40,7 +41,7 @@ Report: TypeAlias = Callable[[Mapping[str, Any]], None]
 #: Seconds to wait until nothing is on the way: a hand-off file without an end takes a minute.
 QUIET_S: Final = 90.0
 #: Seconds for which Redis may be away meanwhile.
-AWAY_S: Final = 15.0
+AWAY_S: Final = 10.0
 #: Seconds for the writer to do one piece, and to write the whole file anew.
 PIECE_S: Final = 120.0
 REWRITE_S: Final = 3600.0
@@ -70,8 +71,12 @@ class Eraser:
         self._words = words
         self._busy = Lock()
 
-    def plan(self, **wanted: Any) -> list[Answer]:  # noqa: ANN401 - what Wanted holds
-        """Return what ``forget`` would clear now: rows of ``place``, ``what`` and ``count``."""
+    def plan(self, report: Report, **wanted: Any) -> list[Answer]:  # noqa: ANN401 - Wanted's
+        """Return what ``forget`` would clear now: rows of ``place``, ``what`` and ``count``.
+
+        What is on the way would not be found: that is waited for.
+        """
+        self._wait_for(self._is_nothing_captured, report)
         with self._places(Wanted(**wanted)) as found:
             return as_rows(found)
 
@@ -79,6 +84,7 @@ class Eraser:
         """Clear every place; return ``rows``, as ``plan`` does but with ``left``, and ``notes``."""
         rows: list[Answer] = []
         with self._alone(report):
+            self._empty_redis(report)
             with self._places(Wanted(**wanted)) as found:
                 for each in found:
                     report({"step": f"removing {each.what}"})
@@ -183,12 +189,24 @@ class Eraser:
         notes = [] if self._ask(self._writer.commits.rewrite, REWRITE_S) else self._empty_wal()
         report({"step": "having redis write its files anew"})
         try:
+            self._ask(self._writer.letters.mirror_anew)
             self._rewrite_redis()
         except QueueError as error:
             notes.append(f"the files of redis may still hold what was removed: {error}")
+        for path in self._home.redis.glob("temp-*"):  # of one that was killed while it wrote them
+            path.unlink(missing_ok=True)
         if not notes:
             self._ask(self._writer.commits.finish_erasing)
         return notes
+
+    def _empty_redis(self, report: Report) -> None:
+        """Have the files of Redis hold no entry, for nobody would know it again without its row.
+
+        One that dies before it writes them anew at the end comes back with these.
+        """
+        report({"step": "having redis write its files anew"})
+        with suppress(QueueError):  # said at the end
+            self._rewrite_redis()
 
     def _empty_wal(self) -> list[str]:
         deadline_s = monotonic_s() + READER_S
@@ -242,8 +260,7 @@ def _renewed(letter: Letter, words: Words) -> bytes:
     """Bring the fields of a letter down to the present level; a foreign one is left as it is."""
     if not letter.origin:
         return letter.raw
-    fields = unpack_fields(letter.raw)
-    table = dict(zip(fields[0::2], fields[1::2], strict=False))
+    table = entry.by_name(unpack_fields(letter.raw))
     payload, metadata = table.get(b"payload", b"{}"), table.get(b"metadata", b"{}")
     event = words.renew(b'{"metadata":%b,"payload":%b}' % (metadata, payload), letter.platform)
     table[b"payload"] = event[len(b'{"metadata":%b,"payload":' % metadata) : -1]

@@ -8,8 +8,8 @@ of Redis), to ``eraser.py``.
 """
 
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ import orjson
 from blueplane.clock import NS_PER_MS, wall_ms
 from blueplane.errors import UsageError
 from blueplane.paths import Home
-from blueplane.pipeline import entry
+from blueplane.pipeline import entry, needles
 from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.store.codec import Codec
 from blueplane.store.erasure import AT_ONCE, FORGOTTEN, Erasure, Selection, StoredRow
@@ -33,6 +33,8 @@ Rewrite = Callable[[bytes, str], bytes]
 
 #: Copies of a database that could not be read: nobody can look for anything in them.
 _DAMAGED: Final = "telemetry.db.damaged-*"
+#: Bytes of a file that are looked at twice: longer than any way to write a name.
+_OVERLAP: Final = 16 * 1024
 
 
 class Words(Protocol):
@@ -64,11 +66,23 @@ class Wanted:
         if bool(self.session) + bool(self.project) + bool(self.before_ms) != 1:
             message = "say what to forget: --session, --project or --before"
             raise UsageError(message)
+        try:
+            (self.session + self.project).encode()
+        except UnicodeEncodeError:
+            message = "what is to be forgotten is no text in UTF-8"
+            raise UsageError(message) from None
 
     @property
     def needle(self) -> bytes:
         """What traces of it contain; nothing where they are known by their age."""
         return (self.session or self.project).encode()
+
+    @property
+    def pattern(self) -> re.Pattern[bytes]:
+        """What finds it in any bytes."""
+        if self.session:
+            return needles.session_in_bytes(self.session)
+        return needles.project_in_bytes(self.project)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +153,14 @@ class _Rows:
         self._selection = selection
 
     def count(self) -> int:
-        return len(self._found())
+        return len(self._erasure.rows(self._selection))
 
     def clear(self) -> int:
-        found = self._found()
+        found = self._erasure.rows(self._selection)
         for start in range(0, len(found), AT_ONCE):
             chunk = found[start : start + AT_ONCE].tolist()
             self._erase(partial(Erasure.remove_rows, sequences=chunk))
         return len(found)
-
-    def _found(self) -> "array[int]":
-        return array("q", self._erasure.rows(self._selection))
 
 
 class _Mentions:
@@ -158,13 +169,13 @@ class _Mentions:
     def __init__(self, wanted: Wanted, words: Words, stored: Stored, erase: Erase) -> None:
         self._stored = stored
         self._erase = erase
-        needle = orjson.dumps(wanted.needle.decode())[1:-1]
         if wanted.session:
-            self._pattern = re.compile(re.escape(needle))
-            self._rewrite: Rewrite = lambda event, _: event.replace(needle, FORGOTTEN.encode())
+            self._pattern = needles.session_in_bytes(wanted.session)
+            found = needles.session_in_text(wanted.session)
+            self._rewrite: Rewrite = lambda event, _: _without_id(event, found)
         else:
             # Not every word that is also a project's name: a component of a path.
-            self._pattern = re.compile(rb"[/\\]" + re.escape(needle) + rb"(?=[/\\\"'`:;,)\s]|\Z)")
+            self._pattern = needles.project_in_path(wanted.project)
             self._rewrite = words.strictly
 
     def count(self) -> int:
@@ -184,6 +195,23 @@ class _Mentions:
 
     def _without(self, event: bytes, platform: str) -> bytes:
         return self._rewrite(event, platform) if self._pattern.search(event) else event
+
+
+def _without_id(event: bytes, found: re.Pattern[str]) -> bytes:
+    """Take an id out of every text of an event, and leave keys and numbers as they are."""
+
+    def without(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if type(value) is str:
+            return found.sub(FORGOTTEN, value)
+        if type(value) is list:
+            return [without(item) for item in value]
+        if type(value) is dict:
+            return {key: without(item) for key, item in value.items()}
+        return value
+
+    before = orjson.loads(event)
+    after = without(before)
+    return event if after == before else orjson.dumps(after, option=orjson.OPT_SORT_KEYS)
 
 
 def rewritten(rows: Iterable[StoredRow], codec: Codec, rewrite: Rewrite) -> Iterator[StoredRow]:
@@ -230,11 +258,13 @@ class _Letters:
             return at_ms < self._wanted.before_ms
         fields = unpack_fields(letter.raw)
         table = entry.by_name(fields)
+        pattern = self._wanted.pattern
         if self._wanted.project and table.get(b"project"):
-            return table[b"project"] in self._names
+            if table[b"project"] in self._names:
+                return True
+            pattern = needles.project_in_path(self._wanted.project)
         # Anybody may have made it: what cannot be told apart goes.
-        needle = self._wanted.needle
-        return needle in letter.reason.encode() or any(needle in field for field in fields)
+        return any(map(pattern.search, (letter.reason.encode(), *fields)))
 
 
 def _ms(captured_ns: int) -> int:
@@ -256,7 +286,12 @@ def _files(place: str, what: str, find: Callable[[], list[Path]]) -> Place:
 
 def _meant(directory: Path, wanted: Wanted) -> list[Path]:
     """Return files that are older, or that have what is wanted in their name or in their bytes."""
-    return [path for path in sorted(directory.rglob("*")) if _is_meant(path, wanted)]
+    found = []
+    for path in sorted(directory.rglob("*")):
+        with suppress(FileNotFoundError):  # retention has removed it meanwhile
+            if _is_meant(path, wanted):
+                found.append(path)
+    return found
 
 
 def _is_meant(path: Path, wanted: Wanted) -> bool:
@@ -264,18 +299,20 @@ def _is_meant(path: Path, wanted: Wanted) -> bool:
         return False
     if wanted.before_ms:
         return _ms(path.lstat().st_mtime_ns) < wanted.before_ms
-    if wanted.needle in str(path.name).encode("utf-8", "surrogateescape"):
+    if wanted.pattern.search(str(path.name).encode("utf-8", "surrogateescape")):
         return True
-    return path.is_file() and not path.is_symlink() and _holds(path, wanted.needle)
+    return path.is_file() and not path.is_symlink() and _holds(path, wanted.pattern)
 
 
-def _holds(path: Path, needle: bytes) -> bool:
+def _holds(path: Path, pattern: re.Pattern[bytes]) -> bool:
+    """Whether a file has it, also where every other byte of it is 0, as in UTF-16."""
     kept = b""
     with path.open("rb") as file:
         while part := file.read(1024 * 1024):
-            if needle in kept + part:
+            kept += part
+            if pattern.search(kept) or pattern.search(kept.replace(b"\0", b"")):
                 return True
-            kept = part[-len(needle) :]
+            kept = kept[-_OVERLAP:]
     return False
 
 

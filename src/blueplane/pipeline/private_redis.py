@@ -132,7 +132,7 @@ class PrivateRedis:
     @property
     def socket_path(self) -> Path:
         """The Unix socket, the server's only door."""
-        return self._home.socket("redis.sock")
+        return self._home.redis_socket
 
     @property
     def pid(self) -> int | None:

@@ -33,7 +33,7 @@ class RedisChoice:
         #: Whether sources wait until a private server, which is not used any more, is empty.
         self.draining = external and self._data.exists()
         self._private = None if external and not self.draining else PrivateRedis(home)
-        self._address = home.socket_url("redis.sock")
+        self._address = home.redis_url
         self._due_s = 0.0
         self._backoff = Backoff(*START_AGAIN_S)
         self.trouble: str | None = None

@@ -4,8 +4,8 @@ Owns when that is, in which portions, and what is tried first when the disk is f
 Promises that one run removes at most a twentieth of what there is (but up to ``AT_LEAST``), in
 transactions that let batches pass in between, each counted as it removes; that what goes is old by
 both clocks (``steady_clock.py``); and that nothing goes that still waits for somebody.
-Leaves the statements to ``store/retention.py``. Rows of derived tables stay: they are figures and
-small, and what they were made of cannot be asked for again.
+Leaves the statements to ``store/retention.py`` and ``store/names.py``. Rows of derived tables stay:
+they are figures and small, and what they were made of cannot be asked for again.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from threading import Event as Flag
 from threading import Lock
 from typing import Final, Protocol
 
-from blueplane.clock import NS_PER_MS, elapsed_s, monotonic_s, wall_ms
+from blueplane.clock import MS_PER_DAY, NS_PER_MS, elapsed_s, monotonic_s, wall_ms
 from blueplane.config import RetentionSettings
 from blueplane.errors import HomeError, StoreError
 from blueplane.logs import get
@@ -26,7 +26,8 @@ from blueplane.pipeline.steady_clock import Belief, begin, follow
 from blueplane.pipeline.writer import Writer
 from blueplane.store import retention as store
 from blueplane.store.connection import Connection, open_reader, translated
-from blueplane.store.ledger import Ledger
+from blueplane.store.ledger import Ledger, stored_rows
+from blueplane.store.names import Names
 
 _log = get("retention")
 
@@ -48,8 +49,6 @@ MINUTE_DAYS: Final = 90
 #: Seconds between two looks for names that no row uses, and between two rescues of a full disk.
 NAMES_S: Final = 86_400.0
 RELIEVE_S: Final = 3_600.0
-_DAY_MS: Final = 86_400_000
-_MEGABYTE: Final = 1024 * 1024
 #: Cursors: how many rows had expired at the last look for names, and the last look at the clocks.
 _NAMES_AT: Final = "retention.names"
 _CURSORS: Final = ("retention.wall_ms", "retention.time_ms", "retention.steady_ms")
@@ -79,7 +78,7 @@ class _Run:
     portion: int
 
     def before_ms(self, days: int) -> int:
-        return self.belief.oldest_ms - days * _DAY_MS
+        return self.belief.oldest_ms - days * MS_PER_DAY
 
 
 class Retention:
@@ -198,13 +197,13 @@ class Retention:
         settings = self._settings()
         before_ns = run.before_ms(settings.quarantine_days) * NS_PER_MS
         try:
-            return self._quarantine.prune(before_ns, settings.quarantine_mb * _MEGABYTE, AT_LEAST)
+            return self._quarantine.prune(before_ns, settings.quarantine_bytes, AT_LEAST)
         except (OSError, HomeError) as error:
             _log.warning("quarantine not pruned", reason=error)
             return 0
 
     def _remove_rows(self, run: _Run, before_ms: int) -> Mapping[str, int]:
-        left = _most(_count_rows(run.connection))
+        left = _most(stored_rows(Ledger(run.connection).totals()))
         removed, odd, after = 0, 0, 0
         while left > 0 and odd < MOST_ODD and not self._stopping.is_set():
             page = store.next_page(
@@ -237,7 +236,7 @@ class Retention:
         self._names_due_s = monotonic_s() + NAMES_S
         commits = self._writer.commits
         interning = commits.interning
-        names = store.Names(run.connection)
+        names = Names(run.connection)
         while names.look():
             if self._stopping.is_set():
                 return
@@ -297,12 +296,6 @@ def _expire_minutes(connection: Connection, *, before_ms: int, most: int) -> Map
 def _most(count: int) -> int:
     """Return how many of ``count`` one run may remove."""
     return max(AT_LEAST, count // SHARE)
-
-
-def _count_rows(connection: Connection) -> int:
-    totals = Ledger(connection).totals()
-    gone = totals.get("rows.expired", 0) + totals.get("rows.forgotten", 0)
-    return totals.get("messages.written", 0) - gone
 
 
 def _cursors(belief: Belief) -> Mapping[str, int]:

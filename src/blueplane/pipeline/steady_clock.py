@@ -9,19 +9,22 @@ Leaves storing it to retention.
 from dataclasses import dataclass, replace
 from typing import Final
 
+from blueplane.clock import MS_PER_DAY
+
 #: Milliseconds by which the wall clock may be off between two looks: it is set, and drifts.
 JUMP_MS: Final = 5 * 60_000
 #: Milliseconds between two servers that are believed: nobody knows how long none ran.
-STOP_MS: Final = 31 * 86_400_000
+STOP_MS: Final = 31 * MS_PER_DAY
 #: Milliseconds of a running server with a steady clock after which that clock is right.
-STEADY_MS: Final = 86_400_000
+STEADY_MS: Final = MS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """One look: what the wall clock said, what time we take it to be, and for how long the clock
-    has been steady since its last jump; all in milliseconds.
-    """  # noqa: D205 - one sentence
+    """One look at the clocks: what the wall clock said, and what time we take it to be.
+
+    ``steady_ms`` is for how long the wall clock has been steady since its last jump.
+    """
 
     wall_ms: int
     time_ms: int

@@ -1,9 +1,9 @@
 """The Redis stream: append, read, settle, and attach.
 
-Owns every key in Redis and the only import of its driver.
-Promises that no command is ever sent twice by itself, that every error is one of ours, and that
-nothing is appended to a server or a stream that the writer has not attached to.
-Leaves what an entry holds to ``event.py`` and what it counts for to ``custody.py``.
+Owns every key in Redis.
+Promises that nothing is appended to a server or a stream that the writer has not attached to.
+Leaves connections to ``link.py``, what an entry holds to ``event.py`` and what it counts for to
+``custody.py``.
 
 Keys, each behind ``redis.key_prefix``:
 
@@ -16,54 +16,27 @@ Keys, each behind ``redis.key_prefix``:
 ``cdc:events``          stream, one entry a commit: first, last, count, priority; about 1,000 kept
 """
 
-import socket
-import ssl
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from threading import Lock
-from types import ModuleType
-from typing import Any, Final, cast
-
-from hiredis import pack_command
+from typing import Any, Final
 
 from blueplane.errors import (
     QueueDetachedError,
     QueueError,
     QueueRefusedError,
-    QueueUnavailableError,
     QueueUnusableError,
 )
+from blueplane.pipeline.link import (
+    COMMAND_TIMEOUT_S,
+    Argument,
+    Command,
+    Link,
+    require,
+    require_permission,
+)
 from blueplane.pipeline.redis_server import UNKNOWN_POLICY, ServerInfo, check
-
-
-@contextmanager
-def _without_the_package_itself() -> Iterator[None]:
-    """Let modules of redis-py be imported without its ``__init__``.
-
-    That would import the asyncio client, the cluster and every module command: 5 MB of an idle
-    server's memory for nothing that we use. Whoever imports ``redis`` later gets all of it.
-    """
-    if "redis" in sys.modules:
-        yield
-        return
-    found = find_spec("redis")
-    stand_in = ModuleType("redis")
-    stand_in.__path__ = list(found.submodule_search_locations or ()) if found else []
-    sys.modules["redis"] = stand_in
-    try:
-        yield
-    finally:
-        del sys.modules["redis"]
-
-
-with _without_the_package_itself():
-    from redis import exceptions as driver
-    from redis.backoff import NoBackoff
-    from redis.connection import Connection, UnixDomainSocketConnection, parse_url
-    from redis.retry import Retry
 
 #: Milliseconds that an idle read waits in the server. A private server ticks once a second, so
 #: the answer may come a second late.
@@ -71,12 +44,8 @@ BLOCK_MS: Final = 5_000
 #: Seconds until a silent server counts as gone. Longer than a block and its tick, for a timeout
 #: below the block would make each idle read an error.
 READ_TIMEOUT_S: Final = 8.0
-#: The same for every other command.
-COMMAND_TIMEOUT_S: Final = 3.0
-#: And for the one that ends a waiting read: a frozen server must not hold up a stop.
+#: The same for the command that ends a waiting read: a frozen server must not hold up a stop.
 UNBLOCK_TIMEOUT_S: Final = 1.0
-#: Bytes that are read from a socket at once: a batch arrives in few pieces.
-READ_BYTES: Final = 1 << 20
 #: Entries of the wake-up stream that are kept.
 CDC_KEPT: Final = 1_000
 #: Commands that acknowledge and remove entries.
@@ -85,17 +54,15 @@ REMOVAL: Final = 3
 MAX_AHEAD_MS: Final = 100 * 365 * 86_400_000
 #: Entries that a scan takes at once.
 SCAN_PAGE: Final = 1_000
-#: Bytes of a stream beyond which strangers' entries may be of any size, and how many entries are
-#: then read at once.
+#: Bytes of a stream, and of its entries on average, beyond which there may be strangers' entries of
+#: any size in it, and how many are then read at once.
 HEAVY_BYTES: Final = 64 * 1024 * 1024
+HEAVY_AVERAGE: Final = 4 * 1024
 FEW: Final = 8
 GROUP: Final = "processors"
 #: The one consumer of the group: stable, so that its pending entries are its own after a restart.
 CONSUMER: Final = "writer"
 
-Reply = Any
-Argument = str | bytes | int
-Command = tuple[Argument, ...]
 #: (message id, fields); the fields are None when the entry was deleted after its delivery.
 Entry = tuple[bytes, list[bytes] | None]
 
@@ -123,99 +90,6 @@ class Commit:
     last_sequence: int
     count: int
     priority: int
-
-
-#: hiredis' own hints know tuples of one argument only.
-_pack: Callable[[Command], bytes] = cast("Callable[[Command], bytes]", pack_command)
-
-
-class Link:
-    """One connection of one thread, without any retry of its own."""
-
-    def __init__(self, url: str, timeout_s: float) -> None:
-        arguments = dict(parse_url(url))  # type: ignore[no-untyped-call] # the driver has no hints
-        make = arguments.pop("connection_class", Connection)
-        arguments.setdefault("socket_connect_timeout", COMMAND_TIMEOUT_S)
-        if make is UnixDomainSocketConnection:
-            arguments.pop("socket_connect_timeout", None)
-        with translated():  # the driver opens a file to learn its own version
-            # Its default retries turn a timeout of 1 s into 15 s and send an XADD twice.
-            self._connection = make(
-                **arguments,
-                socket_timeout=timeout_s,
-                socket_read_size=READ_BYTES,
-                retry=Retry(NoBackoff(), 0),
-                retry_on_timeout=False,
-                health_check_interval=0,
-                protocol=2,
-            )
-        self.client_id = 0
-
-    def connect(self) -> None:
-        """Connect and log in; what fails half-way is closed, for nobody else would before long."""
-        try:
-            with translated():
-                self._connection.connect()
-            self.client_id = int(self.call("CLIENT", "ID"))
-        except QueueError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the connection; it can be connected again."""
-        self._connection.disconnect()
-
-    def sever(self) -> None:
-        """End whatever waits for this connection, from another thread: it fails at once."""
-        sock = self._connection._sock  # noqa: SLF001 - disconnect() would close it under the other
-        if sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def call(self, *command: Argument) -> Reply:
-        """Send one command and return its reply."""
-        with translated():
-            self._connection.send_command(*command, check_health=False)
-            return self._connection.read_response(disable_decoding=True)
-
-    def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send all commands at once; an error reply stands in the list as an exception."""
-        self.send(commands)
-        return self.receive(len(commands))
-
-    def send(self, commands: Sequence[Command]) -> None:
-        """Send commands whose replies are read later."""
-        with translated():
-            # The driver packs with this too, and spends as much again on its way there.
-            packed = [b"".join(map(_pack, commands))]
-            self._connection.send_packed_command(packed, check_health=False)
-
-    def receive(self, count: int) -> list[Reply]:
-        """Read the next ``count`` replies; an error reply stands in the list as an exception."""
-        with translated():
-            return [self._reply() for _ in range(count)]
-
-    def transact(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send all commands as one transaction, either all or none of which run.
-
-        Raises the error of a command that was not even queued; one that failed while it ran stands
-        in the list as an exception.
-        """
-        replies = self.pipeline([("MULTI",), *commands, ("EXEC",)])
-        with translated():
-            for reply in replies[:-1]:
-                if isinstance(reply, driver.ResponseError):
-                    raise reply
-            if isinstance(replies[-1], Exception):
-                raise replies[-1]
-        executed: list[Reply] = replies[-1]
-        return executed
-
-    def _reply(self) -> Reply:
-        try:
-            return self._connection.read_response(disable_decoding=True)
-        except driver.ResponseError as error:
-            return error
 
 
 class Stream:
@@ -251,7 +125,7 @@ class Stream:
         link = Link(self._find_url(), COMMAND_TIMEOUT_S)
         link.connect()
         self._control = link
-        server = check(_read_info(link), _policy(link))
+        server = check(link.info(), _policy(link))
         for key, wanted in (
             (self.events, b"stream"),
             (self._cdc, b"stream"),
@@ -299,7 +173,7 @@ class Stream:
                 ("DISCARD",),
             ],
         )
-        _require([reply for reply in replies if isinstance(reply, driver.NoPermissionError)])
+        require_permission(replies)
 
     def make_group(self) -> None:
         """Make the stream and its group, at the first entry, where they do not exist."""
@@ -322,7 +196,7 @@ class Stream:
         if self._link().call("TYPE", self.events) == b"none":
             return
         info = self._link().call("XINFO", "STREAM", self.events)
-        last = dict(zip(info[0::2], info[1::2], strict=True))[b"last-generated-id"]
+        last = _by_name(info)[b"last-generated-id"]
         if int(last.partition(b"-")[0]) > now_ms + MAX_AHEAD_MS:
             self._link().call("RENAME", self.events, f"{self.events}:set-aside-{now_ms}")
 
@@ -333,7 +207,7 @@ class Stream:
     def passed(self) -> tuple[bytes, int]:
         """Return the id up to which the group has read, and how many entries are pending."""
         for group in self._link().call("XINFO", "GROUPS", self.events):
-            details = dict(zip(group[0::2], group[1::2], strict=True))
+            details = _by_name(group)
             if details[b"name"] == GROUP.encode():
                 return details[b"last-delivered-id"], int(details[b"pending"])
         message = "the group is gone"
@@ -361,7 +235,7 @@ class Stream:
         """Mark the stream as belonging to the epoch ``token``, with what is of our own in it."""
         commands: list[Command] = [("DEL", self._enqueued), ("SET", self._epoch, token)]
         commands += [("HSET", self._enqueued, source, n) for source, n in enqueued.items()]
-        _require(self._link().transact(commands))
+        require(self._link().transact(commands))
 
     def open(self, server: ServerInfo) -> None:
         """Let sources append and the consumer read, on this server instance only."""
@@ -416,12 +290,12 @@ class Stream:
         return self._is_heavy(self._reading())
 
     def _is_heavy(self, link: Link) -> bool:
-        try:
-            # Of all entries: those that are read next may be the large ones.
-            used = link.call("MEMORY", "USAGE", self.events, "SAMPLES", 0)
-        except (QueueRefusedError, QueueUnusableError):
-            return False  # a hosted server may not have it: what was read last must do
-        return used is not None and used > HEAVY_BYTES
+        # Of all entries: those that are read next may be the large ones.
+        memory = ("MEMORY", "USAGE", self.events, "SAMPLES", 0)
+        used, length = link.pipeline([memory, ("XLEN", self.events)])
+        if not (isinstance(used, int) and isinstance(length, int)):
+            return False  # a hosted server may not tell: what was read last must do
+        return used > max(HEAVY_BYTES, length * HEAVY_AVERAGE)
 
     def unblock_reader(self) -> None:
         """End a read that waits, from another thread; a server that does not help is cut off."""
@@ -497,9 +371,9 @@ class Stream:
             owed, self._owed = self._owed, 0
             replies = self._control.receive(owed)
             # Not the announcement: a full server may refuse it, and must be emptied all the same.
-            _require(replies[-REMOVAL:])
+            require(replies[-REMOVAL:])
             with suppress(QueueRefusedError):
-                _require(replies[:-REMOVAL])
+                require(replies[:-REMOVAL])
             self.length = int(replies[-1])
 
     def counts(self) -> Counts:
@@ -516,9 +390,9 @@ class Stream:
                     ("GET", self._epoch),
                 ],
             )
-        _require([enqueued, epoch])
+        require([enqueued, epoch])
         missing = isinstance(info, Exception)  # the stream itself does not exist
-        details = {} if missing else dict(zip(info[0::2], info[1::2], strict=True))
+        details = {} if missing else _by_name(info)
         self.length = int(details.get(b"length", 0))
         return Counts(
             epoch.decode("utf-8", "replace") if epoch is not None else None,
@@ -530,10 +404,7 @@ class Stream:
 
     def _read_enqueued(self, pairs: list[bytes]) -> dict[str, int]:
         try:
-            return {
-                name.decode(): int(value)
-                for name, value in zip(pairs[0::2], pairs[1::2], strict=True)
-            }
+            return {name.decode(): int(value) for name, value in _by_name(pairs).items()}
         except ValueError:
             message = (
                 f"redis key {self._enqueued} holds something that is not ours; "
@@ -554,11 +425,11 @@ class Stream:
             commands.append(("HDEL", self.dead_letters, *closed))
         commands += [("HSET", self.dead_letters, key, reason) for key, reason in opened.items()]
         if commands:
-            _require(self._link().pipeline(commands))
+            require(self._link().pipeline(commands))
 
     def rewrite_files(self) -> bool:
         """Have the server write its files anew, with what is in it now; False when it has none."""
-        info = _read_info(self._link())
+        info = self._link().info()
         if info.get("aof_enabled") == "1":
             self._link().call("BGREWRITEAOF")
             return True
@@ -569,7 +440,7 @@ class Stream:
 
     def rewriting(self) -> bool:
         """Whether the server still writes; raise QueueRefusedError when it could not."""
-        info = _read_info(self._link())
+        info = self._link().info()
         names = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
         if any(info.get(name) == "1" for name in names):
             return True
@@ -621,13 +492,18 @@ class Stream:
         link = Link(self._find_url(), timeout_s)
         link.connect()
         try:
-            if _read_info(link)["run_id"] != wanted:
+            if link.info()["run_id"] != wanted:
                 message = "redis was restarted"
                 raise QueueDetachedError(message)
         except QueueError:
             link.close()
             raise
         return link
+
+
+def _by_name(pairs: list[Any]) -> dict[bytes, Any]:
+    """Return the values of a reply that lists names and values by turns."""
+    return dict(zip(pairs[0::2], pairs[1::2], strict=True))
 
 
 def _read_announcement(fields: list[bytes]) -> tuple[int, int, int] | None:
@@ -640,60 +516,9 @@ def _read_announcement(fields: list[bytes]) -> tuple[int, int, int] | None:
     return (first, last, count) if 0 < count <= last - first + 1 else None
 
 
-def _read_info(link: Link) -> dict[str, str]:
-    text = link.call("INFO").decode("utf-8", "replace")
-    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-    return {name: value for name, _, value in pairs}
-
-
 def _policy(link: Link) -> str:
     try:
         reply = link.call("CONFIG", "GET", "maxmemory-policy")
     except (QueueRefusedError, QueueUnusableError):
         return UNKNOWN_POLICY  # a hosted server may not have CONFIG, or forbid it
     return reply[1].decode() if len(reply) > 1 else UNKNOWN_POLICY
-
-
-# --- errors --------------------------------------------------------------------------------------
-
-#: The first word of an error reply, and the error of ours that it is.
-_PREFIXES: Final[dict[str, type[QueueError]]] = {
-    "NOGROUP": QueueDetachedError,
-    "UNBLOCKED": QueueDetachedError,
-    "LOADING": QueueUnavailableError,
-    "NOAUTH": QueueUnavailableError,
-    "WRONGPASS": QueueUnavailableError,
-    "NOPERM": QueueUnusableError,
-    "WRONGTYPE": QueueUnusableError,
-}
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the driver's errors into ours."""
-    try:
-        yield
-    except (driver.AuthenticationError, driver.AuthorizationError) as error:
-        message = f"redis refuses the login ({error}); check user and password in redis.url"
-        raise QueueUnavailableError(message) from error
-    except (driver.ConnectionError, driver.TimeoutError, ssl.SSLError, OSError) as error:
-        message = f"redis does not answer: {str(error) or type(error).__name__}"
-        raise QueueUnavailableError(message) from error
-    except driver.NoPermissionError as error:
-        message = (
-            f"redis: the user of redis.url lacks a permission: {error}; allow it with ACL SETUSER"
-        )
-        raise QueueUnusableError(message) from error
-    except driver.ResponseError as error:
-        text = str(error)
-        kind = _PREFIXES.get(text.partition(" ")[0], QueueRefusedError)
-        message = f"redis: {text}"
-        raise kind(message) from error
-
-
-def _require(replies: Sequence[Reply]) -> None:
-    """Raise the first error among replies."""
-    with translated():
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply

@@ -37,8 +37,12 @@ REQUEST_S: Final = 5.0
 ANSWER_S: Final = 60.0
 #: Seconds between two looks at the stop flag.
 TICK_S: Final = 1.0
+#: Seconds before a place that is taken is tried again.
+AGAIN_S: Final = 30.0
 #: Requests that are served at once; one more is refused.
 MAX_CLIENTS: Final = 8
+#: Connections that wait to be taken; one more fails at once.
+BACKLOG: Final = 64
 
 #: Tells whoever asked how far an operation is.
 Report: TypeAlias = Callable[[Mapping[str, Any]], None]
@@ -67,10 +71,16 @@ class ControlServer(Service):
         while not self.stopping.is_set():
             self._path.parent.mkdir(mode=PRIVATE_MODE, exist_ok=True)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-                self._listen(listener)
+                try:
+                    self._listen(listener)
+                except OSError as error:  # something else has its place: capture goes on without
+                    _log.error("no control socket", path=self._path, reason=error)
+                    self.stopping.wait(AGAIN_S)
+                    continue
                 listener.settimeout(TICK_S)
                 self._accept(listener)
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink()
 
     def _listen(self, listener: socket.socket) -> None:
         """Take the place of what is there: the server's lock is held, so it can only be stale.
@@ -81,7 +91,7 @@ class ControlServer(Service):
         staged.unlink(missing_ok=True)
         listener.bind(str(staged))
         staged.chmod(0o600)
-        listener.listen(8)
+        listener.listen(BACKLOG)
         staged.rename(self._path)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -99,8 +109,8 @@ class ControlServer(Service):
             if self._free.acquire(blocking=False):
                 Thread(target=self._serve, args=(connection,), daemon=True).start()
             else:
-                _say(connection, _refuse("the server is busy; ask again in a moment", 4))
-                connection.close()
+                with connection, suppress(OSError):  # whoever asked may be gone
+                    _say(connection, _refuse("the server is busy; ask again in a moment", 4))
 
     def stop(self) -> None:
         """Ask the loop to end, and wake it from its wait."""

@@ -8,22 +8,24 @@ Leaves transactions to ``pipeline/commits.py``, and everything outside the file 
 ``pipeline/eraser.py``.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from blueplane.store.connection import Connection, translated
-from blueplane.store.traces import MAX_PARAMETERS
+from blueplane.store.names import remove_unused_names
 
-#: Rows that are read, or changed, at once.
+#: Rows that are read, or changed, at once; fewer than a statement takes parameters.
 AT_ONCE: Final = 800
 #: What stands in place of the content of a dead letter that was removed.
 FORGOTTEN: Final = "forgotten"
 #: The cursor that says that something was removed, and that files may still hold it.
 ERASING: Final = "erasing"
 
-#: Columns of ``traces`` that refer to ``names``.
-_NAMED: Final = ("session", "workspace", "project", "turn", "model", "tool")
+
+#: Items with a text in their names, but for those that ``remove_origins`` gave.
+_NAMES: Final = f"instr(origin, ?) > 0 AND origin NOT GLOB 'forgotten:{'[0-9a-f]' * 16}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,14 @@ class Erasure:
 
     # -- finding -----------------------------------------------------------------------------------
 
-    def rows(self, selection: Selection) -> list[int]:
-        """Return the sequences of the rows that are meant, in order."""
+    def rows(self, selection: Selection) -> "array[int]":
+        """Return the sequences of the rows that are meant, in order; there may be millions."""
         with translated():
             where, parameters = self._where(selection)
             found = self._connection.execute(
                 f"SELECT sequence FROM traces WHERE {where} ORDER BY sequence", parameters
             )
-            return [row[0] for row in found]
+            return array("q", (row[0] for row in found))
 
     def _where(self, selection: Selection) -> tuple[str, Sequence[object]]:
         if selection.before_ms:
@@ -103,7 +105,7 @@ class Erasure:
         """Return how many items that never reached the stream have ``text`` in their name."""
         with translated():
             found = self._connection.execute(
-                "SELECT count(*) FROM settlements WHERE instr(origin, ?) > 0", (text,)
+                f"SELECT count(*) FROM settlements WHERE {_NAMES}", (text,)
             )
             return int(found.fetchone()[0])
 
@@ -126,20 +128,17 @@ class Erasure:
     # -- removing, inside the caller's transaction -------------------------------------------------
 
     def remove_rows(self, sequences: Sequence[int]) -> Mapping[str, int]:
-        """Remove rows with their duplicates; return what that adds to the counters."""
-        removed = 0
-        for chunk in _chunks(sequences):
-            marks = ", ".join("?" * len(chunk))
-            self._connection.execute(
-                "DELETE FROM duplicates WHERE event_id IN"
-                f" (SELECT event_id FROM traces WHERE sequence IN ({marks}))",
-                chunk,
-            )
-            deleted = self._connection.execute(
-                f"DELETE FROM traces WHERE sequence IN ({marks})", chunk
-            )
-            removed += deleted.rowcount
-        return {"rows.forgotten": removed}
+        """Remove rows, ``AT_ONCE`` at most, with their duplicates; return what that counts."""
+        marks = ", ".join("?" * len(sequences))
+        self._connection.execute(
+            "DELETE FROM duplicates WHERE event_id IN"
+            f" (SELECT event_id FROM traces WHERE sequence IN ({marks}))",
+            sequences,
+        )
+        removed = self._connection.execute(
+            f"DELETE FROM traces WHERE sequence IN ({marks})", sequences
+        )
+        return {"rows.forgotten": removed.rowcount}
 
     def replace_contents(self, rows: Sequence[StoredRow]) -> Mapping[str, int]:
         """Store other content for rows."""
@@ -183,23 +182,16 @@ class Erasure:
     def remove_origins(self, text: str) -> Mapping[str, int]:
         """Give those items names that say nothing."""
         self._connection.execute(
-            "UPDATE settlements SET origin = 'forgotten:' || rowid WHERE instr(origin, ?) > 0",
+            "UPDATE settlements SET origin = 'forgotten:' || lower(hex(randomblob(8)))"
+            f" WHERE {_NAMES}",
             (text,),
         )
         return {}
 
     def remove_unused_names(self) -> Mapping[str, int]:
         """Remove interned texts that no row has any more."""
-        used = " UNION ".join(
-            f"SELECT {column} FROM traces WHERE {column} IS NOT NULL" for column in _NAMED
-        )
-        self._connection.execute(f"DELETE FROM names WHERE id NOT IN ({used})")
+        remove_unused_names(self._connection)
         return {}
-
-
-def _chunks(sequences: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(sequences), MAX_PARAMETERS):
-        yield sequences[start : start + MAX_PARAMETERS]
 
 
 def overwrite_removed(connection: Connection) -> None:
@@ -220,10 +212,3 @@ def rewrite(connection: Connection) -> None:
             connection.execute("VACUUM")
         finally:
             connection.execute("PRAGMA temp_store = MEMORY")
-
-
-def empty_wal(connection: Connection) -> bool:
-    """Move the -wal into the database and cut it to nothing; False while a reader holds it."""
-    with translated():
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return not busy

@@ -1,8 +1,9 @@
 """The custody tables: counters, epoch, duplicates, settlements, incidents and the balance.
 
-Owns every statement that changes those tables, and what the writer reads of them.
+Owns every statement that adds to those tables, and what the writer reads of them.
 Promises only what its caller's transaction promises: nothing here begins or commits.
-Leaves the laws, and when something counts, to ``pipeline/custody.py``.
+Leaves the laws, and when something counts, to ``pipeline/custody.py``; what is taken out of them to
+``erasure.py`` and ``retention.py``.
 """
 
 from collections import Counter
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from blueplane.event import Settlement
 from blueplane.store.connection import Connection
 from blueplane.store.traces import Duplicate
 
@@ -33,18 +35,6 @@ class Epoch:
     high: int
     own_high: int
     started_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """A captured item that never reached the stream: filtered or quarantined, and by which rule."""
-
-    origin: str
-    outcome: str
-    rule: str
-    platform: str
-    hook_type: str
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +79,9 @@ class Ledger:
         self._connection.executemany(
             "INSERT INTO sources VALUES (?, ?, ?, ?) ON CONFLICT (platform, source)"
             " DO UPDATE SET written = written + excluded.written,"
-            " last_minute = max(last_minute, excluded.last_minute)",
+            " last_ms = max(last_ms, excluded.last_ms)",
             [
-                (platform, source, amount, minute)
+                (platform, source, amount, now_ms)
                 for (platform, source, outcome), amount in amounts.items()
                 if amount and outcome == "written"
             ],
@@ -235,6 +225,12 @@ class Ledger:
             self._connection.execute(
                 "INSERT INTO sqlite_sequence VALUES ('traces', ?)", (sequence,)
             )
+
+
+def stored_rows(totals: Mapping[str, int]) -> int:
+    """Return how many raw traces there are, from the counters: counting them takes long."""
+    gone = totals.get("rows.forgotten", 0) + totals.get("rows.expired", 0)
+    return totals.get("messages.written", 0) - gone
 
 
 def _bytes_of(event_id: str) -> bytes:

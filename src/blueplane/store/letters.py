@@ -1,8 +1,9 @@
 """The table of dead letters.
 
-Owns every statement that changes it, and how a row of it is read.
+Owns what is told of a letter while it is alive, and how a row of it is read.
 Promises that a message has at most one letter, and that a letter is never deleted here.
-Leaves what a failure is, and the sending, to ``pipeline/``.
+Leaves what a failure is, and the sending, to ``pipeline/``; the end of a letter to ``erasure.py``
+and ``retention.py``.
 """
 
 from collections.abc import Iterable, Iterator

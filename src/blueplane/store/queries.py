@@ -1,8 +1,9 @@
-"""Every SELECT that the rest of the program needs.
+"""What is asked of the database by those who do not write to it.
 
-Owns the read-only side of the database.
+Owns the reader, and its SELECTs.
 Promises short reads, in plain records, that never hold the writer up.
-Leaves showing them to the interfaces.
+Leaves showing them to the interfaces, and reading what is to be removed to ``erasure.py`` and
+``retention.py``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from blueplane.errors import StoreUnavailableError
 from blueplane.event import Event
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, identity, open_reader, translated
+from blueplane.store.ledger import Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
 from blueplane.store.traces import MAX_PARAMETERS
@@ -225,15 +227,9 @@ class Reader:
             return [bytes(row[0]).hex() for row in rows]
 
     def count_rows(self) -> int:
-        """Return how many raw traces there are, from the counters: counting them takes long."""
+        """Return how many raw traces there are."""
         with self._call():
-            found = self._connection.execute(
-                "SELECT coalesce("
-                "sum(CASE name WHEN 'messages.written' THEN value ELSE -value END), 0)"
-                " FROM custody_totals"
-                " WHERE name IN ('messages.written', 'rows.forgotten', 'rows.expired')",
-            ).fetchone()
-        return int(found[0])
+            return stored_rows(Ledger(self._connection).totals())
 
     def event_data(self, sequence: int) -> bytes:
         """Return the decoded JSON of a row: ``{"metadata": {...}, "payload": {...}}``."""
@@ -286,19 +282,28 @@ class Reader:
                 for m, s, d, n in rows
             ]
 
-    def letters(
-        self, where: str = "state = 'open'", parameters: Sequence[Any] = ()
-    ) -> Iterator[Letter]:
-        """Return the dead letters that ``where`` (our own words) chooses, oldest first."""
+    def letter(self, message_id: str) -> Letter | None:
+        """Return the dead letter of a message."""
+        with self._call():
+            return Letters(self._connection).get(message_id)
+
+    def letters(self, states: Sequence[str] = ("open",), reason: str = "") -> Iterator[Letter]:
+        """Yield dead letters in one of ``states`` whose reason holds ``reason``, oldest first."""
+        marks = ", ".join("?" * len(states))
+        return self._letters(f"state IN ({marks}) AND instr(reason, ?) > 0", [*states, reason])
+
+    def letters_of_event(self, event_id: bytes) -> Iterator[Letter]:
+        """Yield the dead letters of an event, oldest first."""
+        return self._letters("event_id = ?", [event_id])
+
+    def _letters(self, where: str, parameters: Sequence[Any] = ()) -> Iterator[Letter]:
         with self._call():
             ids = self._connection.execute(
                 f"SELECT message_id FROM dead_letters WHERE {where} ORDER BY opened_ms",
                 parameters,
             ).fetchall()
-        letters = Letters(self._connection)
         for (message_id,) in ids:
-            with self._call():  # each its own: what the caller does in between is no read
-                letter = letters.get(message_id)
+            letter = self.letter(message_id)  # a read of its own: the caller may take its time
             if letter is not None:
                 yield letter
 
@@ -311,12 +316,11 @@ class Reader:
         """Return what was written, by platform and source; canaries apart."""
         with self._call():
             rows = self._connection.execute(
-                "SELECT platform, source, written, last_minute * 60000 FROM sources"
-                " WHERE source != 'canary'",
+                "SELECT platform, source, written, last_ms FROM sources WHERE source != 'canary'",
             )
             return [SourceSummary(*row) for row in rows]
 
-    def settlements(self) -> list[RuleCount]:
+    def rules(self) -> list[RuleCount]:
         """Return what never reached the stream, by rule; most first."""
         with self._call():
             rows = self._connection.execute(

@@ -1,25 +1,19 @@
 """What has been kept for long enough: finding it, and removing it.
 
-Owns the statements of retention: rows of raw traces, dead letters, settlements, counts of minutes,
-and names that no row uses any more.
+Owns the statements of retention: rows of raw traces, dead letters, settlements and counts of
+minutes.
 Promises to look at rows in the order in which they came, a page at a time, and to remove only what
 is older than it is told by both of its times: that of its capture, or opening, and that of its end.
-Leaves transactions to ``pipeline/commits.py``, and what time it is to ``pipeline/retention.py``.
+Leaves names that no row uses any more to ``names.py``, transactions to ``pipeline/commits.py``, and
+what time it is to ``pipeline/retention.py``.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from blueplane.clock import NS_PER_MS
 from blueplane.store.connection import Connection, translated
 
-#: Columns of ``traces`` that refer to ``names``.
-_NAMED: Final = ("session", "workspace", "project", "turn", "model", "tool")
-#: Sequences of one look at which names rows use.
-_SPAN: Final = 5_000
-#: The largest sequence there can be.
-_LAST: Final = 2**63 - 1
 _INGESTED: Final = f"captured_ns / {NS_PER_MS} + ingested_lag"
 #: Letters that have their end: dropped, or sent again and settled.
 _ENDED: Final = (
@@ -143,57 +137,4 @@ def remove_minutes(connection: Connection, before_ms: int, most: int) -> int:
         " (SELECT minute, platform, source, outcome FROM custody_minutes"
         " WHERE minute < ? / 60000 ORDER BY minute LIMIT ?)",
         (before_ms, most),
-    ).rowcount
-
-
-# --- names ----------------------------------------------------------------------------------------
-
-
-class Names:
-    """The names that were there at a moment, and which of them rows use: a bit each."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.last: int
-        self._after: int
-        self._highest: int
-        with translated():
-            self._highest, self._after, self.last = connection.execute(
-                "SELECT (SELECT coalesce(max(id), 0) FROM names),"
-                " (SELECT coalesce(min(sequence), 1) - 1 FROM traces),"
-                " (SELECT coalesce(max(sequence), 0) FROM traces)"
-            ).fetchone()
-        self._used = bytearray(self._highest // 8 + 1)
-
-    def look(self) -> bool:
-        """Look at the next rows; False when all up to ``last`` were seen."""
-        upto = min(self._after + _SPAN, self.last)
-        with translated():
-            for (number,) in used_names(self._connection, self._after, upto):
-                self._used[number // 8] |= 1 << number % 8
-        self._after = upto
-        return upto < self.last
-
-    def unused(self) -> list[int]:
-        """Return the ids that no row up to ``last`` uses."""
-        with translated():
-            found = self._connection.execute("SELECT id FROM names WHERE id <= ?", (self._highest,))
-            return [number for (number,) in found if not self._used[number // 8] >> number % 8 & 1]
-
-
-def used_names(connection: Connection, after: int, upto: int = _LAST) -> Iterator[tuple[int]]:
-    """Yield the ids of names that the rows after a sequence use, up to another or to the end."""
-    columns = (
-        f"SELECT {column} FROM traces"
-        f" WHERE sequence > ?1 AND sequence <= ?2 AND {column} IS NOT NULL"
-        for column in _NAMED
-    )
-    return connection.execute(" UNION ".join(columns), (after, upto))
-
-
-def remove_names(connection: Connection, names: Sequence[int], after: int) -> int:
-    """Remove names, less those that rows after a sequence use; inside the caller's transaction."""
-    used = {number for (number,) in used_names(connection, after)}
-    return connection.executemany(
-        "DELETE FROM names WHERE id = ?", [(number,) for number in names if number not in used]
     ).rowcount

@@ -182,13 +182,13 @@ INSERT INTO rules
 SELECT outcome, rule, count(*), max(settled_ms) FROM settlements GROUP BY outcome, rule;
 CREATE INDEX settlements_time ON settlements (settled_ms);
 CREATE TABLE sources (
-    platform    TEXT NOT NULL,
-    source      TEXT NOT NULL,
-    written     INTEGER NOT NULL,
-    last_minute INTEGER NOT NULL,
+    platform TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    written  INTEGER NOT NULL,
+    last_ms  INTEGER NOT NULL,
     PRIMARY KEY (platform, source)
 ) WITHOUT ROWID;
 INSERT INTO sources
-SELECT platform, source, sum(count), max(minute) FROM custody_minutes
+SELECT platform, source, sum(count), max(minute) * 60000 FROM custody_minutes
 WHERE outcome = 'written' GROUP BY platform, source;
 """

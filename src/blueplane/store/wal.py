@@ -60,18 +60,24 @@ class Wal:
         self._large = size > LARGE_BYTES
 
 
+def empty_wal(connection: Connection) -> bool:
+    """Move the -wal into the database and cut it to nothing; False while a reader holds it."""
+    with translated():
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
 def cut(connection: Connection) -> bool:
-    """Move the -wal into the database and cut it to nothing; False when that is not possible now.
+    """Empty the -wal without waiting for long; False when that is not possible now.
 
     A reader in the middle of a statement keeps it, and so does a disk without room.
     """
     try:
         with translated():
             connection.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return empty_wal(connection)
     except StoreError as error:
         _log.debug("wal not cut", reason=error)
         return False
     finally:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    return not busy

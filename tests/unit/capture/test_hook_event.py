@@ -16,8 +16,9 @@ from blueplane.capture.hook_event import (
     captured_at,
     spool_origin,
 )
-from blueplane.capture.sanitise import Level, Sanitiser
+from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_MS, parse_iso_ms
+from blueplane.config import PrivacyLevel
 from blueplane.errors import FilteredError, MalformedPayloadError
 from blueplane.event import MAX_PAYLOAD_BYTES, Event, decode, derive_id, encode
 from helpers.examples import (
@@ -39,7 +40,7 @@ TOOL_CALL = next(example for example in CURSOR_EXAMPLES if example.hook_name == 
 PROMPT = next(example for example in CURSOR_EXAMPLES if example.hook_name == "beforeSubmitPrompt")
 
 
-def reader(level: Level = "strict", installed: frozenset[str] = frozenset()) -> HookReader:
+def reader(level: PrivacyLevel = "strict", installed: frozenset[str] = frozenset()) -> HookReader:
     """Return a reader at ``level``, with our Cursor hooks installed as named."""
     return HookReader(Sanitiser(level, SECRET), installed.__contains__)
 
@@ -49,7 +50,7 @@ def item(raw: bytes, platform: str = "cursor", hook_name: str = "stop") -> HandO
     return HandOff("41.40.0", MTIME_NS, raw, platform, hook_name)
 
 
-def read(example: Example, level: Level = "strict", **changes: object) -> Event:
+def read(example: Example, level: PrivacyLevel = "strict", **changes: object) -> Event:
     """Return the event of ``example``, with some of its fields changed."""
     raw = json.dumps(example.body | changes).encode()
     return reader(level).read(item(raw, example.platform, example.hook_name))
@@ -319,7 +320,7 @@ def test_read_lifts_the_ids_that_join_events(platform: str, turn_key: str, other
 @pytest.mark.fault("D8")
 @pytest.mark.parametrize("odd", [None, True, 7, 1.5, ["turn-1"], {"id": "turn-1"}])
 @pytest.mark.parametrize("level", ["strict", "balanced", "full"])
-def test_read_leaves_an_id_in_the_payload_when_it_is_no_text(level: Level, odd: object):
+def test_read_leaves_an_id_in_the_payload_when_it_is_no_text(level: PrivacyLevel, odd: object):
     """What cannot stand in the envelope is kept where it was, as what it is."""
     body = {"generation_id": odd, "tool_use_id": odd}
     event = reader(level).read(item(json.dumps(body).encode()))
@@ -329,7 +330,7 @@ def test_read_leaves_an_id_in_the_payload_when_it_is_no_text(level: Level, odd: 
 
 @pytest.mark.fault("G14")
 @pytest.mark.parametrize("level", ["strict", "balanced", "full"])
-def test_read_names_an_id_when_it_could_be_prose(level: Level):
+def test_read_names_an_id_when_it_could_be_prose(level: PrivacyLevel):
     """The envelope shows ids of the platforms' shape; other text is named, to be joined by."""
     body = {"generation_id": f"a turn of {PRIVATE}", "tool_use_id": f"{PRIVATE}@x.org"}
     event = reader(level).read(item(json.dumps(body).encode()))

@@ -14,9 +14,9 @@ from blueplane.capture.sanitise import (
     MAX_ITEMS,
     MAX_PATHS,
     MAX_UNKNOWN_KEYS,
-    Level,
     Sanitiser,
 )
+from blueplane.config import PrivacyLevel
 
 SECRET = b"k" * 32
 STRICT = Sanitiser("strict", SECRET)
@@ -312,7 +312,7 @@ def test_payload_keeps_a_big_number_as_text():
 
 
 @pytest.mark.parametrize("level", ["strict", "balanced"])
-def test_payload_is_the_same_when_it_is_sanitised_again(level: Level):
+def test_payload_is_the_same_when_it_is_sanitised_again(level: PrivacyLevel):
     """What was made strict once is not changed by another pass: scrubbing can be repeated."""
     body = {
         "prompt": "secret",

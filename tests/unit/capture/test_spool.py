@@ -14,7 +14,7 @@ from blueplane.capture.filters import Filters
 from blueplane.capture.hook_event import HookReader
 from blueplane.capture.pausing import pause
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.capture.spool import HALF_S, Outcome, Spooler
+from blueplane.capture.spool import HALF_S, Spooler
 from blueplane.clock import NS_PER_S
 from blueplane.config import FilterSettings, SpoolSettings
 from blueplane.errors import (
@@ -23,7 +23,7 @@ from blueplane.errors import (
     QueueUnavailableError,
     StoreUnavailableError,
 )
-from blueplane.event import Event
+from blueplane.event import Event, Settlement
 from blueplane.paths import Home
 from helpers.road import TurnedClock, turn_clock
 from helpers.waiting import wait_until
@@ -41,7 +41,7 @@ class Stand:
         self.error: Exception | None = None
         self.emitted: list[Event] = []
         self.recovered: list[Exception] = []
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[Settlement] = []
         self.known: set[str] = set()
         self.asked: list[str] = []
         self.offset = 0
@@ -62,7 +62,7 @@ class Stand:
         self.asked += [event.origin for event in events]
         return {event.origin for event in events} & self.known
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
+    def settle(self, outcomes: Sequence[Settlement]) -> None:
         self.outcomes += outcomes
 
     def refused_offset(self) -> int:
@@ -896,7 +896,6 @@ def test_spooler_waits_when_no_descriptor_is_left_to_look_with(
         # When / Then
         with pytest.raises(HomeError, match="Too many open files"):
             spool.look()
-        spool.spooler._counted = (1, 0.0)
         assert spool.spooler.waiting() == 1
     spool.look()
     assert spool.names() == ["1.1.0"]

@@ -82,7 +82,7 @@ def test_logs_reads_a_block_when_a_line_of_a_large_log_is_asked_for(
         (["--level", "warning"], [3, 4]),
         (["--level", "error"], [4]),
         (["--level", "error", "--component", "main"], []),
-        (["--component", "writ"], []),
+        (["--component", "redis"], []),
         (["-n", "1", "--component", "writer"], [4]),
     ],
 )
@@ -98,6 +98,16 @@ def test_logs_shows_what_fits_when_a_part_or_a_level_is_asked_for(
     fill(home.log_file, [*lines.values(), "a foreign ERROR writer line"])
     # When some are asked for / Then it is those
     assert shown(home, *arguments) == [lines[number] for number in numbers]
+
+
+def test_logs_names_the_parts_when_it_is_asked_for_none_of_them(home: Home) -> None:
+    """A wrong name is an error, not a log without lines."""
+    # Given a log / When a part is misspelt
+    fill(home.log_file, [line(1, "writer")])
+    ended = CliRunner().invoke(module.logs, ["--home", str(home.root), "--component", "writ"])
+    # Then it says what there is
+    assert ended.exit_code == 2
+    assert "'writer'" in ended.output
 
 
 def test_logs_reads_what_the_server_writes_when_it_writes_every_level(home: Home) -> None:

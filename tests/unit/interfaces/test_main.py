@@ -127,6 +127,7 @@ def test_start_imports_no_command_when_none_is_run(
         (["act", "hostile"], (2, r"a\x1b[31m\nb")),
         (["act", "abort"], (1, "stopped")),
         (["atc"], (2, "no command 'atc'; did you mean act?")),
+        (["stat"], (2, "no command 'stat'; did you mean start or status?")),
         (["zzzzz"], (2, "no command 'zzzzz'; see `blueplane --help`")),
         (["\x1b[31m"], (2, r"no command '\x1b[31m'; see `blueplane --help`")),
         (["--nonsense"], (2, "No such option '--nonsense'; see `blueplane --help`")),

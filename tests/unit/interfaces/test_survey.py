@@ -1,3 +1,4 @@
+import shutil
 from typing import Any
 
 import pytest
@@ -22,6 +23,19 @@ def live(since_s: float | None) -> dict[str, Any]:
             "since_s": since_s, "in_flight": 19_000, "window": 20_000,
         },
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["spool", "run"])
+def test_status_answers_when_a_file_is_where_a_directory_should_be(home: Home, name: str) -> None:
+    """What cannot be looked into is nothing that waits, and no bug."""
+    # Given a home
+    home.root.mkdir(mode=0o700, exist_ok=True)
+    directory = home.root / name
+    if directory.is_dir():
+        shutil.rmtree(directory)
+    directory.write_text("x")
+    # When / Then
+    assert survey(home, load(home, {}))["spool"]["files"] == 0
 
 
 @pytest.mark.fault("F8")

@@ -7,7 +7,7 @@ import pytest
 
 from blueplane.errors import OversizedEntryError, QueueUnavailableError
 from blueplane.event import encode
-from blueplane.pipeline import attach, consumer, entry, stream, writer
+from blueplane.pipeline import attach, consumer, entry, link, stream, writer
 from blueplane.pipeline.batch import Batch, prepare
 from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.dead_letters import unpack_fields
@@ -123,6 +123,7 @@ def test_consumer_reads_few_entries_at_once_when_the_stream_is_heavy(
     """Where a stranger's giants may be, no answer has more than a few entries; all are written."""
     # Given a stream that counts as heavy, and notes of what is asked for and handed over
     monkeypatch.setattr(stream, "HEAVY_BYTES", 1_000)
+    monkeypatch.setattr(stream, "HEAVY_AVERAGE", 1)
     asked: list[int] = []
     handed: list[int] = []
     read_new, put = Stream.read_new, writer.Writer.put
@@ -151,6 +152,20 @@ def test_consumer_reads_few_entries_at_once_when_the_stream_is_heavy(
     assert max(handed) >= consumer.BATCH
 
 
+def test_stream_is_not_heavy_when_it_holds_many_small_entries(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large backlog of our own is read as quickly as ever; giants between its entries count."""
+    # Given
+    monkeypatch.setattr(stream, "HEAVY_BYTES", 10_000)
+    road.append(*(make_event(number) for number in range(300)))
+    # When / Then
+    assert road.redis.command("MEMORY", "USAGE", road.stream.events) > 10_000
+    assert not road.stream.is_heavy()
+    road.redis.command("XADD", road.stream.events, "*", "giant", b"x" * 2_000_000)
+    assert road.stream.is_heavy()
+
+
 def test_consumer_ends_a_batch_when_it_has_bytes_enough(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +192,7 @@ def test_attach_finds_the_same_when_it_looks_at_few_entries_at_once(
     """A heavy stream is scanned in short pages, and nothing of it is passed over."""
     # Given some that are written and acknowledged by nobody, and some that wait
     monkeypatch.setattr(stream, "HEAVY_BYTES", 1_000)
+    monkeypatch.setattr(stream, "HEAVY_AVERAGE", 1)
     monkeypatch.setattr(attach, "_LOOK_UP", 7)
     events = [make_event(number) for number in range(50)]
     road.append(*events)
@@ -204,8 +220,8 @@ def test_stream_is_away_for_a_moment_when_no_descriptor_is_left(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     road.read(1)
-    monkeypatch.setattr(stream, "UnixDomainSocketConnection", refuse)
-    monkeypatch.setattr(stream, "parse_url", lambda _url: {"connection_class": refuse})
+    monkeypatch.setattr(link, "UnixDomainSocketConnection", refuse)
+    monkeypatch.setattr(link, "parse_url", lambda _url: {"connection_class": refuse})
     # When / Then
     road.stream.unblock_reader()
     with pytest.raises(QueueUnavailableError, match="Too many open files"):

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from blueplane.errors import RowRefusedError, StoreError
-from blueplane.event import Event
+from blueplane.event import Event, Settlement
 from blueplane.pipeline.batch import Delivery, prepare
 from blueplane.pipeline.commits import MAX_NAMED, Commits
 from blueplane.pipeline.custody import Balance, Verdict, letter_origin
 from blueplane.pipeline.dead_letters import make_letter
 from blueplane.store.codec import FIRST_LOCAL_ID
-from blueplane.store.ledger import Settlement
 from blueplane.store.queries import reading
 from helpers.road import database_file, heal, make_entry, make_event, make_row, poison
 

@@ -9,11 +9,11 @@ import pytest
 from blueplane.capture.quarantine import Quarantine
 from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ns
 from blueplane.config import RetentionSettings
+from blueplane.event import Settlement
 from blueplane.pipeline import retention as module
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.retention import Retention
-from blueplane.store import retention as store
-from blueplane.store.ledger import Settlement
+from blueplane.store.names import Names
 from blueplane.store.queries import reading
 from blueplane.store.reserve import Reserve
 from helpers.road import Road, TurnedClock, heal, ids, make_event, make_row, poison, turn_clock
@@ -203,7 +203,7 @@ def test_settlements_go_when_they_are_old_and_their_counts_stay(aging: Aging) ->
     left = aging.ask(lambda: connection.execute("SELECT count(*) FROM settlements").fetchone())
     assert left == (0,)
     with reading(aging.road.home.database) as reader:
-        assert [(each.rule, each.count) for each in reader.settlements()] == [("a-rule", 3)]
+        assert [(each.rule, each.count) for each in reader.rules()] == [("a-rule", 3)]
     assert aging.ask(aging.road.settle)["balanced"]
 
 
@@ -456,7 +456,7 @@ def write_session(aging: Aging, number: int, session: str) -> None:
 def test_names_go_when_no_row_uses_them(aging: Aging, monkeypatch: pytest.MonkeyPatch) -> None:
     """The texts of rows that went go, too; a session that comes back has its name again."""
     # Given names of an old row, and of a new one
-    monkeypatch.setattr(store, "_SPAN", 1)
+    monkeypatch.setattr("blueplane.store.names._SPAN", 1)
     write_session(aging, 1, "old")
     aging.retention.run()
     aging.pass_days(31)
@@ -478,13 +478,13 @@ def test_names_are_looked_for_when_rows_went_and_once_a_day(
     """Reading all rows is worth it only when some went since the last time."""
     # Given how often all rows are read
     looks: list[float] = []
-    look = store.Names.look
+    look = Names.look
 
-    def looking(names: store.Names) -> bool:
+    def looking(names: Names) -> bool:
         looks.append(aging.turned.monotonic())
         return look(names)
 
-    monkeypatch.setattr(store.Names, "look", looking)
+    monkeypatch.setattr(Names, "look", looking)
     # When rows come, and go one after the other
     for number in range(3):
         write_session(aging, number, f"s-{number}")
@@ -521,7 +521,7 @@ def test_names_stay_when_a_row_comes_to_use_them_meanwhile(aging: Aging) -> None
     write_session(aging, 1, "gone")
     write_session(aging, 2, "here")
     aging.ask(lambda: commits._connection.execute("DELETE FROM traces WHERE sequence = 1"))
-    look = aging.ask(lambda: store.Names(commits._connection))
+    look = aging.ask(lambda: Names(commits._connection))
     while aging.ask(look.look):
         pass
     unused = aging.ask(look.unused)

@@ -14,8 +14,9 @@ from blueplane.errors import (
 )
 from blueplane.event import encode
 from blueplane.pipeline import stream as module
+from blueplane.pipeline.link import Link
 from blueplane.pipeline.redis_server import check, parse_version
-from blueplane.pipeline.stream import Commit, Link, Stream
+from blueplane.pipeline.stream import Commit, Stream
 from helpers.redis_server import RedisServer
 from helpers.road import make_event
 from helpers.waiting import wait_until

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from blueplane.event import Settlement
 from blueplane.pipeline.commits import Commits
-from blueplane.store.ledger import Epoch, Ledger, Settlement
+from blueplane.store.ledger import Epoch, Ledger
 from helpers.road import database_file, make_event, make_row
 
 

@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 
 from blueplane.errors import RowRefusedError, StoreError, StoreUnavailableError
+from blueplane.event import Settlement
 from blueplane.pipeline.batch import prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Balance
 from blueplane.pipeline.dead_letters import make_letter
 from blueplane.store import queries as module
 from blueplane.store.connection import open_writer
-from blueplane.store.ledger import Epoch, Settlement
+from blueplane.store.ledger import Epoch
 from blueplane.store.migrations import STEPS
 from blueplane.store.queries import Reader, reading
 from helpers.road import database_file, ids, make_entry, make_event, make_row, turn_clock
@@ -43,7 +44,7 @@ def test_reader_shows_nothing_when_the_store_is_new(reader: Reader) -> None:
     # Given / When / Then
     assert reader.schema_version() == len(STEPS)
     assert reader.balance() is None
-    assert (reader.sources(), reader.settlements(), reader.incidents(0)) == ([], [], [])
+    assert (reader.sources(), reader.rules(), reader.incidents(0)) == ([], [], [])
     assert (reader.count_rows(), reader.count_open_letters(), list(reader.letters())) == (0, 0, [])
     assert (reader.traces("session_id", "none"), reader.untrained_sources(1)) == ([], [])
 
@@ -60,7 +61,7 @@ def test_reader_gives_up_when_a_read_takes_too_long(commits: Commits, tmp_path: 
     with reading(database_file(tmp_path), limit_s=0.05) as reader:
         # When / Then
         with pytest.raises(StoreUnavailableError, match=r"longer than 0\.05 s and was given up"):
-            list(reader.letters(endless))
+            list(reader._letters(endless))
         assert reader.count_open_letters() == 1
 
 
@@ -229,7 +230,7 @@ def test_letters_are_chosen_when_they_are_asked_for(commits: Commits, reader: Re
     commits.drop(["1-0"])
     # When / Then
     assert [letter.message_id for letter in reader.letters()] == ["0-0", "2-0"]
-    assert [letter.message_id for letter in reader.letters("state = ?", ("dropped",))] == ["1-0"]
+    assert [letter.message_id for letter in reader.letters(("dropped",))] == ["1-0"]
     assert reader.count_open_letters() == 2
 
 
@@ -252,7 +253,7 @@ def test_summaries_leave_canaries_out_when_they_count_sources(
         ("cursor", "hook"): 2,
         ("claude_code", "hook"): 1,
     }
-    assert [(each.outcome, each.rule, each.count) for each in reader.settlements()] == [
+    assert [(each.outcome, each.rule, each.count) for each in reader.rules()] == [
         ("quarantined", "half", 2),
         ("quarantined", "depth", 1),
     ]

@@ -20,7 +20,6 @@ from blueplane.server.control import Report, ask
 
 #: Seconds for which a long operation may be silent: it writes the whole database anew.
 SILENT_S: Final = 3600.0
-_MEGA: Final = 1024 * 1024
 
 
 Answer: TypeAlias = Any  # JSON, as the operation made it
@@ -42,7 +41,7 @@ class _Server:
     running = True
 
     def __init__(self, home: Home) -> None:
-        self._socket = home.socket("control.sock")
+        self._socket = home.control_socket
 
     def __call__(self, operation: str, report: Report | None = None, **arguments: object) -> Answer:
         return ask(self._socket, operation, timeout_s=SILENT_S, progress=report, **arguments)
@@ -77,9 +76,7 @@ def acting(home: Home) -> Iterator[Act]:
         yield _Server(home)
         return
     settings = load(home, os.environ)
-    set_up(
-        home.log_file, settings.log.level, settings.log.max_mb * _MEGA, None, settings.log.levels
-    )
+    set_up(home.log_file, settings.log.level, settings.log.max_bytes, None, settings.log.levels)
     daemon = Daemon(home, settings)
     daemon.start()
     try:

@@ -101,7 +101,7 @@ def _whereabouts(canary: Canary, reader: Reader, daemon: Daemon) -> str:
 def _not_captured(daemon: Daemon) -> str:
     if paused(daemon.home):
         return "the hook did not take it, because capture is paused; `blueplane resume` ends that"
-    if (daemon.home.run / "full").exists():
+    if daemon.home.full_flag.exists():
         return "the hook did not take it, because the spool is full (run/full exists)"
     return "it is neither in the spool nor in the database; see the log"
 

@@ -153,7 +153,7 @@ def _report(home: Home, setting: Setting, done: str) -> None:
 def _from_when(home: Home, key: str) -> str:
     """Have a running server read the configuration; return from when it holds."""
     try:
-        answer = ask(home.socket("control.sock"), "reload")
+        answer = ask(home.control_socket, "reload")
     except ServerUnavailableError:
         return "the next server uses it"
     except RemoteError as error:

@@ -16,6 +16,7 @@ from blueplane.clock import NS_PER_MS, wall_ms
 from blueplane.errors import NotFoundError, UsageError
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.acting import acting
+from blueplane.interfaces.cli.asking import confirm
 from blueplane.interfaces.cli.figures import age, count, moment, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
@@ -91,7 +92,7 @@ def list_letters(home: Home, state: str, reason: str | None, form: Form) -> None
 def show(home: Home, message_id: str, form: Form) -> None:
     """Show one dead letter with everything it holds."""
     with stored(home) as reader:
-        letter = next(reader.letters("message_id = ?", [message_id]), None)
+        letter = reader.letter(message_id)
     if letter is None:
         message = f"no dead letter {message_id}; `blueplane dlq list --state all` lists them"
         raise NotFoundError(message)
@@ -131,7 +132,7 @@ def drop(home: Home, ids: Sequence[str], reason: str | None, *, every: bool, yes
     """
     chosen = _choose(home, ids, reason, every=every)
     if chosen and not yes:
-        click.confirm(f"give up {count(len(chosen), _THING)} for good?", abort=True, err=True)
+        confirm(f"give up {count(len(chosen), _THING)} for good?")
     changed, _ = _change(home, "drop", chosen)
     return _report(home, chosen, changed, "dropped")
 
@@ -140,10 +141,8 @@ def drop(home: Home, ids: Sequence[str], reason: str | None, *, every: bool, yes
 
 
 def _find(home: Home, states: Sequence[str], reason: str) -> list[Letter]:
-    marks = ", ".join("?" * len(states))
     with stored(home) as reader:
-        where = f"state IN ({marks}) AND (? = '' OR instr(reason, ?) > 0)"
-        return list(reader.letters(where, [*states, reason, reason]))
+        return list(reader.letters(states, reason))
 
 
 def _choose(home: Home, ids: Sequence[str], reason: str | None, *, every: bool) -> Sequence[str]:
@@ -172,7 +171,7 @@ def _report(home: Home, chosen: Sequence[str], changed: Sequence[str], what: str
     missed = [message_id for message_id in chosen if message_id not in set(changed)]
     with stored(home) as reader:
         for message_id in missed:
-            letter = next(reader.letters("message_id = ?", [message_id]), None)
+            letter = reader.letter(message_id)
             click.echo(f"blueplane: {visible(message_id)} {_why_not(letter)}", err=True)
     return int(bool(missed))
 

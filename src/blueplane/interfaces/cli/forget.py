@@ -6,16 +6,19 @@ Leaves the removing to the server (``pipeline/eraser.py``).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
-from blueplane.clock import parse_iso_ms, wall_ms
+from blueplane.clock import MS_PER_DAY, parse_iso_ms, wall_ms
 from blueplane.errors import UsageError
+from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.acting import acting
-from blueplane.interfaces.cli.figures import number
+from blueplane.interfaces.cli.asking import confirm
+from blueplane.interfaces.cli.figures import moment, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
 from blueplane.interfaces.cli.progress import progress
@@ -30,13 +33,15 @@ _PROOF: Final = (
 )
 _AGE: Final = re.compile(r"([0-9]{1,6})([dwmy])")
 _DAYS: Final = {"d": 1, "w": 7, "m": 30, "y": 365}
-_MS_PER_DAY: Final = 86_400_000
 
 
 @click.command()
 @click.option("--session", default="", help="The session with this id.")
 @click.option("--project", default="", help="The project of this name.")
-@click.option("--before", default="", help="All before a day (2026-01-31), or older than 90d.")
+@click.option(
+    "--before", default="",
+    help="All before a day (2026-01-31), or older than 90d, 6m (months) or 1y.",
+)  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @format_option
@@ -55,22 +60,32 @@ def forget(home: Home, form: Form, *, yes: bool, dry_run: bool, **said: str) -> 
     """  # noqa: D301 - click wants the character, not its name
     wanted = _wanted(**said)
     with acting(home) as act:
-        plan = act("forget.plan", **wanted)
+        with progress() as report:
+            plan = act("forget.plan", report, **wanted)
         found = sum(row["count"] for row in plan)
         if dry_run or not found:
-            _show(_PLAN, plan, form)
+            _show(Table(_PLAN, plan, caption=_words(**wanted)), form)
             return 0
         if not yes:
-            _confirm(plan, form)
+            _confirm(Table(_PLAN, plan, caption=_words(**wanted)), form)
         with progress() as report:
             answer = act("forget", report, **wanted)
-    return _prove(answer, form)
+    return _prove(answer, form, _words(**wanted))
 
 
 def _wanted(session: str, project: str, before: str) -> dict[str, Any]:
     """Return what is meant, as the server wants it; raise UsageError unless it is one thing."""
     if bool(session) + bool(project) + bool(before) != 1:
-        message = "say what to forget: --session ID, --project NAME or --before DAY"
+        message = "say one thing to forget: --session ID, --project NAME or --before DAY"
+        raise UsageError(message)
+    try:
+        f"{session}{project}".encode()
+    except UnicodeEncodeError:
+        message = "what is to be forgotten is not UTF-8"
+        raise UsageError(message) from None
+    if "/" in project:
+        name = project.rstrip("/").rpartition("/")[2] or "NAME"
+        message = f"{project} is a path; a project has the name of its last directory: {name}"
         raise UsageError(message)
     return {"before_ms": _moment(before)} if before else {"session": session, "project": project}
 
@@ -80,7 +95,7 @@ def _moment(before: str) -> int:
     age = _AGE.fullmatch(before.lower())
     now_ms = wall_ms()
     try:
-        moment_ms = now_ms - int(age[1]) * _DAYS[age[2]] * _MS_PER_DAY if age else _parse(before)
+        moment_ms = now_ms - int(age[1]) * _DAYS[age[2]] * MS_PER_DAY if age else _parse(before)
     except ValueError:
         message = f"{before!r} is no day: write 2026-01-31, 2026-01-31T12:00 or an age as 90d"
         raise UsageError(message) from None
@@ -97,24 +112,33 @@ def _parse(text: str) -> int:
     )
 
 
-def _confirm(plan: Sequence[Mapping[str, Any]], form: Form) -> None:
+def _words(session: str = "", project: str = "", before_ms: int = 0) -> str:
+    """Say what is meant; of an age also which moment that is."""
+    if before_ms:
+        return f"captured before {moment(before_ms)}"
+    return f"of session {session}" if session else f"of project {project}"
+
+
+def _confirm(plan: Table, form: Form) -> None:
     if form == "table":
-        _show(_PLAN, plan, form)
-    what = ", ".join(f"{number(row['count'])} {row['what']}" for row in plan if row["count"])
-    click.confirm(f"remove {what} for good?", abort=True, err=True)
+        _show(plan, form)
+    what = ", ".join(f"{row['what']} {number(row['count'])}" for row in plan.rows if row["count"])
+    confirm(f"remove for good ({what})?")
 
 
-def _show(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], form: Form) -> None:
-    shown = [row for row in rows if form == "json" or any(row.get(k) for k in ("count", "left"))]
+def _show(table: Table, form: Form) -> None:
+    """Show the rows that count something, with their totals."""
+    keys = [column.key for column in table.columns if column.key in ("count", "left")]
+    shown = [row for row in table.rows if form == "json" or any(row[key] for key in keys)]
     if form == "table" and not shown:
-        click.echo("nothing of it is stored here")
+        click.echo(f"nothing {visible(table.caption)} is stored here")
         return
-    keys = [column.key for column in columns if column.key in ("count", "left")]
-    render(Table(columns, shown, {key: sum(row[key] for row in rows) for key in keys}), form)
+    total = {key: sum(row[key] for row in table.rows) for key in keys}
+    render(replace(table, rows=shown, total=total), form)
 
 
-def _prove(answer: Mapping[str, Any], form: Form) -> int:
-    _show(_PROOF, answer["rows"], form)
+def _prove(answer: Mapping[str, Any], form: Form, words: str) -> int:
+    _show(Table(_PROOF, answer["rows"], caption=words), form)
     for note in answer["notes"]:
         click.echo(f"blueplane: {note}", err=True)
     left = sum(row["left"] for row in answer["rows"])

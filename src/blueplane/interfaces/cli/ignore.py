@@ -8,13 +8,11 @@ Leaves the file to ``config_edit.py`` and what a filter does to ``capture/filter
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
-from shlex import quote
 from typing import Final
 
 import click
 
 from blueplane.capture.filters import spelled
-from blueplane.capture.workspace import canonical, project_name
 from blueplane.clock import wall_ms
 from blueplane.config import load
 from blueplane.config_edit import add_item, remove_item
@@ -100,7 +98,9 @@ def _leave_out(home: Home, directories: Sequence[str]) -> int:
             click.echo(f"{text} is ignored already")
             continue
         there = "" if os.path.exists(directory) else ", though nothing is there"  # noqa: PTH110
-        click.echo(f"{text} is ignored {when}{there}; {_what_stays(directory)}")
+        click.echo(f"{text} is ignored {when}{there}")
+    if added:
+        click.echo("what is stored already stays; `blueplane forget` removes it")
     _warn(home, added)
     return 0
 
@@ -128,18 +128,12 @@ def _spelled(paths: Iterable[str]) -> set[str]:
 def _tell_server(home: Home) -> str:
     """Have a running server read the configuration; return from when it holds."""
     try:
-        ask(home.socket("control.sock"), "reload")
+        ask(home.control_socket, "reload")
     except ServerUnavailableError:
         return "as soon as a server runs"
     except RemoteError as error:
         return f"in the file only: the server goes on without it, {visible(str(error))}"
     return "from now on"
-
-
-def _what_stays(directory: str) -> str:
-    project = project_name(canonical(directory))
-    which = f"--project {quote(project)}" if project else "--session ID"
-    return f"what is stored already stays, see `blueplane forget {visible(which)}`"
 
 
 def _warn(home: Home, added: Sequence[str]) -> None:
@@ -163,6 +157,6 @@ def _list(home: Home, form: Form) -> None:
 def _counts(home: Home) -> list[RuleCount]:
     try:
         with stored(home) as reader:
-            return reader.settlements()
+            return reader.rules()
     except NotFoundError:  # no server ever ran here
         return []

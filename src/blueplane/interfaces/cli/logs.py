@@ -24,7 +24,7 @@ import click
 from blueplane.errors import HomeError, NotFoundError
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.options import home_option
-from blueplane.logs import OLD_FILES
+from blueplane.logs import COMPONENTS, OLD_FILES
 from blueplane.paths import Home, private_file
 
 #: Bytes that are read at a time; and of a longer line, those that are shown together.
@@ -50,7 +50,10 @@ _STDOUT: Final = 1
     "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="So many lines."
 )
 @click.option("-f", "follow", is_flag=True, help="Go on with what is added, until Ctrl-C.")
-@click.option("--component", help="Only what this part of the server says.")
+@click.option(
+    "--component", type=click.Choice(COMPONENTS), metavar="NAME",
+    help="Only what this part of the server says.",
+)  # fmt: skip
 @click.option("--level", type=click.Choice(_LEVELS), help="Only this level and above.")
 @home_option
 def logs(home: Home, count: int, component: str | None, level: str | None, *, follow: bool) -> None:

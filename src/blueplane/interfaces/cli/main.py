@@ -61,8 +61,8 @@ class _Group(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in COMMANDS:
-            close = get_close_matches(cmd_name, COMMANDS, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            close = get_close_matches(cmd_name, COMMANDS, n=2)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
             message = f"no command {cmd_name!r}{hint}"
             raise click.UsageError(message, ctx)
         command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
@@ -70,7 +70,7 @@ class _Group(click.Group):
             raise TypeError(cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 

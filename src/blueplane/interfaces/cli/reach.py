@@ -47,8 +47,7 @@ def in_stream(
 
     Raises QueueError when Redis cannot be asked.
     """
-    own = home.socket_url("redis.sock")
-    url = own if uses_private_redis(settings) else str(settings.url)
+    url = home.redis_url if uses_private_redis(settings) else str(settings.url)
     stream = Stream(lambda: url, settings.key_prefix)
     try:
         stream.inspect()

@@ -8,7 +8,7 @@ Leaves the rules to ``capture/filters.py`` and showing them to the commands.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from blueplane.capture.filters import UNKNOWN_PLACE, Filters
+from blueplane.capture.filters import NO_RULES, UNKNOWN_PLACE, Filters
 from blueplane.capture.hook_event import CURSOR_COMPATIBILITY
 from blueplane.config import FilterSettings
 from blueplane.interfaces.cli.output import Row
@@ -20,7 +20,6 @@ _OWN: Final = {
     CURSOR_COMPATIBILITY: ("built in", CURSOR_COMPATIBILITY),
     UNKNOWN_PLACE: ("built in", "unknown workspace"),
 }
-_NOTHING: Final = FilterSettings((), (), (), (), ())
 
 
 def filter_rules(home: Home, settings: FilterSettings, counts: Iterable[RuleCount]) -> list[Row]:
@@ -53,7 +52,7 @@ def kind_words(kind: str) -> str:
 
 
 def _configured(home: Home, settings: FilterSettings) -> Iterator[tuple[str, tuple[str, str]]]:
-    if settings == _NOTHING:
+    if settings == NO_RULES:
         return  # asks for no secret, which a home without a server does not have
     filters = Filters(settings, home.secret())
     for kind, items in (

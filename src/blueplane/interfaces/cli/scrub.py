@@ -12,6 +12,7 @@ import click
 
 from blueplane.config import load
 from blueplane.interfaces.cli.acting import acting
+from blueplane.interfaces.cli.asking import confirm
 from blueplane.interfaces.cli.figures import number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
@@ -40,8 +41,7 @@ def scrub(home: Home, form: Form, *, yes: bool) -> int:
     names = " with hashed project names" if privacy.hash_project_names else ""
     with acting(home) as act:
         if not yes:
-            question = f"bring everything down to {privacy.level}{names}, for good?"
-            click.confirm(question, abort=True, err=True)
+            confirm(f"bring everything down to {privacy.level}{names}, for good?")
         act("reload")  # what is asked about is what is done
         with progress() as report:
             answer = act("scrub", report)

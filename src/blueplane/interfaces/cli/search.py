@@ -66,7 +66,7 @@ def find_event_id(reader: Reader, name: str) -> str | None:
 
 def stored_event(reader: Reader, event_id: str, *, data: bool) -> Found:
     """Return the event that ``find_event_id`` found."""
-    letters = list(reader.letters("event_id = ?", [bytes.fromhex(event_id)]))
+    letters = list(reader.letters_of_event(bytes.fromhex(event_id)))
     notes = [letter_note(letter) for letter in letters]
     rows = reader.traces("event_id", event_id)
     if not rows:
@@ -97,8 +97,12 @@ def letters_of(reader: Reader, name: str) -> Iterator[Letter]:
 
     The session is only in the fields of what was not written.
     """
-    for letter in reader.letters("state != 'retried' OR message_id = ?", [name]):
-        if letter.message_id == name or _session_id(letter) == name:
+    named = reader.letter(name)
+    if named is not None:
+        yield named
+        return
+    for letter in reader.letters(("open", "dropped")):
+        if _session_id(letter) == name:
             yield letter
 
 

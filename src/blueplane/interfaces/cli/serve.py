@@ -39,7 +39,6 @@ _COUNTS: Final = {
     "in flight": "in_flight",
     "dlq": "open_dead_letters",
 }
-_MB: Final = 1024 * 1024
 _STDOUT: Final = 1
 
 
@@ -106,7 +105,7 @@ def _set_up_log(home: Home, settings: Settings, screen: Screen) -> None:
     """Log to the file, and warnings also to the terminal, if there is one: above the live line."""
     console = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
     set_up(
-        home.log_file, settings.log.level, settings.log.max_mb * _MB,
+        home.log_file, settings.log.level, settings.log.max_bytes,
         screen if console and screen.live else console, settings.log.levels,
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def _say_running(home: Home) -> None:
 
 def _pid(home: Home) -> int | None:
     try:
-        answer = ask(home.socket("control.sock"), "status", timeout_s=_ANSWER_S)
+        answer = ask(home.control_socket, "status", timeout_s=_ANSWER_S)
     except BlueplaneError:
         return None
     return int(answer["pid"])

@@ -12,8 +12,9 @@ from typing import Any, Final
 import click
 
 from blueplane.clock import parse_iso_ms
-from blueplane.config import load
-from blueplane.interfaces.cli.figures import UNKNOWN, age, moment, number, size
+from blueplane.config import load, settle
+from blueplane.errors import ConfigError
+from blueplane.interfaces.cli.figures import UNKNOWN, age, count, moment, number, size
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
     Column,
@@ -31,19 +32,12 @@ from blueplane.interfaces.cli.survey import survey
 from blueplane.paths import Home
 
 _ALARM: Final = "bold red"
-_MINUTE_MS: Final = 60_000
-
-
-def _minutes_ago(value: int) -> str:
-    """Show an age that is known to the minute."""
-    return age(value) if value >= _MINUTE_MS else "now"
-
 
 _ROW_COLUMNS: Final = (
     Column("platform", "platform"),
     Column("source", "source"),
     Column("written", "written", number, "right"),
-    Column("last_capture_age_ms", "last captured", _minutes_ago, "right"),
+    Column("last_capture_age_ms", "last written", age, "right"),
 )
 _RULE_COLUMNS: Final = (
     Column("kind", "filtered by", kind_words),
@@ -67,12 +61,17 @@ def status(home: Home, form: Form) -> int:
     \b
     Exit codes:
       0  healthy, also when no server runs and nothing waits for one
-      1  not healthy: events wait and no server runs, hooks take nothing, redis or
-         the database fails, a dead letter is open, a law does not close,
-         something was lost in the last hour, or the database was damaged, gone
-         or replaced in the last day
+      1  not healthy: events wait and no server runs, hooks take nothing (other
+         than in a pause), the configuration is wrong, redis or the database
+         fails, a dead letter is open, a law does not close, something was lost in
+         the last hour, or the database was damaged, gone or replaced in the last
+         day
     """  # noqa: D301 - click wants the character, not its name
-    answer = survey(home, load(home, os.environ))
+    try:
+        settings, trouble = load(home, os.environ), None
+    except ConfigError as error:  # a server may run all the same
+        settings, trouble = settle({}), str(error)
+    answer = survey(home, settings, trouble)
     if form == "json":
         render_json(answer)
     else:
@@ -117,8 +116,8 @@ def _parts(answer: Mapping[str, Any]) -> Iterator[Fact]:
         yield Fact("sources", _pressure(answer["backpressure"]))
     yield Fact("quarantine", _quarantine(answer["quarantine"]))
     letters = answer["dead_letters"]
-    count = letters["open"] if letters else None
-    yield Fact("dead letters", f"{number(count)} open" if count else _none(count))
+    opened = letters["open"] if letters else None
+    yield Fact("dead letters", f"{number(opened)} open" if opened else _none(opened))
 
 
 def _server(server: Mapping[str, Any]) -> str:
@@ -145,7 +144,8 @@ def _store(store: Mapping[str, Any]) -> str:
     if store["bytes"] is None:
         return "none yet"
     total = store["bytes"] + (store["wal_bytes"] or 0)
-    return f"{number(store['rows'])} rows in {size(total)}"
+    rows = store["rows"]
+    return f"{f'{UNKNOWN} rows' if rows is None else count(rows, 'row')} in {size(total)}"
 
 
 def _spool(spool: Mapping[str, Any]) -> str:
@@ -164,8 +164,8 @@ def _pressure(pressure: Mapping[str, Any]) -> str:
 def _quarantine(quarantine: Mapping[str, Any] | None) -> str:
     if not quarantine or not quarantine["count"]:
         return _none(quarantine)
-    rules = ", ".join(f"{rule} {number(count)}" for rule, count in quarantine["rules"].items())
-    return f"{number(quarantine['count'])} ({rules})"
+    rules = ", ".join(f"{rule} {number(events)}" for rule, events in quarantine["rules"].items())
+    return f"{number(quarantine['count'])} ({rules}), {count(quarantine['kept'], 'file')} kept"
 
 
 def _none(value: object) -> str:

@@ -35,7 +35,7 @@ def end(home: Home) -> None:
 
 def _agrees(home: Home) -> bool:
     try:
-        ask(home.socket("control.sock"), "stop", timeout_s=_ANSWER_S)
+        ask(home.control_socket, "stop", timeout_s=_ANSWER_S)
     except BlueplaneError:
         return False
     return True

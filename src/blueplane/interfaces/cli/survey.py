@@ -6,14 +6,13 @@ Leaves showing it to ``status.py``.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from blueplane.capture.pausing import paused
-from blueplane.clock import NS_PER_MS, iso_utc, wall_ms, wall_ns
+from blueplane.clock import MS_PER_DAY, NS_PER_MS, iso_utc, wall_ms, wall_ns
 from blueplane.config import Settings
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
 from blueplane.interfaces.cli.figures import age, count, size
@@ -21,10 +20,10 @@ from blueplane.interfaces.cli.pause import in_words
 from blueplane.interfaces.cli.reach import stored, uses_private_redis
 from blueplane.interfaces.cli.road import LAWS, law_text, remainder
 from blueplane.interfaces.cli.rules import filter_rules
-from blueplane.lock import holder, is_running
+from blueplane.lock import is_running, named_holder
 from blueplane.paths import Home
 from blueplane.server.control import ask
-from blueplane.store import place
+from blueplane.store import location
 from blueplane.store.marker import read_mark
 from blueplane.store.queries import Reader
 from blueplane.store.wal import LARGE_BYTES
@@ -36,15 +35,13 @@ STATUS_S: Final = 10.0
 #: Milliseconds for which a break of custody is shown.
 BREAKS_MS: Final = 3_600_000
 #: The same for what happened to the database.
-ALARMS_MS: Final = 86_400_000
+ALARMS_MS: Final = MS_PER_DAY
 #: Seconds for which events may wait in the spool of a server that is behind.
 PRESSURE_S: Final = 60.0
-#: What a server writes into its lock.
-_HOLDER: Final = re.compile(r"pid (?P<pid>\d+) since (?P<since>\S+)")
 
 
-def survey(home: Home, settings: Settings) -> Answer:
-    """Look at everything.
+def survey(home: Home, settings: Settings, config_trouble: str | None = None) -> Answer:
+    """Look at everything; ``config_trouble`` is what is wrong with the configuration.
 
     Keys: ``home``, ``server``, ``redis``, ``capture``, ``spool``, ``hooks``, ``backpressure`` (None
     without a server), ``store``, ``filtered``, ``quarantine``, ``dead_letters``, ``balance`` (None
@@ -62,8 +59,9 @@ def survey(home: Home, settings: Settings) -> Answer:
         "backpressure": live.get("backpressure"),
         **_stored(home, settings, live),
     }
-    problems = list(_problems(answer))
-    answer["notes"] = [remark for remark in (_pause(home), place.trouble(home.root)) if remark]
+    problems = [config_trouble] if config_trouble else []
+    problems += _problems(answer)
+    answer["notes"] = [remark for remark in (_pause(home), location.trouble(home.root)) if remark]
     return {**answer, "problems": problems, "healthy": not problems}
 
 
@@ -76,11 +74,11 @@ def _ask_server(home: Home) -> tuple[Answer, Answer]:
     if not is_running(home):
         return {**server, "running": False}, {}
     server["running"] = True
-    wrote = _HOLDER.search(holder(home.lock_file))
-    if wrote is not None:
-        server |= {"pid": int(wrote["pid"]), "since": wrote["since"]}
+    named = named_holder(home.lock_file)
+    if named is not None:
+        server |= dict(zip(("pid", "since"), named, strict=True))
     try:
-        live = ask(home.socket("control.sock"), "status", timeout_s=STATUS_S)
+        live = ask(home.control_socket, "status", timeout_s=STATUS_S)
     except BlueplaneError as error:
         return {**server, "trouble": str(error)}, {}
     kept = ("version", "python", "threads", "deaths")
@@ -91,7 +89,7 @@ def _redis(home: Home, settings: Settings, live: Answer) -> Answer:
     private = uses_private_redis(settings.redis)
     known: Answer = {
         "mode": "private" if private else "external",
-        "url": home.socket_url("redis.sock") if private else settings.redis.shown_url,
+        "url": home.redis_url if private else settings.redis.shown_url,
         "connected": None,
         "trouble": None,
     }
@@ -130,7 +128,7 @@ def _spool(directory: Path) -> Answer:
 def _files(directory: Path) -> Iterator[os.stat_result]:
     try:
         entries = os.scandir(directory)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with entries:
         for entry in entries:
@@ -140,12 +138,12 @@ def _files(directory: Path) -> Iterator[os.stat_result]:
 
 def _refusal(home: Home) -> str | None:
     """Return why hooks take nothing now; None when they do, or when no server ever ran here."""
-    if (home.run / "full").exists():
+    if home.full_flag.exists():
         return "the spool is full (run/full exists)"
     if home.database.exists() and not home.spool.is_dir():
         return "the spool is missing; `blueplane start` makes it"
-    with suppress(FileNotFoundError):  # without a lease they never stop
-        if (home.run / "lease").stat().st_mtime_ns < wall_ns():
+    with suppress(FileNotFoundError, NotADirectoryError):  # without a lease they never stop
+        if home.lease.stat().st_mtime_ns < wall_ns():
             return "no server ran for too long: `blueplane start`"
     return None
 
@@ -177,7 +175,7 @@ def _stored(home: Home, settings: Settings, live: Answer) -> Answer:
             return {
                 "store": {**store, "rows": reader.count_rows()},
                 "filtered": _filtered(home, settings, reader),
-                **_read(reader),
+                **_read(home, reader),
             }
     except NotFoundError:
         mark = read_mark(home.database)
@@ -189,7 +187,7 @@ def _stored(home: Home, settings: Settings, live: Answer) -> Answer:
         return {**nothing, "store": {**store, "trouble": str(error)}}
 
 
-def _read(reader: Reader) -> Answer:
+def _read(home: Home, reader: Reader) -> Answer:
     now_ms = wall_ms()
     rows = [
         {
@@ -202,7 +200,7 @@ def _read(reader: Reader) -> Answer:
         for each in reader.sources()
     ]
     return {
-        "quarantine": _quarantine(reader),
+        "quarantine": _quarantine(home, reader),
         "dead_letters": {"open": reader.count_open_letters()},
         "balance": _balance(reader),
         "breaks": reader.incidents(now_ms - BREAKS_MS),
@@ -219,15 +217,14 @@ def _alarms(reader: Reader, since_ms: int) -> list[str]:
 
 
 def _filtered(home: Home, settings: Settings, reader: Reader) -> Answer:
-    rules = filter_rules(home, settings.filter, reader.settlements())
+    rules = filter_rules(home, settings.filter, reader.rules())
     return {"count": sum(each["events"] for each in rules), "rules": rules}
 
 
-def _quarantine(reader: Reader) -> Answer:
-    rules = {
-        each.rule: each.count for each in reader.settlements() if each.outcome == "quarantined"
-    }
-    return {"count": sum(rules.values()), "rules": rules}
+def _quarantine(home: Home, reader: Reader) -> Answer:
+    rules = {each.rule: each.count for each in reader.rules() if each.outcome == "quarantined"}
+    kept = sum(1 for _ in _files(home.quarantine))
+    return {"count": sum(rules.values()), "rules": rules, "kept": kept}
 
 
 def _balance(reader: Reader) -> Answer | None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from blueplane.store.place import trouble
+from blueplane.store.location import trouble
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw 0 0
