@@ -68,7 +68,9 @@ def test(*args: str) -> int:
     ensure_venv(DEV_LOCK)
     if args:
         return tool("pytest", *args)
-    return worst([run_linters(), tool("pytest", "--cov", "--cov-report=term-missing")])
+    # Most tests wait for another process: two at a time need little more than half of the time.
+    parallel = ["--numprocesses=2", "--dist=worksteal"]
+    return worst([run_linters(), tool("pytest", *parallel, "--cov", "--cov-report=term-missing")])
 
 
 def lint() -> int:

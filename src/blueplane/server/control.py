@@ -30,7 +30,8 @@ from blueplane.threads import Service
 
 _log = get("control")
 
-#: Bytes of a request or an answer.
+#: Bytes of a request, and of an answer: several clients must not take much of the memory.
+MAX_REQUEST_BYTES: Final = 512 * 1024
 MAX_BYTES: Final = 8 * 1024 * 1024
 #: Seconds for a client to send its request, and for the server to answer it.
 REQUEST_S: Final = 5.0
@@ -212,7 +213,7 @@ def _read_line(connection: socket.socket, timeout_s: float) -> bytes:
     while not data.endswith(b"\n"):
         connection.settimeout(max(0.001, deadline_s - monotonic_s()))
         part = connection.recv(64 * 1024)
-        if not part or len(data) > MAX_BYTES:
+        if not part or len(data) > MAX_REQUEST_BYTES:
             message = "half a request"
             raise OSError(message)
         data += part

@@ -164,7 +164,7 @@ class Erasure:
         """Take the content out of dead letters; an open one is dropped by that."""
         self._connection.executemany(
             "UPDATE dead_letters SET event_id = NULL, captured_ns = NULL, hook_type = '',"
-            " raw = '[]', reason = ?, error_class = '',"
+            " raw = x'5b5d', reason = ?, error_class = '',"
             " dropped_ms = CASE state WHEN 'open' THEN ? ELSE dropped_ms END,"
             " state = CASE state WHEN 'open' THEN 'dropped' ELSE state END"
             " WHERE message_id = ?",

@@ -166,7 +166,7 @@ def test_control_refuses_when_a_request_is_too_large(
 ) -> None:
     """A request without an end is cut off."""
     # Given
-    monkeypatch.setattr(module, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(module, "MAX_REQUEST_BYTES", 1_000)
     # When
     answer = send_raw(short_path, b"x" * 200_000)
     # Then

@@ -46,6 +46,9 @@ _COLUMNS: Final = (
     Column("state", "state", whole=True),
 )
 
+#: Letters of one request: a request is bounded.
+AT_ONCE: Final = 5_000
+
 _THING: Final = "dead letter"
 
 _ids_argument = click.argument("ids", nargs=-1)
@@ -157,8 +160,11 @@ def _change(home: Home, verb: str, ids: Sequence[str]) -> tuple[list[str], bool]
     """Change those of ``ids`` that are open; return them, and whether a server goes on to run."""
     if not ids:
         return [], True
+    changed: list[str] = []
     with acting(home) as act:
-        return act(f"dlq.{verb}", ids=list(ids)), act.running
+        for start in range(0, len(ids), AT_ONCE):
+            changed += act(f"dlq.{verb}", ids=list(ids[start : start + AT_ONCE]))
+        return changed, act.running
 
 
 def _report(home: Home, chosen: Sequence[str], changed: Sequence[str], what: str) -> int:
