@@ -41,7 +41,7 @@ Report: TypeAlias = Callable[[Mapping[str, Any]], None]
 #: Seconds to wait until nothing is on the way: a hand-off file without an end takes a minute.
 QUIET_S: Final = 90.0
 #: Seconds for which Redis may be away meanwhile.
-AWAY_S: Final = 10.0
+AWAY_S: Final = 5.0
 #: Seconds for the writer to do one piece, and to write the whole file anew.
 PIECE_S: Final = 120.0
 REWRITE_S: Final = 3600.0
