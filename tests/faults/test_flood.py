@@ -153,7 +153,7 @@ def test_the_spool_is_bounded_when_the_writer_cannot_keep_up(
     settings = {"BLUEPLANE_SPOOL_MAX_MB": "1", "BLUEPLANE_QUEUE_MAX_ENTRIES": "100"}
     with Server(home, redis_server, **settings) as server:
         # Given a server whose writer does not get on, and a full window
-        server.start_ready("" if hold else "before_commit:sleep=0.5@1+")
+        server.start_ready("" if hold else "before_commit:sleep=2@1+")
         stranger = hold(home) if hold else None
         if stranger is not None:
             stranger.execute("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
