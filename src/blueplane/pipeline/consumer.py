@@ -80,6 +80,7 @@ class Consumer(Service):
         while not job.wait(TICK_S):
             self.beat()
             if self.stopping.is_set() or not self._writer.alive():
+                job.cancel()  # the next writer would attach twice
                 return
         job.answer()
         self._attached_s = monotonic_s()

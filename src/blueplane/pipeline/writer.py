@@ -286,6 +286,8 @@ class Writer(Service):
         self, inserted: Inserted, message_ids: Sequence[bytes], rows: Sequence[Row]
     ) -> None:
         """Announce, acknowledge, remove and release what was committed, in this order."""
+        origins = [row.origin for row in rows]
+        self._note_done(message_ids, origins)
         faults.point("after_commit")
         self._balancer.note_change()
         self.written += len(inserted.written)
@@ -294,8 +296,7 @@ class Writer(Service):
         if self._failures:
             for message_id in message_ids:
                 self._failures.pop(message_id, None)
-        origins = [row.origin for row in rows]
-        self._release(message_ids, origins)
+        self._release(origins)
         if any(map(is_letter, origins)):
             self.letters.note_change()
 
@@ -317,16 +318,22 @@ class Writer(Service):
             _log.warning("ack failed", reason=error)
             self.reattach()
 
-    def _release(self, message_ids: Sequence[bytes], origins: Sequence[str]) -> None:
+    def _note_done(self, message_ids: Sequence[bytes], origins: Sequence[str]) -> None:
+        """Note at once that these have their outcome.
+
+        Should this thread die over what follows, the next attach must not miss them in the stream.
+        """
         if not all(origins):
-            own = [
-                (key, origin) for key, origin in zip(message_ids, origins, strict=True) if origin
+            message_ids = [
+                key for key, origin in zip(message_ids, origins, strict=True) if origin
             ]
-            message_ids, origins = [key for key, _ in own], [origin for _, origin in own]
         self.in_flight.settle(message_ids)
+
+    def _release(self, origins: Sequence[str]) -> None:
         faults.point("before_release")
+        own = [origin for origin in origins if origin]
         for source in self.sources:
-            source.release(origins)
+            source.release(own)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """Do ``work`` again and again while the store is away."""
@@ -424,6 +431,8 @@ class Writer(Service):
         """Open a dead letter, and only then acknowledge and release what it stands for."""
         letter = make_letter(delivery, failures, error)
         self._patiently(lambda: self.commits.dead_letter(letter))
+        origin = origin_of(delivery)
+        self._note_done([delivery.message_id], [origin])
         faults.point("in_dlq")
         _log.warning(
             "dead letter", message=letter.message_id, source=letter.source, reason=letter.reason
@@ -432,7 +441,7 @@ class Writer(Service):
         self.letters.note_change()
         self._settle([delivery.message_id], None)
         self.letters.mirror({letter.message_id: letter.reason}, ())
-        self._release([delivery.message_id], [origin_of(delivery)])
+        self._release([origin])
 
     # -- attaching and the balance -----------------------------------------------------------------
 
