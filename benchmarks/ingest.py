@@ -81,12 +81,12 @@ class _Gate:
         Consumer._follow = self._follow
 
 
-def time_pipeline(events: list[Event]) -> float:
+def time_pipeline(events: list[Event], make: type[Daemon] = Daemon) -> float:
     """Return the seconds from the first read to the last settled entry."""
     with tempfile.TemporaryDirectory() as directory:
         home = Home(Path(directory) / "home")
         gate = _Gate()
-        daemon = Daemon(home, load(home, {}))
+        daemon = make(home, load(home, {}))
         daemon.start()
         try:
             wait_for(lambda: daemon.stream.attached)

@@ -30,9 +30,9 @@ from blueplane.event import COLUMNS, Event, derive_id, encode
 from blueplane.interfaces.cli.figures import count, milliseconds
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.output import Column, Fact, Table, render, render_facts
-from blueplane.interfaces.cli.reach import stored
 from blueplane.interfaces.cli.road import HOPS, LAWS, law_text, remainder
 from blueplane.interfaces.cli.screen import Screen
+from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
 from blueplane.pipeline.link import COMMAND_TIMEOUT_S, Link
 from blueplane.pipeline.stream import Stream

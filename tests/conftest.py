@@ -1,11 +1,14 @@
 """What every test may use.
 
-Owns the fixtures ``home`` and ``redis_server`` and the option ``--fault-report``.
+Owns the fixtures ``home``, ``redis_server`` and ``unchanged``, and the option ``--fault-report``.
 Promises that no test sees the user's own home, and that every server ends with its test.
 Leaves helpers with more to say to ``tests/helpers``.
 """
 
+import gc
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +33,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     monkeypatch.setenv("HOME", str(user_home))
     monkeypatch.setenv("BLUEPLANE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    # Of all homes there is one port: a test that wants HTTP chooses its own.
+    monkeypatch.setenv("BLUEPLANE_HTTP_PORT", "0")
     for name in OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     home = Home(tmp_path / "home")
@@ -45,6 +50,20 @@ def redis_server() -> Iterator[RedisServer]:
         missing("redis-server")
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture
+def unchanged() -> Iterator[None]:
+    """Put back what a server changes for its whole process."""
+    thresholds, mask = gc.get_threshold(), os.umask(0o022)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    os.umask(mask)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -143,6 +143,20 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where health is shown to browsers and programs; port 0 is nowhere."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """How a person hears of what is not green."""
+
+    notify: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting, complete and valid."""
 
@@ -155,6 +169,8 @@ class Settings:
     filter: FilterSettings
     retention: RetentionSettings
     store: StoreSettings
+    health: HealthSettings
+    http: HttpSettings
 
 
 _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -167,6 +183,8 @@ _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
     "filter": FilterSettings,
     "retention": RetentionSettings,
     "store": StoreSettings,
+    "health": HealthSettings,
+    "http": HttpSettings,
 }
 
 
@@ -288,6 +306,16 @@ SETTINGS: Final = (
         "what to do when the database is damaged: set it aside and begin a new one (replace), or "
         "end the server (stop)",
         choices=get_args(OnDamage),
+    ),
+    Setting(
+        "health.notify", bool,
+        default=False,
+        help="show a notification on the desktop when health becomes worse, at most one a minute",
+    ),
+    Setting(
+        "http.port", int, 7531,
+        "port on 127.0.0.1 that health is shown on; 0 is none",
+        most=65_535,
     ),
 )  # fmt: skip
 

@@ -19,16 +19,29 @@ from threading import Lock
 from typing import Any, Final
 
 from blueplane import __version__
+from blueplane.capture.claude_code.settings import user_settings_file
 from blueplane.capture.cursor.settings import user_hooks_file
 from blueplane.capture.filters import Filters
 from blueplane.capture.hook_event import HookReader
+from blueplane.capture.pausing import paused
 from blueplane.capture.poller import Poller, Task
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.spool import Spooler
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings, changes, load
-from blueplane.errors import StoreUnavailableError
+from blueplane.errors import QueueDetachedError, StoreError, StoreUnavailableError
+from blueplane.health.capture import CaptureMonitor
+from blueplane.health.chain import ChainMonitor
+from blueplane.health.check import Moment, Snapshot
+from blueplane.health.database import DatabaseMonitor
+from blueplane.health.history import History
+from blueplane.health.incidents import Incidents
+from blueplane.health.probes import Probes
+from blueplane.health.queue import QueueMonitor
+from blueplane.health.sampler import Sampler
+from blueplane.health.workers import WorkersMonitor
+from blueplane.install.notify import Notifier
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
 from blueplane.paths import Home
@@ -38,6 +51,7 @@ from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.eraser import Eraser
+from blueplane.pipeline.health_log import HealthLog
 from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.pressure import Pressure
 from blueplane.pipeline.records import StoreRecords
@@ -47,7 +61,10 @@ from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.pipeline.writer import Writer
+from blueplane.server.api import Api
 from blueplane.server.control import ControlServer
+from blueplane.server.guard import read_token
+from blueplane.server.http import HttpServer
 from blueplane.store import location
 from blueplane.store.reserve import Reserve
 from blueplane.threads import Backoff, Service
@@ -68,6 +85,8 @@ GC_THRESHOLDS: Final = (100_000, 50, 100)
 #: Seconds between two looks whether there is something to train, or memory to give back.
 TRAIN_S: Final = 30.0
 TRIM_S: Final = 20.0
+#: Seconds between two snapshots of health that are stored.
+KEEP_HEALTH_S: Final = 60.0
 #: The same for the reserve, for what is old enough to go, and for the first look at that.
 RESERVE_S: Final = 60.0
 RETENTION_S: Final = 3600.0
@@ -75,7 +94,7 @@ RETENTION_FIRST_S: Final = 300.0
 #: Seconds between two looks whether the database is to be checked.
 CHECK_S: Final = 60.0
 #: Settings that only a start can take up.
-AT_START: Final = "redis."
+AT_START: Final = ("redis.", "http.")
 #: Why sources wait: a private server that was left for another one is read empty first.
 _DRAINING: Final = "draining"
 
@@ -123,12 +142,14 @@ class Daemon:
         self._make_retention()
         self._make_poller()
         self.eraser = Eraser(self.home, self.writer, self.intake, self._renewal)
+        self._make_health()
         self.control = ControlServer(
             self.home.control_socket, self.operations(), self.long_operations()
         )
         #: In the order of starting; they are stopped the other way round.
         self.services: tuple[Service, ...] = (
-            self.writer, self.consumer, self.spooler, self.poller, self.control,
+            self.writer, self.consumer, self.spooler, self.poller, self.sampler,
+            *([self.http] if self.http else []), self.control,
         )  # fmt: skip
 
     def _make_pipeline(self) -> None:
@@ -151,10 +172,8 @@ class Daemon:
             self.intake.holders.add(_DRAINING)
 
     def _make_spooler(self) -> None:
-        user_home = Path(os.environ.get("HOME") or self.home.root.parent)
-        self.reader = HookReader(
-            self.sanitiser, user_hooks_file(user_home).has_ours, self._filters()
-        )
+        cursor_hooks = user_hooks_file(self._user_home())
+        self.reader = HookReader(self.sanitiser, cursor_hooks.has_ours, self._filters())
         self._records = StoreRecords(self.home.database, self.writer)
         self.spooler = Spooler(
             self.home, self.settings.spool, self.reader, self.intake, self._records
@@ -167,6 +186,9 @@ class Daemon:
             backlog=lambda: self.spooler.backlog,
             trouble=lambda: self.consumer.trouble or self.redis.trouble,
         )
+
+    def _user_home(self) -> Path:
+        return Path(os.environ.get("HOME") or self.home.root.parent)
 
     def _renewal(self) -> Renewal:
         return Renewal(self.settings.privacy, self.home.secret())
@@ -199,6 +221,84 @@ class Daemon:
                 Task("retention", RETENTION_S, self.retention.run, RETENTION_FIRST_S),
             ]
         )
+
+    def _make_health(self) -> None:
+        cursor_hooks = user_hooks_file(self._user_home())
+        claude_hooks = user_settings_file(self._user_home(), os.environ)
+        self.probes = Probes(
+            self.home.database,
+            self.writer.measures,
+            redis=self._redis_status,
+            queue=self.stream.observe,
+            spool=self.spooler.held,
+            pressure=self.pressure.status,
+            store_error=lambda: self.writer.store_error,
+            backlog=self.writer.backlog,
+            installed_hooks=lambda: {
+                "cursor": cursor_hooks.ours(),
+                "claude_code": claude_hooks.ours(),
+            },
+            paused_until_ms=self._paused_until_ms,
+        )
+        self._health_due_s = monotonic_s() + KEEP_HEALTH_S
+        self.history = History(HealthLog(self._attached_url, self.settings.redis.key_prefix))
+        self.sampler = Sampler(
+            [
+                QueueMonitor(self.probes),
+                DatabaseMonitor(self.probes),
+                CaptureMonitor(self.probes),
+                ChainMonitor(self.probes),
+                WorkersMonitor(self.probes),
+            ],
+            [
+                self._keep_health,
+                self.history.keep,
+                self._make_incidents().follow,
+                *self._make_http(),
+            ],
+        )
+
+    def _make_http(self) -> list[Callable[[Snapshot, Moment], None]]:
+        """Make the HTTP server, if one is wanted; return what renders its pages."""
+        self.http: HttpServer | None = None
+        port = self.settings.http.port
+        if not port:
+            return []
+        hidden = (str(self.home.root), str(self._user_home()))
+        api = Api(self.probes, self.history.answer, hidden)
+        self.http = HttpServer(port, read_token(self.home.token_file), api.answer)
+        return [api.render]
+
+    def _paused_until_ms(self) -> int | None:
+        """Return when the pause that holds ends, 0 without an end; None when there is none."""
+        try:
+            pause = paused(self.home)
+        except OSError:
+            return None  # nobody knows: a hook that cannot see the file takes the event
+        return (pause.until_ms or 0) if pause else None
+
+    def _attached_url(self) -> str:
+        """Return the address of Redis, but only of one that is known to be ours to write to."""
+        if not self.stream.attached:
+            message = "not attached to redis"
+            raise QueueDetachedError(message)
+        return self.redis.url()
+
+    def _make_incidents(self) -> Incidents:
+        notifier = Notifier()
+        return Incidents(
+            self.home.database,
+            self.writer.tell,
+            self.commits.put_changes,
+            lambda: notifier if self.settings.health.notify else None,
+        )
+
+    def _keep_health(self, snapshot: Snapshot, moment: Moment) -> None:
+        """Store the snapshot now and then, for whoever asks while no server runs."""
+        if moment.monotonic_s < self._health_due_s:
+            return
+        self._health_due_s = moment.monotonic_s + KEEP_HEALTH_S
+        self.writer.tell(lambda: self.commits.put_health(snapshot.as_of_ms, snapshot.body()))
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -264,6 +364,9 @@ class Daemon:
         self.stream.close()
         self.redis.stop(max(0.5, deadline_s - monotonic_s()))
         if clean:
+            with suppress(StoreError):
+                snapshot = self.sampler.snapshot
+                self.commits.put_health(snapshot.as_of_ms, snapshot.body())
             self.spooler.close()
             self._records.close()
             self.commits.close()
@@ -287,6 +390,7 @@ class Daemon:
         """Return what may be asked over the control socket, and is answered soon."""
         return {
             "status": self.status,
+            "health": self.health,
             "stop": self.ask_to_stop,
             "reload": self.reload,
             "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.letters.retry(ids)),
@@ -318,7 +422,7 @@ class Daemon:
         new = load(self.home, os.environ)
         changed = changes(self.settings, new)
         later = [key for key in changed if key.startswith(AT_START)]
-        self.settings = replace(new, redis=self.settings.redis)
+        self.settings = replace(new, redis=self.settings.redis, http=self.settings.http)
         self.sanitiser = make_sanitiser(self.settings.privacy, self.home.secret())
         self.reader.use(self.sanitiser, self._filters())
         self.spooler.settings = new.spool
@@ -331,6 +435,10 @@ class Daemon:
             _log.info("reloaded", keys=",".join(applied))
         return {"applied": applied, "restart": later}
 
+    def health(self) -> dict[str, Any]:
+        """Return the last look at everything."""
+        return self.sampler.snapshot.body()
+
     def status(self) -> dict[str, Any]:
         """Take the balance now, and tell how the server is."""
         with suppress(StoreUnavailableError):  # the stored one is shown, and below why
@@ -342,6 +450,7 @@ class Daemon:
             "redis": self._redis_status(),
             "store_error": self.writer.store_error,
             "backpressure": self.pressure.status(),
+            "http": self.http.status() if self.http else {"port": None, "trouble": None},
             "threads": {service.name: service.alive() for service in self.services},
             "deaths": len(self._deaths),
         }

@@ -120,6 +120,11 @@ class Home:
         return self.run / "refused"
 
     @property
+    def token_file(self) -> Path:
+        """What gives access to personal data over HTTP."""
+        return self.run / "token"
+
+    @property
     def control_socket(self) -> Path:
         """Where the server answers commands."""
         return self.socket("control.sock")

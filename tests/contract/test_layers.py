@@ -22,7 +22,9 @@ BASE = (
 BASE_LIBRARIES = {"orjson", "yaml"}
 
 _QUEUE_AND_STORE = (*BASE, "pipeline.link", "pipeline.stream", "store")
-_DERIVED = (*_QUEUE_AND_STORE, "pipeline.custody")
+_DERIVED = (
+    *_QUEUE_AND_STORE, "pipeline.custody", "pipeline.health_log", "pipeline.measures"
+)  # fmt: skip
 _BELOW_INSTALL = (*_QUEUE_AND_STORE, "analytics", "capture", "health", "pipeline")
 _BELOW_INTERFACES = (*_BELOW_INSTALL, "daemon", "install", "server")
 
@@ -33,6 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "store": BASE,
     "pipeline.redis_server": BASE,
     "pipeline.link": BASE,
+    "pipeline.health_log": (*BASE, "pipeline.link"),
     "pipeline.stream": (*BASE, "pipeline.link", "pipeline.redis_server"),
     "capture": BASE,
     "pipeline": _QUEUE_AND_STORE,
@@ -40,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "health": _DERIVED,
     "server": (*BASE, "analytics", "health", "store.queries"),
     "install": _BELOW_INSTALL,
-    "daemon": (*_BELOW_INSTALL, "server"),
+    "daemon": (*_BELOW_INSTALL, "install.notify", "server"),
     "interfaces": _BELOW_INTERFACES,
     "__main__": ("interfaces",),
 }

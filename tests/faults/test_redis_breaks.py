@@ -35,7 +35,9 @@ def test_deleted_entries_are_named_and_recovered_when_nobody_had_read_them(
     # Then the break names them, all ten are recovered and written, and the laws close
     balance = issued.settle(server, redis_server)
     assert (balance["recovered"], balance["lost"]) == (10, 0)
-    ((count, recovered, ids),) = issued.select("SELECT count, recovered, ids FROM incidents")
+    ((count, recovered, ids),) = issued.select(
+        "SELECT count, recovered, ids FROM incidents WHERE colour IS NULL"
+    )
     assert (count, recovered) == (10, 10)
     assert orjson.loads(ids) == [key.decode() for key in unread]
     assert balance["duplicate"] == 0
@@ -77,7 +79,8 @@ def test_trimmed_entries_are_recovered_when_the_server_is_down(
     # Then what vanished is recovered, and the break says how many
     balance = issued.settle(server, redis_server)
     assert (balance["recovered"], balance["lost"]) == (vanished, 0)
-    assert issued.select("SELECT count, recovered FROM incidents") == [(vanished, vanished)]
+    breaks = issued.select("SELECT count, recovered FROM incidents WHERE colour IS NULL")
+    assert breaks == [(vanished, vanished)]
 
 
 @pytest.mark.fault("B11")

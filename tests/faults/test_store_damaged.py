@@ -56,7 +56,7 @@ def spoil(path: Path, *pages: int) -> None:
 
 def incidents(issued: Issued) -> list[tuple[Any, ...]]:
     """Return kind and count of each incident."""
-    return issued.select("SELECT kind, count FROM incidents ORDER BY id")
+    return issued.select("SELECT kind, count FROM incidents WHERE colour IS NULL ORDER BY id")
 
 
 def problems(home: Home) -> list[str]:

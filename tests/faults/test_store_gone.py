@@ -30,7 +30,7 @@ def cheap(home: Home, redis_server: RedisServer, nursery: Nursery) -> Iterator[S
 
 def kinds(issued: Issued) -> list[tuple[str, int]]:
     """Return kind and count of each incident."""
-    return issued.select("SELECT kind, count FROM incidents ORDER BY id")
+    return issued.select("SELECT kind, count FROM incidents WHERE colour IS NULL ORDER BY id")
 
 
 def issue_later(issued: Issued, kept: list[str]) -> None:

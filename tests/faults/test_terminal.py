@@ -1,18 +1,14 @@
 """Foreign text on a terminal: shown as what it is, and never obeyed."""
 
-import os
-import pty
 import re
-import subprocess
-import sys
-from contextlib import suppress
 
 import pytest
 
 from blueplane.clock import wall_ns
 from blueplane.event import encode
 from blueplane.paths import Home
-from helpers.cli import program_environment, run
+from helpers.cli import on_terminal as drawn
+from helpers.cli import run
 from helpers.issued import EVENTS, Issued
 from helpers.redis_server import RedisServer
 from helpers.road import make_event
@@ -44,18 +40,9 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 def on_terminal(home: Home, *arguments: str) -> str:
     """Run a command on a terminal of its own and return what it wrote there, without colours."""
-    master, slave = pty.openpty()
-    environ = program_environment(home, TERM="xterm-256color", COLUMNS="80")
-    command = [sys.executable, "-m", "blueplane", *arguments]
-    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ)
-    os.close(slave)
-    screen = bytearray()
-    with suppress(OSError):  # nobody at the other end any more
-        while piece := os.read(master, 65536):
-            screen += piece
-    os.close(master)
-    assert process.wait(PATIENCE_S) in (0, 1, 2)
-    return COLOURS.sub("", screen.decode()).replace("\r\n", "\n")
+    ended = drawn(home, *arguments)
+    assert ended.code in (0, 1, 2)
+    return COLOURS.sub("", ended.out)
 
 
 def steering(text: str) -> str:

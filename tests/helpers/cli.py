@@ -6,8 +6,11 @@ Leaves what it must say to the test.
 """
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,3 +50,19 @@ def run(home: Home, *arguments: str, stdin: str = "", **variables: str) -> Ended
     )  # fmt: skip
     assert "Traceback" not in ended.stdout + ended.stderr
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def on_terminal(home: Home, *arguments: str, **variables: str) -> Ended:
+    """Run ``blueplane`` on a terminal of 80 columns of its own; all it wrote there is ``out``."""
+    master, slave = pty.openpty()
+    chosen = {"TERM": "xterm-256color", "COLUMNS": "80", **variables}
+    environ = program_environment(home, **chosen)
+    command = [sys.executable, "-m", "blueplane", *arguments]
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ)
+    os.close(slave)
+    screen = bytearray()
+    with suppress(OSError):  # nobody at the other end any more
+        while piece := os.read(master, 65536):
+            screen += piece
+    os.close(master)
+    return Ended(process.wait(TIMEOUT_S), screen.decode().replace("\r\n", "\n"), "")

@@ -60,6 +60,7 @@ def test_list_shows_value_and_origin_of_every_setting_when_asked(
         "log.level": ("debug", "file"),
         "log.max_mb": (4, "environment"),
         "filter.hooks": (["a", "b"], "file"),
+        "http.port": (0, "environment"),
     }
     # When a person looks / Then it is a line each
     _, out, _ = run("list")

@@ -12,33 +12,20 @@ from blueplane import daemon as module
 from blueplane.config import Settings, settle
 from blueplane.daemon import Daemon
 from blueplane.errors import AlreadyRunningError, RemoteError
+from blueplane.health import sampler
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline import training
+from blueplane.pipeline.health_log import HealthLog
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.server.control import ask
 from blueplane.store.queries import reading
-from helpers.payloads import payloads
+from helpers.handing import hand_off
 from helpers.redis_server import RedisServer
 from helpers.road import turn_clock
 from helpers.waiting import wait_until
 
 WAIT_S = 30.0
-TRAILER = b"\n\x1e%b %b\n"
-
-
-@pytest.fixture
-def unchanged() -> Iterator[None]:
-    """Put back what a server changes for its whole process."""
-    thresholds, mask = gc.get_threshold(), os.umask(0o022)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    handlers = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
-    os.umask(mask)
-    gc.set_threshold(*thresholds)
-    gc.unfreeze()
 
 
 @pytest.fixture
@@ -49,19 +36,12 @@ def daemon(
     assert unchanged is None
     monkeypatch.setattr(module, "WATCH_S", 0.01)
     monkeypatch.setattr(module, "RESTART_S", (0.001, 0.002))
-    daemon = Daemon(home, settle({"redis.url": redis_server.url}))
+    daemon = Daemon(home, settle({"redis.url": redis_server.url, "http.port": 0}))
     daemon.start()
     yield daemon
     daemon.stopping.set()
     if is_running(home):
         daemon.stop()
-
-
-def hand_off(home: Home, count: int, seed: int = 0) -> None:
-    """Leave hand-off files, as hooks do."""
-    for number, item in enumerate(payloads(count, seed)):
-        words = TRAILER % (item.platform.encode(), item.hook_name.encode())
-        (home.spool / f"{seed}.1.{number}").write_bytes(item.raw + words)
 
 
 def rows(home: Home) -> int:
@@ -97,7 +77,7 @@ def test_daemon_gives_every_descriptor_back_when_it_stops(
     assert unchanged is None
 
     def go_round() -> tuple[int, int]:
-        daemon = Daemon(home, settle({"redis.url": redis_server.url}))
+        daemon = Daemon(home, settle({"redis.url": redis_server.url, "http.port": 0}))
         daemon.start()
         wait_until(lambda: daemon.stream.attached, WAIT_S, "attached")
         assert daemon.stop() is True
@@ -143,7 +123,7 @@ def test_daemon_writes_after_a_start_what_was_left_before_it(
     # Given
     assert unchanged is None
     hand_off(home, 5)
-    daemon = Daemon(home, settle({"redis.url": redis_server.url}))
+    daemon = Daemon(home, settle({"redis.url": redis_server.url, "http.port": 0}))
     # When
     daemon.start()
     # Then
@@ -257,7 +237,7 @@ def test_daemon_settles_bad_files_and_refusals_when_it_runs(daemon: Daemon) -> N
     """What never reaches the stream is counted in the store, and the second law closes."""
     # Given
     (daemon.home.run / "refused").write_bytes(b"fp")
-    (daemon.home.spool / "1.1.1").write_bytes(b"not json" + TRAILER % (b"cursor", b"stop"))
+    (daemon.home.spool / "1.1.1").write_bytes(b"not json\n\x1ecursor stop\n")
     # When
     daemon.spooler._round_due_s = 0.0
     daemon.spooler.wake()
@@ -431,3 +411,35 @@ def test_daemon_runs_retention_by_the_settings_of_the_day(daemon: Daemon) -> Non
     assert daemon.writer.relieve == daemon.retention.relieve
     retention.work()
     assert rows(daemon.home) == 0
+
+
+def test_history_has_a_sample_when_a_minute_is_over(
+    home: Home, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, unchanged: None
+) -> None:
+    """A server keeps a sample of each minute, in a key of its own that no law counts."""
+    # Given
+    assert unchanged is None
+    monkeypatch.setattr(sampler, "EVERY_S", 0.01)
+    turned = turn_clock(monkeypatch)
+    daemon = Daemon(home, settle({"redis.url": redis_server.url, "http.port": 0}))
+    daemon.start()
+    log = HealthLog(lambda: redis_server.url)
+    try:
+        wait_until(lambda: daemon.stream.attached, WAIT_S, "it is attached")
+        seen = daemon.sampler.snapshot.as_of_ms
+        wait_until(lambda: daemon.sampler.snapshot.as_of_ms > seen, WAIT_S, "it looks")
+
+        # When
+        turned.sleepless(60)
+
+        # Then
+        wait_until(lambda: "health_status" in log.names(), WAIT_S, "a sample is written")
+        daemon.writer.ask(daemon.writer.balance_now)
+    finally:
+        daemon.stopping.set()
+        daemon.stop()
+    with reading(home.database) as reader:
+        stored = reader.balance()
+    assert stored is not None
+    assert stored.body["balanced"]
+    assert stored.body["enqueued"] == 0

@@ -26,6 +26,7 @@ from blueplane import faults
 from blueplane.capture.handoff import NAME, split_trailer
 from blueplane.capture.hook_event import HandOff, HookReader, spool_origin
 from blueplane.capture.pausing import tidy
+from blueplane.capture.platforms import find_platform
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.refusals import Counts, Refusals
 from blueplane.capture.watch import watch
@@ -245,6 +246,19 @@ class Spooler(Service):
         """How many files are known that are not in the stream: a cheap guess, for ``status``."""
         return max(0, len(self._files) - len(self._sent) + self._left_out)
 
+    def held(self) -> tuple[int, int, int | None]:
+        """Return what waits in the spool, as far as it is known: files, bytes, the oldest's mtime.
+
+        Files that are still being written do not wait yet; the bytes are those of all, on disk. The
+        mtime is in nanoseconds, None without a file. A look at 50,000 takes some milliseconds.
+        """
+        with self._lock:
+            files = [file for file in self._files.values() if not file.sent]
+            files += self._sent.values()
+            halves = set(self._halves)
+        times = [file.mtime_ns for file in files if file.name not in halves]
+        return len(times) + self._left_out, self._bytes, min(times, default=None)
+
     # -- the loop ----------------------------------------------------------------------------------
 
     def loop(self) -> None:
@@ -432,7 +446,8 @@ class Spooler(Service):
             if parts is None:
                 return self._half(file)
             self._halves.pop(file.name, None)
-            payload, platform, hook = parts
+            payload, word, hook = parts
+            platform = find_platform(word).name
             file.read = True
             size = file.size - len(raw) + len(payload)
             del raw  # as large as the payload, which is parsed now

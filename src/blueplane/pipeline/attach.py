@@ -94,6 +94,7 @@ class Attacher:
 
         A server that lost the end of its log may show entries again that we had removed.
         """
+        happened = self.stream.happened()
         last, _ = self.stream.passed()
         sight = _Sight(_order(last))
         page: list[_Glance] = []
@@ -106,7 +107,7 @@ class Attacher:
                 page = []
         self._sort(page, sight)
         self._free_stuck(sight.passed)
-        return Found(counts, sight.length, sight.own, sight.sources)
+        return Found(counts, sight.length, sight.own, sight.sources, happened)
 
     def _free_stuck(self, passed: int) -> None:
         """Have entries delivered again that the group has passed and that are not pending.
@@ -167,7 +168,7 @@ class Attacher:
         repeated: what is in the stream is carried into the next one.
         """
         base = found.counts.entries_added - found.length
-        epoch = self.commits.begin_epoch(verdict, token_hex(8), base)
+        epoch = self.commits.begin_epoch(verdict, token_hex(8), base, found.sources)
         self.in_flight.replace({})
         faults.point("after_epoch_commit")
         self.stream.begin_epoch(self.key_of(epoch), found.sources)

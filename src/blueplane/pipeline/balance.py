@@ -142,6 +142,7 @@ class Balancer:
             foreign=foreign_before + foreign_here,
             dead_letters=self._letters.counts(),
             waiting=self._waiting(),
+            own=counts.enqueued,
         )
 
     def _keep(self, balance: Balance, epoch: Epoch, *, afresh: bool) -> None:

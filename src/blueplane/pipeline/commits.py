@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from secrets import randbits
+from types import MappingProxyType
 from typing import Final
 
 from blueplane import faults
@@ -18,12 +19,20 @@ from blueplane.errors import RowRefusedError, StoreBrokenError, StoreUnavailable
 from blueplane.event import Settlement
 from blueplane.logs import get
 from blueplane.pipeline.continuity import DAMAGED, MAX_AHEAD, Loss, compare, rolled_back
-from blueplane.pipeline.custody import Balance, Tally, Verdict, is_letter, letter_id, settled
+from blueplane.pipeline.custody import (
+    Balance,
+    Tally,
+    Verdict,
+    arrivals,
+    is_letter,
+    letter_id,
+    settled,
+)
 from blueplane.store import connection as store
 from blueplane.store.codec import load_codec, put_trained
 from blueplane.store.damage import find_damage, set_aside
 from blueplane.store.erasure import ERASING, Erasure, overwrite_removed, rewrite
-from blueplane.store.ledger import Epoch, Incident, Ledger, stored_rows
+from blueplane.store.ledger import Epoch, HealthIncident, Incident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.marker import Mark, read_mark, write_mark
 from blueplane.store.migrations import migrate
@@ -37,6 +46,8 @@ _log = get("store")
 CHECK_S: Final = 600.0
 #: Ids that an incident names; the count is always whole.
 MAX_NAMED: Final = 1_000
+#: The letter of a refusal that counts as a failure of the hooks: the spool was full.
+OVER_CAP: Final = "f"
 #: The cursor of the file in which hooks note what they refused.
 _REFUSED: Final = "refused"
 #: The cursor that holds the database's id.
@@ -218,6 +229,7 @@ class Commits:
     def _add(self, tally: Tally, now_ms: int) -> None:
         self.ledger.add(tally.totals)
         self.ledger.add_minute(now_ms, tally.minutes)
+        self.ledger.add_hooks(now_ms, tally.hooks, tally.hooks_ms)
 
     @contextmanager
     def _bookkeeping(self) -> Iterator[None]:
@@ -257,6 +269,8 @@ class Commits:
             for item in self.ledger.add_settlements(settlements, now_ms):
                 tally.event(item.outcome)
                 tally.minutes[item.platform, "hook", item.outcome] += 1
+                outcome = "succeeded" if item.outcome == "filtered" else "failed"
+                tally.hook((item.platform, item.hook_type), outcome, now_ms)
             self._add(tally, now_ms)
 
     def refused_offset(self) -> int:
@@ -273,6 +287,8 @@ class Commits:
                 tally.totals["events.captured"] += count
                 tally.totals[f"refused.{reason}"] += count
                 tally.minutes["", "hook", "refused"] += count
+                if reason == OVER_CAP:
+                    tally.hook(("", ""), "failed", now_ms, count)
             self._add(tally, now_ms)
             self.ledger.put_cursor(_REFUSED, offset)
 
@@ -291,8 +307,17 @@ class Commits:
         with self._bookkeeping():
             self._add_break(verdict)
 
-    def begin_epoch(self, verdict: Verdict, token: str, base: int) -> Epoch:
-        """Count and name what vanished with the epoch before, and then begin a new one."""
+    def begin_epoch(
+        self,
+        verdict: Verdict,
+        token: str,
+        base: int,
+        carried: Mapping[str, int] = MappingProxyType({}),
+    ) -> Epoch:
+        """Count and name what vanished with the epoch before, and then begin a new one.
+
+        ``carried`` are messages of our own that are in the stream already, by source.
+        """
         with self._bookkeeping():
             if verdict.broken:
                 self._add_break(verdict)
@@ -307,6 +332,7 @@ class Commits:
                 started_ms=wall_ms(),
             )
             self.ledger.put_epoch(epoch)
+            self.ledger.put_seen(carried)
         return epoch
 
     def _add_break(self, verdict: Verdict) -> None:
@@ -330,9 +356,12 @@ class Commits:
         )
 
     def put_balance(self, balance: Balance, epoch: Epoch) -> None:
-        """Store the snapshot, and with it the most that was seen of the stream's counters."""
+        """Store the snapshot, what arrived since the last one, and the counters of the stream."""
         with self._bookkeeping():
-            self.ledger.put_balance(wall_ms(), balance.body())
+            now_ms = wall_ms()
+            self._add(arrivals(balance, self.ledger.balance(), self.ledger.seen()), now_ms)
+            self.ledger.put_seen(balance.own)
+            self.ledger.put_balance(now_ms, balance.body())
             self.ledger.put_epoch(epoch)
         self._put_mark()
 
@@ -398,6 +427,17 @@ class Commits:
     def empty_wal(self) -> bool:
         """Cut the -wal to nothing; False while a reader keeps it."""
         return empty_wal(self._connection)
+
+    def put_health(self, as_of_ms: int, body: Mapping[str, object]) -> None:
+        """Store the last snapshot of health."""
+        with self._bookkeeping():
+            self.ledger.put_health(as_of_ms, body)
+
+    def put_changes(self, changes: Sequence[HealthIncident]) -> None:
+        """Record how incidents of health are by now."""
+        with self._bookkeeping():
+            for change in changes:
+                self.ledger.put_change(change)
 
     def add_dictionary(self, source: str, data: bytes) -> None:
         """Store a dictionary that was trained here, and use it from the next row on."""

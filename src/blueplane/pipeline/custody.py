@@ -16,19 +16,22 @@ only.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from threading import Lock
 from typing import Final
 
+from blueplane.clock import NS_PER_MS
 from blueplane.pipeline.stream import Counts
-from blueplane.store.ledger import Epoch
+from blueplane.store.ledger import Epoch, Hook
 from blueplane.store.letters import Letter
-from blueplane.store.traces import LETTER_ORIGIN, Duplicate, Row
+from blueplane.store.traces import LETTER_ORIGIN, Duplicate, Kind, Row
 
 #: What ends a message, by the names of the cumulative counters.
 MESSAGE_OUTCOMES: Final = ("written", "duplicate", "dead_lettered", "recovered", "lost")
 #: What ends an event before, or instead of, a row.
 EVENT_OUTCOMES: Final = ("written", "duplicate", "filtered", "quarantined", "refused")
 _LETTER: Final = LETTER_ORIGIN.decode()
+_kind_of, _origin_of = attrgetter("kind"), attrgetter("origin")
 
 
 def letter_origin(message_id: str) -> str:
@@ -113,10 +116,15 @@ class InFlight:
 
 @dataclass(slots=True)
 class Tally:
-    """Amounts to add to the cumulative counters and to those of the minute."""
+    """Amounts to add to the cumulative counters, to those of the minute and to those of hooks.
+
+    ``hooks_ms`` has the time of the last execution of each hook that is counted.
+    """
 
     totals: Counter[str] = field(default_factory=Counter)
     minutes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    hooks: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    hooks_ms: dict[Hook, int] = field(default_factory=dict)
 
     def message(self, platform: str, source: str, outcome: str, *, own: bool) -> None:
         """Count one message."""
@@ -129,14 +137,36 @@ class Tally:
         self.totals[f"events.{outcome}"] += 1
         self.totals["events.captured"] += captured
 
+    def hook(self, hook: Hook, outcome: str, at_ms: int, count: int = 1) -> None:
+        """Count executions of a hook that ``succeeded`` or ``failed``, the last of them then."""
+        self.hooks[(*hook, outcome)] += count
+        self.hooks_ms[hook] = max(at_ms, self.hooks_ms.get(hook, 0))
+
     def written(self, rows: Sequence[Row]) -> None:
         """Count new rows that no retried letter stands behind."""
-        for (platform, source, *_), count in Counter([row.kind for row in rows]).items():
+        kinds = own_kinds = Counter(map(_kind_of, rows))
+        own = rows
+        if not all(map(_origin_of, rows)):
+            own = [row for row in rows if row.origin]
+            own_kinds = Counter(map(_kind_of, own))
+        for (platform, source, *_), count in kinds.items():
             self.minutes[platform, source, "written"] += count
-        own = sum([bool(row.origin) for row in rows])
         self.totals["messages.written"] += len(rows)
         for name in ("messages.own", "events.captured", "events.written"):
-            self.totals[name] += own
+            self.totals[name] += len(own)
+        last_ns: dict[Kind, int] = {}
+        for row in reversed(own):  # they come in about this order
+            if len(last_ns) == len(own_kinds):
+                break
+            last_ns.setdefault(row.kind, row.captured_ns)
+        for kind, captured_ns in last_ns.items():
+            self._hook_of(kind, captured_ns, own_kinds[kind])
+
+    def _hook_of(self, kind: Kind, captured_ns: int, count: int = 1) -> None:
+        """Count hooks that brought events of ours, whatever became of these."""
+        platform, source, _, hook_type = kind
+        if source == "hook":
+            self.hook((platform, hook_type), "succeeded", captured_ns // NS_PER_MS, count)
 
     def duplicate(self, duplicate: Duplicate) -> None:
         """Count a duplicate that no retried letter stands behind.
@@ -149,6 +179,7 @@ class Tally:
         self.message(platform, source, "duplicate", own=own)
         if own:
             self.event("duplicate")
+            self._hook_of(duplicate.row.kind, duplicate.row.captured_ns)
 
     def retried(self, row: Row, outcome: str, letter: Letter | None) -> None:
         """Count the outcome of a letter's new message; its event was captured long ago."""
@@ -162,6 +193,8 @@ class Tally:
         self.message(letter.platform, letter.source, "dead_lettered", own=own)
         if letter.origin and not retried:
             self.totals["events.captured"] += 1
+            kind = (letter.platform, letter.source, "", letter.hook_type)
+            self._hook_of(kind, letter.captured_ns or 0)
 
 
 # --- the laws -------------------------------------------------------------------------------------
@@ -182,6 +215,8 @@ class Balance:
     foreign: int
     dead_letters: Mapping[str, int]
     waiting: int
+    #: Of this epoch, by source: how many messages it enqueued.
+    own: Mapping[str, int] = field(default_factory=dict)
 
     def messages(self) -> dict[str, int]:
         """Return the numbers of the first law."""
@@ -224,6 +259,25 @@ def enqueued(epoch: Epoch, entries_added: int) -> int:
     return epoch.settled_at_start + entries_added - epoch.base
 
 
+def arrivals(balance: Balance, before: Mapping[str, int], seen: Mapping[str, int]) -> Tally:
+    """Count what was enqueued, and captured, since the balance whose body is ``before``.
+
+    ``seen`` are the counters by source up to where they are counted. What no source of ours is
+    known to have enqueued, foreign messages among it, has no name.
+    """
+    enqueued = balance.enqueued - before.get("enqueued", 0)
+    own = {source: count - seen.get(source, 0) for source, count in balance.own.items()}
+    if sum(own.values()) > enqueued or min(own.values(), default=0) < 0:
+        own = {}  # the counters are of a time that was not counted by source
+    tally = Tally()
+    for source, count in own.items():
+        tally.minutes["", source, "enqueued"] += count
+    tally.minutes["", "", "enqueued"] += enqueued - sum(own.values())
+    captured = balance.events()["captured"] - before.get("captured", 0)
+    tally.minutes["", "", "captured"] += captured
+    return tally
+
+
 # --- messages that vanished -----------------------------------------------------------------------
 
 
@@ -232,12 +286,14 @@ class Found:
     """The stream as an attach finds it, without entries whose outcome is stored already.
 
     ``own`` maps the ids of our own sources' entries to (origin, size); ``sources`` counts them.
+    ``happened`` is what the server is known to have done since it was last seen (``Deeds.since``).
     """
 
     counts: Counts
     length: int
     own: Mapping[bytes, tuple[str, int]]
     sources: Mapping[str, int]
+    happened: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +346,33 @@ def judge(
     if goes_on:
         remainder = added - here - length
         own_added = sum(found.counts.enqueued.values())
-        cause = "entries were deleted or trimmed by something else"
+        cause = _explain_gap(found.happened)
     else:
         remainder = known - here - length
         own_added = epoch.own_high
-        cause = "redis lost the end of its log" if same else "redis lost the stream"
+        cause = _explain_loss(found.happened, same=same)
     remainder = max(0, remainder)
     unnamed = own_added - own_here - own_length
     own = min(remainder, max(len(missing), unnamed))
     return Verdict(not goes_on, own, remainder - own, ids, cause)
+
+
+def _explain_gap(happened: frozenset[str]) -> str:
+    if "trimmed" in happened:
+        return "entries were trimmed by something else (XTRIM)"
+    return "entries were deleted or trimmed by something else"
+
+
+def _explain_loss(happened: frozenset[str], *, same: bool) -> str:
+    """Say why a stream is not what it was; ``same``: its epoch's key is there."""
+    if "evicted" in happened:
+        return "redis evicted the stream: its memory was full, and its policy not noeviction"
+    if "flushed" in happened:
+        return "redis was flushed by something else (FLUSHALL or FLUSHDB)"
+    if "stayed" in happened:
+        return "the stream was deleted by something else"
+    if same:
+        return "redis lost the end of its log"
+    if "restarted" in happened:
+        return "redis came back without the stream"
+    return "redis lost the stream"

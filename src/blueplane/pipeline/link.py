@@ -84,7 +84,7 @@ class Link:
     def __init__(self, url: str, timeout_s: float) -> None:
         arguments = dict(parse_url(url))  # type: ignore[no-untyped-call] # the driver has no hints
         make = arguments.pop("connection_class", Connection)
-        arguments.setdefault("socket_connect_timeout", COMMAND_TIMEOUT_S)
+        arguments.setdefault("socket_connect_timeout", min(timeout_s, COMMAND_TIMEOUT_S))
         if make is UnixDomainSocketConnection:
             arguments.pop("socket_connect_timeout", None)
         with translated():  # the driver opens a file to learn its own version
@@ -160,17 +160,22 @@ class Link:
         executed: list[Reply] = replies[-1]
         return executed
 
-    def info(self) -> dict[str, str]:
-        """Return what the server says of itself."""
-        text = self.call("INFO").decode("utf-8", "replace")
-        pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-        return {name: value for name, _, value in pairs}
+    def info(self, *sections: str) -> dict[str, str]:
+        """Return what the server says of itself; without ``sections`` the usual ones."""
+        return read_info(self.call("INFO", *sections))
 
     def _reply(self) -> Reply:
         try:
             return self._connection.read_response(disable_decoding=True)
         except driver.ResponseError as error:
             return error
+
+
+def read_info(text: bytes) -> dict[str, str]:
+    """Return the values by name of a reply to INFO."""
+    lines = text.decode("utf-8", "replace").splitlines()
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return {name: value for name, _, value in pairs}
 
 
 # --- errors --------------------------------------------------------------------------------------

@@ -76,8 +76,9 @@ class Pressure:
             return f"held back for a moment: {', '.join(sorted(self._intake.holders))}"
         if self._intake.waits_for != WINDOW_FULL:
             return self._intake.waits_for
-        rows, seconds = self._writer.commit_rows, self._writer.commit_s
-        return f"the database is slow: a commit of {rows} took {seconds * 1000:.0f} ms"
+        batches = self._writer.measures.batches
+        last = f": a commit of {batches[-1].rows} took {batches[-1].ms:.0f} ms" if batches else ""
+        return f"the database is slow{last}"
 
     def status(self) -> dict[str, Any]:
         """Return ``state``, ``reason``, ``since_s``, and the events on their way and at most."""

@@ -28,6 +28,45 @@ class ServerInfo:
     pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Deeds:
+    """How often a server did what makes entries vanish, since its start and for whomever."""
+
+    run_id: str
+    counts: Mapping[str, int]
+
+    def since(self, before: "Deeds | None") -> frozenset[str]:
+        """Return what happened after ``before``; nothing is known when that is None.
+
+        Words of it: ``flushed``, ``evicted``, ``trimmed``; ``restarted`` for another instance, and
+        ``stayed`` for the same.
+        """
+        if before is None:
+            return frozenset()
+        if before.run_id != self.run_id:
+            return frozenset(["restarted", *(deed for deed, n in self.counts.items() if n)])
+        done = [deed for deed, n in self.counts.items() if n > before.counts[deed]]
+        return frozenset(["stayed", *done])
+
+
+def deeds(info: Mapping[str, str]) -> Deeds:
+    """Read what a server did from its INFO, the statistics of its commands among it."""
+    return Deeds(
+        info.get("run_id", ""),
+        {
+            "flushed": _calls(info, "flushall") + _calls(info, "flushdb"),
+            "evicted": int(info.get("evicted_keys", "0")),
+            "trimmed": _calls(info, "xtrim"),
+        },
+    )
+
+
+def _calls(info: Mapping[str, str], command: str) -> int:
+    first = info.get(f"cmdstat_{command}", "").partition(",")[0]
+    number = first.removeprefix("calls=")
+    return int(number) if number.isdigit() else 0
+
+
 def check(info: Mapping[str, str], policy: str) -> ServerInfo:
     """Check a server by its INFO and its eviction policy.
 

@@ -33,10 +33,12 @@ from blueplane.pipeline.link import (
     Argument,
     Command,
     Link,
+    Reply,
+    read_info,
     require,
     require_permission,
 )
-from blueplane.pipeline.redis_server import UNKNOWN_POLICY, ServerInfo, check
+from blueplane.pipeline.redis_server import UNKNOWN_POLICY, Deeds, ServerInfo, check, deeds
 
 #: Milliseconds that an idle read waits in the server. A private server ticks once a second, so
 #: the answer may come a second late.
@@ -46,6 +48,8 @@ BLOCK_MS: Final = 5_000
 READ_TIMEOUT_S: Final = 8.0
 #: The same for the command that ends a waiting read: a frozen server must not hold up a stop.
 UNBLOCK_TIMEOUT_S: Final = 1.0
+#: The same for a look at the queue, which must not hold up whoever looks at everything.
+OBSERVE_TIMEOUT_S: Final = 0.5
 #: Entries of the wake-up stream that are kept.
 CDC_KEPT: Final = 1_000
 #: Commands that acknowledge and remove entries.
@@ -83,6 +87,25 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look at the queue finds; what the server does not tell us is None.
+
+    ``pending`` is how many entries each consumer has and did not acknowledge; ``oldest_pending`` is
+    the id of the oldest of them, ``oldest`` that of the oldest entry, None where there is none.
+    ``enqueued`` is what our sources added in this epoch, canaries apart; ``memory`` is in bytes.
+    """
+
+    length: int
+    pending: Mapping[str, int] | None
+    oldest_pending: bytes | None
+    oldest: bytes | None
+    consumers: int | None
+    enqueued: int
+    memory: int | None
+    policy: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """What one commit tells whoever waits for new rows."""
 
@@ -96,16 +119,21 @@ class Stream:
     """The stream and the keys beside it, for the threads of one server.
 
     Each role has its own connection: ``append`` (any source, one at a time), ``read`` (consumer),
-    everything else (writer). They talk only to the server instance that ``open`` named.
+    ``observe`` (health), everything else (writer). They talk only to the server instance that
+    ``open`` named.
     """
 
     def __init__(self, find_url: Callable[[], str], prefix: str = "") -> None:
         self._find_url = find_url
         self._run_id: str | None = None
+        #: What the server had done when it was last opened, and when it was last asked.
+        self._deeds_opened: Deeds | None = None
+        self._deeds: Deeds | None = None
         self._appending = Lock()
         self._control: Link | None = None
         self._reader: Link | None = None
         self._appender: Link | None = None
+        self._observer: Link | None = None
         self._owed = 0
         self.length = 0
         self.events = f"{prefix}telemetry:events"
@@ -121,7 +149,7 @@ class Stream:
 
         Raises QueueUnusableError, with what to change, when it never can.
         """
-        self.close()
+        self._disconnect()
         link = Link(self._find_url(), COMMAND_TIMEOUT_S)
         link.connect()
         self._control = link
@@ -237,9 +265,16 @@ class Stream:
         commands += [("HSET", self._enqueued, source, n) for source, n in enqueued.items()]
         require(self._link().transact(commands))
 
+    def happened(self) -> frozenset[str]:
+        """Return what the server did since ``open`` that makes entries vanish (``Deeds.since``)."""
+        link = self._link()
+        self._deeds = deeds({**link.info(), **link.info("commandstats")})
+        return self._deeds.since(self._deeds_opened)
+
     def open(self, server: ServerInfo) -> None:
         """Let sources append and the consumer read, on this server instance only."""
         self._run_id = server.run_id
+        self._deeds_opened = self._deeds
 
     # -- appending: any source, one at a time ----------------------------------------------------
 
@@ -412,6 +447,62 @@ class Stream:
             )
             raise QueueUnusableError(message) from None
 
+    # -- looking: health ---------------------------------------------------------------------------
+
+    def observe(self) -> Sight:
+        """Look at the queue; a server that does not answer costs about half a second.
+
+        Raises QueueError then, and while the gate is closed: what is there may not be ours.
+        """
+        try:
+            if self._observer is None or not self.attached:
+                self._close_observer()
+                self._observer = self._open_link(OBSERVE_TIMEOUT_S)
+            return self._see(self._observer)
+        except QueueError:
+            self._close_observer()
+            raise
+
+    def _see(self, link: Link) -> Sight:
+        length, pending, consumers, enqueued, memory = link.pipeline(
+            [
+                ("XLEN", self.events),
+                ("XPENDING", self.events, GROUP),
+                ("XINFO", "CONSUMERS", self.events, GROUP),
+                ("HGETALL", self._enqueued),
+                ("INFO", "memory"),
+            ],
+        )
+        require([length, enqueued])
+        counts = self._read_enqueued(enqueued)
+        count, oldest, _, owners = _permitted(pending) or (None, None, None, None)
+        known = _permitted(consumers)
+        about = read_info(_permitted(memory) or b"")
+        return Sight(
+            int(length),
+            None if count is None else {name.decode(): int(n) for name, n in owners or ()},
+            oldest,
+            self._oldest(link, oldest) if length else None,
+            None if known is None else len(known),
+            sum(counts.values()) - counts.get("canary", 0),
+            int(about["used_memory"]) if "used_memory" in about else None,
+            about.get("maxmemory_policy"),
+        )
+
+    def _oldest(self, link: Link, pending: bytes | None) -> bytes | None:
+        # An entry that is pending was read before any that is not: no need to fetch a whole one.
+        if pending is not None:
+            return pending
+        first = link.call("XRANGE", self.events, "-", "+", "COUNT", 1)
+        return first[0][0] if first else None
+
+    def _close_observer(self) -> None:
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
+
+    # -- beside the stream: the writer -----------------------------------------------------------
+
     def mirror_dead_letters(
         self,
         opened: Mapping[str, str],
@@ -470,6 +561,11 @@ class Stream:
 
     def close(self) -> None:
         """Close the gate and every connection."""
+        self._disconnect()
+        self._close_observer()
+
+    def _disconnect(self) -> None:
+        """Close the gate and the connections of consumer and writer."""
         self.detach()
         for link in (self._control, self._reader):
             if link is not None:
@@ -504,6 +600,15 @@ class Stream:
 def _by_name(pairs: list[Any]) -> dict[bytes, Any]:
     """Return the values of a reply that lists names and values by turns."""
     return dict(zip(pairs[0::2], pairs[1::2], strict=True))
+
+
+def _permitted(reply: Reply) -> Reply:
+    """Return a reply; None when the user of ``redis.url`` may not ask for it."""
+    try:
+        require([reply])
+    except QueueUnusableError:
+        return None
+    return reply
 
 
 def _read_announcement(fields: list[bytes]) -> tuple[int, int, int] | None:

@@ -15,7 +15,7 @@ from threading import Event as Flag
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from blueplane import faults
-from blueplane.clock import monotonic_s
+from blueplane.clock import NS_PER_MS, monotonic_s, wall_ms
 from blueplane.errors import (
     OversizedEntryError,
     QueueError,
@@ -35,6 +35,7 @@ from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Balance, InFlight, is_letter
 from blueplane.pipeline.dead_letters import DeadLetters, make_letter, origin_of
 from blueplane.pipeline.jobs import Job
+from blueplane.pipeline.measures import Measures
 from blueplane.pipeline.stream import Commit, Stream
 from blueplane.store.connection import translated
 from blueplane.store.ledger import Epoch
@@ -110,8 +111,7 @@ class Writer(Service):
         self.damage: StoreBrokenError | None = None
         #: Rows that this process wrote.
         self.written = 0
-        #: Seconds and rows of the last commit.
-        self.commit_s, self.commit_rows = 0.0, 0
+        self.measures = Measures()
         self.inbox: queue.Queue[Batch | Job[Any]] = queue.Queue(INBOX)
         self.letters = DeadLetters(commits, stream, attacher.in_flight, self.reattach)
         self._balancer = Balancer(
@@ -127,6 +127,8 @@ class Writer(Service):
         #: Batches are of another store until the next attach: its codec made their rows.
         self._stale = False
         self._suspected = Flag()
+        #: Messages whose acknowledgement was sent, and not yet answered.
+        self._unanswered = 0
 
     # -- for other threads -----------------------------------------------------------------------
 
@@ -155,6 +157,14 @@ class Writer(Service):
         away = f"the store is away: {self.store_error}" if self.store_error else None
         message = away or f"the writer did not get to it in {timeout_s:.0f} s; ask again later"
         raise StoreUnavailableError(message)
+
+    def tell(self, work: Callable[[], object]) -> bool:
+        """Have ``work`` done when there is time, without waiting; False when nobody has any now."""
+        try:
+            self.inbox.put_nowait(Job(work))
+        except queue.Full:
+            return False
+        return True
 
     def _offer(self, item: Batch | Job[Any]) -> bool:
         """Wait a moment for room in the inbox; False when there is none."""
@@ -269,7 +279,7 @@ class Writer(Service):
         rows = [delivery.row for delivery in ready if isinstance(delivery.row, Row)]
         began_s = monotonic_s()
         try:
-            inserted = self._patiently(lambda: self.commits.write(rows))
+            inserted = self._patiently(lambda: self.commits.write(rows), len(rows))
         except RowRefusedError as error:
             if len(ready) == 1:
                 self._fail(ready[0], error)
@@ -278,8 +288,9 @@ class Writer(Service):
             self._write(ready[:half])
             self._write(ready[half:])
             return
-        self.commit_s, self.commit_rows = monotonic_s() - began_s, len(rows)
-        _log.debug("flush", rows=len(rows), ms=self.commit_s * 1000)
+        seconds, now_ms = monotonic_s() - began_s, wall_ms()
+        self.measures.batch(seconds, [now_ms - row.captured_ns // NS_PER_MS for row in rows])
+        _log.debug("flush", rows=len(rows), ms=seconds * 1000)
         self._let_go(inserted, [delivery.message_id for delivery in ready], rows)
 
     def _let_go(
@@ -307,16 +318,29 @@ class Writer(Service):
         try:
             self.stream.settle(message_ids, commit)
         except QueueError as error:
-            _log.warning("ack failed", entries=len(message_ids), reason=error)
-            self.reattach()
+            self._note_unsettled(error)
+        else:
+            self._note_settled(len(message_ids))
 
     def _finish(self) -> None:
         """Learn whether the last acknowledgement was taken."""
         try:
             self.stream.finish()
         except QueueError as error:
-            _log.warning("ack failed", reason=error)
-            self.reattach()
+            self._note_unsettled(error)
+        else:
+            self._note_settled(0)
+
+    def _note_settled(self, sent: int) -> None:
+        """Note that the acknowledgement before was taken, and one of ``sent`` messages is out."""
+        if self._unanswered and self.stream.attached:
+            self.measures.acknowledged(self._unanswered)
+        self._unanswered = sent
+
+    def _note_unsettled(self, error: QueueError) -> None:
+        _log.warning("ack failed", reason=error)
+        self._unanswered = 0
+        self.reattach()
 
     def _note_done(self, message_ids: Sequence[bytes], origins: Sequence[str]) -> None:
         """Note at once that these have their outcome.
@@ -324,9 +348,7 @@ class Writer(Service):
         Should this thread die over what follows, the next attach must not miss them in the stream.
         """
         if not all(origins):
-            message_ids = [
-                key for key, origin in zip(message_ids, origins, strict=True) if origin
-            ]
+            message_ids = [key for key, origin in zip(message_ids, origins, strict=True) if origin]
         self.in_flight.settle(message_ids)
 
     def _release(self, origins: Sequence[str]) -> None:
@@ -335,14 +357,14 @@ class Writer(Service):
         for source in self.sources:
             source.release(own)
 
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Do ``work`` again and again while the store is away."""
+    def _patiently(self, work: Callable[[], T], events: int = 0) -> T:
+        """Do ``work``, a write of ``events``, again and again while the store is away."""
         backoff = Backoff(*STORE_RETRY_S)
         while True:
             try:
                 result = work()
             except StoreUnavailableError as error:
-                self._note_failure(error)
+                self._note_failure(error, events)
                 if isinstance(error, StoreBrokenError):
                     self._renew(str(error))
                 if self.stopping.wait(backoff.next_s()):
@@ -354,14 +376,15 @@ class Writer(Service):
                 self._note_well()
                 return result
 
-    def _note_failure(self, error: StoreError) -> None:
+    def _note_failure(self, error: StoreError, events: int = 0) -> None:
         if isinstance(error, StoreFullError):
             self.relieve()
-        self._note_trouble(error)
+        self._note_trouble(error, events)
 
-    def _note_trouble(self, error: StoreError) -> None:
+    def _note_trouble(self, error: StoreError, events: int = 0) -> None:
         if self.store_error is None:
             _log.error("store failed", reason=error)
+        self.measures.outage(events, error)
         self.store_error = str(error)
         self.beat()
 
@@ -369,6 +392,7 @@ class Writer(Service):
         if self.store_error is not None:
             _log.info("store is back", after=self.store_error)
             self.store_error = None
+            self.measures.end_outage()
 
     def _renew(self, reason: str) -> NoReturn:
         """Open the store anew, however long it takes, and have the consumer attach to the stream.
@@ -390,6 +414,7 @@ class Writer(Service):
                 break
         _log.warning("store opened anew", after=reason)
         self.store_error = self.damage = None
+        self.measures.end_outage()
         self._suspected.clear()
         self._stale = True
         self._failures.clear()
@@ -405,6 +430,8 @@ class Writer(Service):
         """Count a failure of one event; after ``max_retries`` of them it is a dead letter."""
         before = self._failures.get(delivery.message_id)
         count = before.count + 1 if before else 1
+        if before is None:
+            self.measures.failure(1, error)
         if count >= self.max_retries or isinstance(error, OversizedEntryError):
             self._dead_letter(delivery, count, error)
             self._failures.pop(delivery.message_id, None)
@@ -449,6 +476,7 @@ class Writer(Service):
         """Attach to the stream; a job of the consumer, which has nothing in hand meanwhile."""
         self._failures.clear()
         self._stale = False
+        self._unanswered = 0
         # From the store, for an attach that failed half-way may have begun an epoch there.
         epoch = self.commits.ledger.epoch()
         self.attachment = self._attacher.attach(epoch, self._retell)

@@ -44,6 +44,8 @@ _ROW_CODES = frozenset(
 )
 #: Those after which the file must be looked at.
 _BROKEN_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+#: How SQLite begins to speak of a damaged schema; it goes on with bytes that may be no text.
+_MALFORMED = b"malformed database schema"
 #: What Python says, without a code, of a connection that was closed.
 _CLOSED = "closed database"
 #: What is beside a database while it is used.
@@ -213,6 +215,12 @@ def translated(path: Path | None = None, disk: Path | None = None) -> Iterator[N
         room = _room(disk) if kind is StoreFullError else ""
         message = f"{where}{error} ({name}){room}"
         raise kind(message) from error
+    except UnicodeDecodeError as error:
+        if not error.object.startswith(_MALFORMED):
+            raise
+        text = error.object.decode("utf-8", "backslashreplace")
+        message = f"{path}: {text}" if path else text
+        raise StoreBrokenError(message) from error
     except (OverflowError, UnicodeEncodeError) as error:
         message = f"{type(error).__name__}: {error}"
         raise RowRefusedError(message) from error

@@ -9,6 +9,7 @@ Leaves the laws, and when something counts, to ``pipeline/custody.py``; what is 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -17,6 +18,11 @@ from blueplane.store.connection import Connection
 from blueplane.store.traces import Duplicate
 
 MS_PER_MINUTE = 60_000
+#: Incidents of health that are kept; breaks of custody stay for ever.
+MAX_INCIDENTS = 10_000
+
+#: A platform and one of its hooks; both are "" for a failure that is of no known one.
+Hook = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,21 @@ class Incident:
     ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HealthIncident:
+    """A time in which a component was not green.
+
+    ``kind`` is ``health:<component>``, ``colour`` the worst it had, ``cause`` what was said of it
+    then; ``ended_ms`` is None while it lasts.
+    """
+
+    kind: str
+    started_ms: int
+    ended_ms: int | None
+    colour: str
+    cause: str
+
+
 class Ledger:
     """Reads and writes the custody tables through the write connection."""
 
@@ -68,7 +89,7 @@ class Ledger:
         )
 
     def add_minute(self, now_ms: int, amounts: Mapping[tuple[str, str, str], int]) -> None:
-        """Add to the counters of this minute, keyed by (platform, source, outcome)."""
+        """Add to the counters of this minute, and for ever, by (platform, source, outcome)."""
         minute = now_ms // MS_PER_MINUTE
         self._connection.executemany(
             "INSERT INTO custody_minutes VALUES (?, ?, ?, ?, ?)"
@@ -77,15 +98,30 @@ class Ledger:
             [(minute, *key, amount) for key, amount in amounts.items() if amount],
         )
         self._connection.executemany(
-            "INSERT INTO sources VALUES (?, ?, ?, ?) ON CONFLICT (platform, source)"
-            " DO UPDATE SET written = written + excluded.written,"
-            " last_ms = max(last_ms, excluded.last_ms)",
-            [
-                (platform, source, amount, now_ms)
-                for (platform, source, outcome), amount in amounts.items()
-                if amount and outcome == "written"
-            ],
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (platform, source, outcome) DO UPDATE SET"
+            " count = count + excluded.count, last_ms = max(last_ms, excluded.last_ms)",
+            [(*key, amount, now_ms) for key, amount in amounts.items() if amount],
         )
+
+    def add_hooks(
+        self, now_ms: int, counts: Mapping[tuple[str, str, str], int], last: Mapping[Hook, int]
+    ) -> None:
+        """Add to the executions of hooks, by (platform, hook, ``succeeded`` or ``failed``).
+
+        ``last`` has the time of each hook's last one; a time ahead of ``now_ms`` is not believed.
+        """
+        self._connection.executemany(
+            "INSERT INTO hooks VALUES (?1, ?2, ?3, ?4, min(?5, ?6))"
+            " ON CONFLICT (platform, hook_type) DO UPDATE"
+            " SET succeeded = succeeded + excluded.succeeded, failed = failed + excluded.failed,"
+            " last_ms = min(max(last_ms, excluded.last_ms), ?6)",
+            [
+                (*hook, counts.get((*hook, "succeeded"), 0), counts.get((*hook, "failed"), 0),
+                 at_ms, now_ms)
+                for hook, at_ms in last.items()
+            ],
+        )  # fmt: skip
 
     def add_duplicates(self, duplicates: Iterable[Duplicate], now_ms: int) -> list[Duplicate]:
         """Record duplicates; return those whose message was not recorded before.
@@ -176,10 +212,31 @@ class Ledger:
             ),
         )
 
+    def balance(self) -> dict[str, Any]:
+        """Return the body of the stored balance; empty before the first."""
+        found = self._connection.execute("SELECT body FROM balance").fetchone()
+        return dict(orjson.loads(found[0])) if found else {}
+
+    def seen(self) -> dict[str, int]:
+        """Return up to where the stream's counter of each source is counted."""
+        return dict(self._connection.execute("SELECT source, seen FROM enqueued"))
+
+    def put_seen(self, counters: Mapping[str, int]) -> None:
+        """Note that the stream's counters are counted up to here."""
+        self._connection.execute("DELETE FROM enqueued")
+        self._connection.executemany("INSERT INTO enqueued VALUES (?, ?)", counters.items())
+
     def put_balance(self, as_of_ms: int, body: Mapping[str, object]) -> None:
         """Store the snapshot that everyone shows."""
         self._connection.execute(
             "INSERT OR REPLACE INTO balance VALUES (1, ?, ?)",
+            (as_of_ms, orjson.dumps(body).decode()),
+        )
+
+    def put_health(self, as_of_ms: int, body: Mapping[str, object]) -> None:
+        """Store how everything was, for whoever asks while no server runs."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO health VALUES (1, ?, ?)",
             (as_of_ms, orjson.dumps(body).decode()),
         )
 
@@ -198,6 +255,26 @@ class Ledger:
                 orjson.dumps(incident.ids).decode(),
             ),
         )
+
+    def put_change(self, change: HealthIncident) -> None:
+        """Record how an incident of health is by now: a new one, or one that is known."""
+        told = (change.ended_ms, change.colour, change.cause, change.kind, change.started_ms)
+        known = self._connection.execute(
+            "UPDATE incidents SET ended_ms = ?, colour = ?, cause = ?"
+            " WHERE kind = ? AND started_ms = ?",
+            told,
+        )
+        if not known.rowcount:
+            self._connection.execute(
+                "INSERT INTO incidents"
+                " (ended_ms, colour, cause, kind, started_ms, count, recovered, ids)"
+                " VALUES (?, ?, ?, ?, ?, 0, 0, '[]')",
+                told,
+            )
+            self._connection.execute(
+                "DELETE FROM incidents WHERE colour IS NOT NULL AND id <= last_insert_rowid() - ?",
+                (MAX_INCIDENTS,),
+            )
 
     def cursor(self, name: str) -> int:
         """Return a source's offset, 0 when it has none."""

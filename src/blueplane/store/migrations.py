@@ -44,10 +44,20 @@ def _rules(connection: Connection) -> None:
     run_script(connection, schema.RULES)
 
 
+def _health(connection: Connection) -> None:
+    run_script(connection, schema.HEALTH)
+
+
+def _chain(connection: Connection) -> None:
+    run_script(connection, schema.CHAIN)
+
+
 #: In order; version n of the schema is what stands after the first n steps.
 STEPS: tuple[Step, ...] = (
     Step("the road of an event", _road),
     Step("counts per rule, so that old settlements may go", _rules),
+    Step("health, as it was last seen", _health),
+    Step("what became of each source, by outcome", _chain),
 )
 
 

@@ -6,20 +6,21 @@ Leaves showing them to the interfaces, and reading what is to be removed to ``er
 ``retention.py``.
 """
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from blueplane.clock import monotonic_s
+from blueplane.clock import iso_utc, monotonic_s
 from blueplane.errors import StoreUnavailableError
 from blueplane.event import Event
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, identity, open_reader, translated
-from blueplane.store.ledger import Ledger, stored_rows
+from blueplane.store.ledger import MS_PER_MINUTE, HealthIncident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
 from blueplane.store.traces import MAX_PARAMETERS
@@ -63,10 +64,51 @@ _TRACE_COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The stored balance: both laws as ``custody.Balance.body`` gives them, and their time."""
+    """What was stored last, with its time: the balance, or all of health."""
 
     as_of_ms: int
     body: dict[str, Any]
+
+    def shown(self, now_ms: int) -> dict[str, Any]:
+        """Return the body with its time, and its age at ``now_ms``, as everyone shows it."""
+        as_of_ms = self.as_of_ms
+        age_ms = max(0, now_ms - as_of_ms)
+        as_of = {"as_of": iso_utc(as_of_ms), "as_of_ms": as_of_ms, "as_of_age_ms": age_ms}
+        return {**self.body, **as_of}
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeCount:
+    """How much of a platform and source had an outcome, and when (milliseconds) the last.
+
+    Both are "" where they are not known; ``enqueued`` and ``captured`` are outcomes here, too.
+    """
+
+    platform: str
+    source: str
+    outcome: str
+    count: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """Messages without an outcome of their own, how many of them came again, and the last time."""
+
+    count: int
+    recovered: int
+    last_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LetterGroup:
+    """Open dead letters of the same hop and error, and when the first and the last was opened."""
+
+    hop: str
+    error_class: str
+    count: int
+    first_ms: int
+    last_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +122,42 @@ class SourceSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Alarm:
+    """What happened to the database itself: how often, when last, and how many messages it cost."""
+
+    kind: str
+    times: int
+    last_ms: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes of the database, of its -wal, and that are free beside them; None where unknown."""
+
+    database: int | None
+    wal: int | None
+    free: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleCount:
     """How many items a rule left out for good, and when the last one: ``outcome`` says how."""
 
     outcome: str
     rule: str
     count: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookCount:
+    """What was ever counted of a hook; platform and hook are "" where they are not known."""
+
+    platform: str
+    hook_type: str
+    succeeded: int
+    failed: int
     last_ms: int
 
 
@@ -141,6 +213,12 @@ class Reader:
         """Return the stored snapshot of both laws; None before the first."""
         with self._call():
             found = self._connection.execute("SELECT as_of_ms, body FROM balance").fetchone()
+        return Snapshot(found[0], orjson.loads(found[1])) if found else None
+
+    def health(self) -> Snapshot | None:
+        """Return the last stored snapshot of health; None before the first."""
+        with self._call():
+            found = self._connection.execute("SELECT as_of_ms, body FROM health").fetchone()
         return Snapshot(found[0], orjson.loads(found[1])) if found else None
 
     def settled(self, events: Sequence[Event]) -> set[str]:
@@ -307,16 +385,21 @@ class Reader:
             if letter is not None:
                 yield letter
 
-    def count_open_letters(self) -> int:
-        """Return how many dead letters are open."""
+    def count_open_letters(self, since_ms: int = 0) -> int:
+        """Return how many dead letters are open, of those that were opened since ``since_ms``."""
         with self._call():
-            return Letters(self._connection).counts()["open"]
+            found = self._connection.execute(
+                "SELECT count(*) FROM dead_letters WHERE state = 'open' AND opened_ms >= ?",
+                (since_ms,),
+            ).fetchone()
+        return int(found[0])
 
     def sources(self) -> list[SourceSummary]:
         """Return what was written, by platform and source; canaries apart."""
         with self._call():
             rows = self._connection.execute(
-                "SELECT platform, source, written, last_ms FROM sources WHERE source != 'canary'",
+                "SELECT platform, source, count, last_ms FROM outcomes"
+                " WHERE outcome = 'written' AND source != 'canary'",
             )
             return [SourceSummary(*row) for row in rows]
 
@@ -328,18 +411,157 @@ class Reader:
             )
             return [RuleCount(*row) for row in rows]
 
+    def hooks(self) -> list[HookCount]:
+        """Return the executions of every hook, those of the last one first."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT platform, hook_type, succeeded, failed, last_ms FROM hooks"
+                " ORDER BY last_ms DESC, platform, hook_type",
+            )
+            return [HookCount(*row) for row in rows]
+
+    def outcomes(self) -> list[OutcomeCount]:
+        """Return what became of everything since the beginning, by platform and source."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT platform, source, outcome, count, last_ms FROM outcomes",
+            )
+            return [OutcomeCount(*row) for row in rows]
+
+    def outcomes_between(self, since_ms: int, until_ms: int) -> list[OutcomeCount]:
+        """Return what became of what, by whole minutes: those that begin between the two times."""
+        with self._call():
+            rows = self._connection.execute(
+                f"SELECT platform, source, outcome, sum(count), max(minute) * {MS_PER_MINUTE}"
+                " FROM custody_minutes WHERE minute > ? AND minute <= ?"
+                " GROUP BY platform, source, outcome",
+                (since_ms // MS_PER_MINUTE, until_ms // MS_PER_MINUTE),
+            )
+            return [OutcomeCount(*row) for row in rows]
+
+    def vanished(self, since_ms: int, until_ms: int) -> Vanished:
+        """Return how many messages vanished between two times, and when any last did."""
+        with self._call():
+            count, recovered = self._connection.execute(
+                "SELECT coalesce(sum(count), 0), coalesce(sum(recovered), 0) FROM incidents"
+                " WHERE colour IS NULL AND started_ms BETWEEN ? AND ?",
+                (since_ms, until_ms),
+            ).fetchone()
+            last = self._connection.execute(
+                "SELECT started_ms FROM incidents WHERE colour IS NULL AND count > 0"
+                " ORDER BY started_ms DESC LIMIT 1",
+            ).fetchone()
+        return Vanished(count, recovered, last[0] if last else None)
+
+    def refused(self) -> dict[str, int]:
+        """Return how many events hooks refused, by the letter of the reason."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT substr(name, 9), value FROM custody_totals WHERE name GLOB 'refused.?'",
+            )
+            return dict(rows.fetchall())
+
+    def letter_groups(self) -> list[LetterGroup]:
+        """Return the open dead letters by the writes that failed, most first."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT hop, error_class, count(*) AS n, min(opened_ms), max(opened_ms)"
+                " FROM dead_letters WHERE state = 'open' GROUP BY hop, error_class ORDER BY n DESC",
+            )
+            return [LetterGroup(*row) for row in rows]
+
+    def all_incidents(self, since_ms: int, limit: int = 100) -> list[dict[str, Any]]:
+        """Return breaks, and times in which a component was not green, newest first.
+
+        Those that last, or ended since ``since_ms``. ``colour`` is None for a break.
+        """
+        names = ("kind", "started_ms", "ended_ms", "colour", "count", "recovered", "cause")
+        with self._call():
+            rows = self._connection.execute(
+                f"SELECT {', '.join(names)} FROM incidents"
+                " WHERE ended_ms IS NULL OR ended_ms >= ?"
+                " ORDER BY started_ms DESC, id DESC LIMIT ?",
+                (since_ms, limit),
+            )
+            return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def open_incidents(self) -> list[HealthIncident]:
+        """Return the times of not being green that have not ended, oldest first."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT kind, started_ms, ended_ms, colour, cause FROM incidents"
+                " WHERE colour IS NOT NULL AND ended_ms IS NULL ORDER BY started_ms",
+            )
+            return [HealthIncident(*row) for row in rows]
+
     def incidents(self, since_ms: int, limit: int = 20) -> list[dict[str, Any]]:
         """Return breaks of custody since ``since_ms``, newest first."""
         names = ("kind", "started_ms", "count", "recovered", "cause", "ids")
         with self._call():
             rows = self._connection.execute(
                 "SELECT kind, started_ms, count, recovered, cause, ids FROM incidents"
-                " WHERE started_ms >= ? ORDER BY started_ms DESC LIMIT ?",
+                " WHERE colour IS NULL AND started_ms >= ? ORDER BY started_ms DESC LIMIT ?",
                 (since_ms, limit),
             )
             return [
                 {**dict(zip(names, row, strict=True)), "ids": orjson.loads(row[5])} for row in rows
             ]
+
+    def alarms(self, since_ms: int) -> list[Alarm]:
+        """Return what happened to the database since ``since_ms``, by kind."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT kind, count(*), max(started_ms), sum(count) FROM incidents"
+                " WHERE colour IS NULL AND started_ms >= ? AND kind LIKE 'store!_%' ESCAPE '!'"
+                " GROUP BY kind ORDER BY kind",
+                (since_ms,),
+            )
+            return [Alarm(*row) for row in rows]
+
+    def last_write_ms(self) -> int | None:
+        """Return when the last row was written; None before the first."""
+        with self._call():
+            found = self._connection.execute(
+                "SELECT max(last_ms) FROM outcomes WHERE outcome = 'written'"
+            ).fetchone()
+        return None if found[0] is None else int(found[0])
+
+    def last_sequence(self) -> int:
+        """Return the highest sequence that was ever given; 0 before the first."""
+        with self._call():
+            return Ledger(self._connection).last_sequence()
+
+    def watermarks(self) -> dict[str, int]:
+        """Return up to which sequence each worker is done."""
+        with self._call():
+            rows = self._connection.execute("SELECT worker, sequence FROM watermarks")
+            return {str(worker): int(sequence) for worker, sequence in rows}
+
+    def written_after(self, sequence: int) -> int | None:
+        """Return when (ms) the first row after ``sequence`` was written; None without one."""
+        with self._call():
+            found = self._connection.execute(
+                "SELECT captured_ns / 1000000 + ingested_lag FROM traces"
+                " WHERE sequence > ? ORDER BY sequence LIMIT 1",
+                (sequence,),
+            ).fetchone()
+        return int(found[0]) if found else None
+
+
+def footprint(path: Path) -> Footprint:
+    """Return how much room the database at ``path`` takes, and is left to it."""
+    free = None
+    with suppress(OSError):
+        found = os.statvfs(path.parent)
+        free = found.f_bavail * found.f_frsize
+    return Footprint(_size(path), _size(path.with_name(f"{path.name}-wal")), free)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 @contextmanager

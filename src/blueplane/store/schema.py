@@ -192,3 +192,62 @@ INSERT INTO sources
 SELECT platform, source, sum(count), max(minute) * 60000 FROM custody_minutes
 WHERE outcome = 'written' GROUP BY platform, source;
 """
+
+HEALTH = """
+CREATE TABLE health (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    as_of_ms INTEGER NOT NULL,
+    body     TEXT NOT NULL
+);
+CREATE TABLE hooks (
+    platform  TEXT NOT NULL,
+    hook_type TEXT NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed    INTEGER NOT NULL,
+    last_ms   INTEGER NOT NULL,
+    PRIMARY KEY (platform, hook_type)
+) WITHOUT ROWID;
+INSERT INTO hooks
+SELECT platform, hook_type, sum(succeeded), sum(failed), max(last_ms) FROM (
+    SELECT k.platform, k.hook_type, count(*) AS succeeded, 0 AS failed,
+           max(t.captured_ns) / 1000000 AS last_ms
+    FROM traces t JOIN kinds k ON k.id = t.kind WHERE k.source = 'hook' GROUP BY t.kind
+    UNION ALL
+    SELECT k.platform, k.hook_type, count(*), 0, max(d.captured_ns) / 1000000
+    FROM duplicates d JOIN traces t ON t.event_id = d.event_id JOIN kinds k ON k.id = t.kind
+    WHERE k.source = 'hook' AND NOT d.same_origin GROUP BY t.kind
+    UNION ALL
+    SELECT platform, hook_type, count(*), 0, max(opened_ms) FROM dead_letters
+    WHERE source = 'hook' AND origin != '' AND (state != 'retried' OR settled_ms IS NULL)
+    GROUP BY platform, hook_type
+    UNION ALL
+    SELECT platform, hook_type, sum(outcome = 'filtered'), sum(outcome = 'quarantined'),
+           max(settled_ms)
+    FROM settlements GROUP BY platform, hook_type
+    UNION ALL
+    SELECT '', '', 0, value, 0 FROM custody_totals WHERE name = 'refused.f'
+) GROUP BY platform, hook_type;
+"""
+
+CHAIN = """
+CREATE TABLE outcomes (
+    platform TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    outcome  TEXT NOT NULL,
+    count    INTEGER NOT NULL,
+    last_ms  INTEGER NOT NULL,
+    PRIMARY KEY (platform, source, outcome)
+) WITHOUT ROWID;
+INSERT INTO outcomes SELECT platform, source, 'written', written, last_ms FROM sources;
+INSERT INTO outcomes
+SELECT platform, source, outcome, sum(count), max(minute) * 60000 FROM custody_minutes
+WHERE outcome != 'written' GROUP BY platform, source, outcome;
+DROP TABLE sources;
+CREATE TABLE enqueued (
+    source TEXT PRIMARY KEY,
+    seen   INTEGER NOT NULL
+) WITHOUT ROWID;
+ALTER TABLE incidents ADD COLUMN colour TEXT;
+CREATE INDEX incidents_breaks ON incidents (started_ms, count, recovered) WHERE colour IS NULL;
+CREATE INDEX dead_letters_why ON dead_letters (hop, error_class, opened_ms) WHERE state = 'open';
+"""

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event as Flag
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -935,3 +936,75 @@ def test_spooler_says_once_that_files_wait_when_the_gate_opens_in_vain(
     spool.stand.error = QueueUnavailableError("cut")
     spool.write("1.1.1")
     wait_until(lambda: len(said) == 2, WAIT_S, "it is said again")
+
+
+# --- what waits -----------------------------------------------------------------------------------
+
+
+def test_held_is_nothing_when_the_spool_is_empty(spool: Spool) -> None:
+    """An empty spool has no files, no bytes and no oldest one."""
+    # Given an empty spool
+
+    # When
+    spool.look()
+
+    # Then
+    assert spool.spooler.held() == (0, 0, None)
+
+
+def test_held_counts_files_until_their_outcome_is_stored(spool: Spool) -> None:
+    """Files in the stream are still held; those that are released, or half, do not wait."""
+    # Given a half file, which is the oldest, and two whole ones, one of two blocks
+    half = spool.write("1.1.1", b"{", age_s=50)
+    spool.write("1.1.2", b'{"a":"%s"}' % (b"x" * 5_000) + TRAILER, age_s=40)
+    young = spool.write("1.1.3", age_s=30)
+
+    # When they are in the stream
+    spool.look()
+    sent = spool.spooler.held()
+    # and the older one is settled
+    spool.spooler.release([spool.origins()[0]])
+    left = spool.spooler.held()
+
+    # Then
+    assert sent == (2, 4 * 4096, young.stat().st_mtime_ns - 10 * NS_PER_S)
+    assert left == (1, 2 * 4096, young.stat().st_mtime_ns)
+    assert half.exists()
+
+
+def test_held_counts_files_that_are_only_counted(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Files beyond those that are known count too; the oldest one is among the known."""
+    # Given
+    monkeypatch.setattr(module, "KEPT", 3)
+    spool.stand.open = False
+    oldest = spool.write("1.1.1", age_s=99)
+    for number in range(2, 12):
+        spool.write(f"1.1.{number}", age_s=number)
+
+    # When
+    spool.look()
+
+    # Then
+    assert spool.spooler.held() == (11, 11 * 4096, oldest.stat().st_mtime_ns)
+
+
+def test_held_leaves_out_what_is_settled_and_cannot_be_moved(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A bad file that must stay where it is has its outcome: it waits for nothing."""
+    # Given
+    spool.write("1.1.1", b"not json" + TRAILER)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(spool.spooler, "_quarantine", SimpleNamespace(take=refuse))
+
+    # When
+    spool.look()
+
+    # Then
+    assert spool.left() == {"1.1.1"}
+    assert spool.spooler.held()[0::2] == (0, None)

@@ -146,7 +146,7 @@ def test_logs_colours_the_level_only_when_a_terminal_takes_it(
         monkeypatch.setenv(name, value)
     fill(home.log_file, [line(1, level="ERROR"), line(2)])
     # When the log is shown on it, and in a pipe
-    monkeypatch.setattr(module, "_coloured", lambda _, real=module._coloured: real(Terminal()))
+    monkeypatch.setattr(module, "coloured", lambda _, real=module.coloured: real(Terminal()))
     on_terminal = shown(home)
     # Then
     red = "\x1b[31m\x1b[1mERROR\x1b[0m"

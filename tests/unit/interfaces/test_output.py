@@ -136,7 +136,7 @@ def test_colour_is_absent_when_in_a_pipe() -> None:
 def test_cell_is_one_printable_line_when_the_text_is_hostile(value: str, caption: str) -> None:
     """Whatever a value is, it is one cell of printable characters."""
     # Given any text / When it is made a cell
-    cell = output._cell(Column("x", "x"), {"x": value + caption})
+    cell = output.cell(Column("x", "x"), {"x": value + caption})
     # Then nothing in it steers a terminal
     assert cell.isprintable()
     assert not any(unicodedata.category(c).startswith("C") for c in cell)

@@ -7,6 +7,7 @@ from blueplane.pipeline.custody import (
     Found,
     InFlight,
     Tally,
+    arrivals,
     enqueued,
     is_letter,
     judge,
@@ -154,6 +155,40 @@ def test_balance_is_open_when_an_event_is_counted_nowhere() -> None:
     assert Balance(tally.totals, 0, 0, 0, NO_LETTERS, 0).body()["balanced"] is False
 
 
+@pytest.mark.parametrize(
+    ("before", "seen", "own", "counted"),
+    [
+        ({}, {}, {"hook": 4}, {"hook": 4, "": 3}),
+        ({"enqueued": 5}, {"hook": 3}, {"hook": 4}, {"hook": 1, "": 1}),
+        ({"enqueued": 7}, {"hook": 4}, {"hook": 4}, {}),
+        # counters of a time in which nobody counted by source, or of another stream
+        ({"enqueued": 6}, {}, {"hook": 4}, {"": 1}),
+        ({"enqueued": 6}, {"hook": 9}, {"hook": 4}, {"": 1}),
+    ],
+)
+def test_arrivals_are_counted_once_by_source_when_a_balance_is_stored(
+    before: dict[str, int], seen: dict[str, int], own: dict[str, int], counted: dict[str, int]
+) -> None:
+    """What came since the last balance, and of whom, as far as that is known; it always adds up."""
+    # Given seven messages that were ever enqueued
+    balance = Balance({}, 7, 7, 0, NO_LETTERS, 0, own)
+    # When
+    minutes = arrivals(balance, before, seen).minutes
+    # Then
+    found = {source: n for (_, source, what), n in minutes.items() if what == "enqueued" and n}
+    assert found == counted
+    assert sum(found.values()) == 7 - before.get("enqueued", 0)
+
+
+def test_captured_counts_what_waits_when_a_balance_is_stored() -> None:
+    """An event is captured when it is seen, and once; files that somebody removed are taken off."""
+    # Given three settled events and two that wait
+    balance = Balance({"events.captured": 3, "events.written": 3}, 0, 0, 0, NO_LETTERS, 2)
+    # When / Then
+    for before, new in (({}, 5), ({"captured": 4}, 1), ({"captured": 6}, -1)):
+        assert arrivals(balance, before, {}).minutes["", "", "captured"] == new
+
+
 def test_enqueued_counts_on_when_the_epoch_turns() -> None:
     """The total goes on from what was settled, whatever the new stream counts from."""
     # Given an epoch of a stream that counted to 40, with 5 entries carried over and 100 settled
@@ -234,3 +269,30 @@ def test_judge_counts_no_less_than_nothing_when_more_is_there_than_known() -> No
     verdict = judge(make_epoch(), TOKEN, {}, [], found)
     # Then
     assert (verdict.turn, verdict.recovered, verdict.lost) == (False, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("happened", "same", "cause"),
+    [
+        ({"stayed", "evicted"}, True, "redis evicted the stream"),
+        ({"stayed", "flushed"}, False, "redis was flushed"),
+        ({"restarted", "flushed"}, False, "redis was flushed"),
+        ({"stayed"}, True, "the stream was deleted"),
+        ({"stayed"}, False, "the stream was deleted"),
+        ({"restarted"}, True, "redis lost the end of its log"),
+        ({"restarted"}, False, "redis came back without the stream"),
+        (set(), False, "redis lost the stream"),
+    ],
+)
+def test_cause_is_what_the_server_tells_when_a_stream_is_lost(
+    happened: set[str], cause: str, *, same: bool
+) -> None:
+    """The worst thing that the server did since it was last seen is the cause."""
+    # Given three entries of ours that are gone with the stream
+    counts = Counts("t" if same else None, 0, 0, {})
+    found = Found(counts, 0, {}, {}, frozenset(happened))
+    # When
+    verdict = judge(Epoch("t", 0, 0, 0, 3, 3, 0), "t", {}, [b"1-0"], found)
+    # Then
+    assert verdict.turn
+    assert verdict.cause.startswith(cause)

@@ -5,6 +5,7 @@ import pytest
 
 from blueplane.pipeline import pressure as module
 from blueplane.pipeline.intake import WINDOW_FULL
+from blueplane.pipeline.measures import BatchTime
 from blueplane.pipeline.pressure import Pressure
 from helpers.road import TurnedClock, turn_clock
 
@@ -18,7 +19,9 @@ class Stand:
             open=True, holders=set(), waits_for="", waited_s=float("-inf"), in_flight=7, window=9
         )
         self.stream = SimpleNamespace(attached=True)
-        self.writer = SimpleNamespace(store_error=None, commit_s=0.25, commit_rows=100)
+        self.writer = SimpleNamespace(
+            store_error=None, measures=SimpleNamespace(batches=[BatchTime(0.0, 100, 250.0)])
+        )
         self.held = 0
         self.lines: list[tuple[str, Any]] = []
         log = SimpleNamespace(

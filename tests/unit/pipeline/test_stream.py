@@ -1,10 +1,12 @@
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Thread
 from typing import Any
 
 import pytest
 
+from blueplane.clock import monotonic_s
 from blueplane.errors import (
     QueueDetachedError,
     QueueError,
@@ -16,7 +18,7 @@ from blueplane.event import encode
 from blueplane.pipeline import stream as module
 from blueplane.pipeline.link import Link
 from blueplane.pipeline.redis_server import check, parse_version
-from blueplane.pipeline.stream import Commit, Stream
+from blueplane.pipeline.stream import CONSUMER, Commit, Stream
 from helpers.redis_server import RedisServer
 from helpers.road import make_event
 from helpers.waiting import wait_until
@@ -571,3 +573,161 @@ def test_announced_is_nothing_when_no_commit_was(stream: Stream) -> None:
     """A server without announcements tells of no rows."""
     # Given / When / Then
     assert stream.announced(0) == (0, 0)
+
+
+# --- a look for health ----------------------------------------------------------------------------
+
+
+def test_look_tells_what_is_in_the_stream_when_some_of_it_was_read(
+    stream: Stream, redis_server: RedisServer,
+) -> None:  # fmt: skip
+    """Length, what is in hand and since when, our own entries without canaries, and the server."""
+    # Given three entries, one of a canary, two of them delivered
+    stream.make_group()
+    first = append(stream, 1)[0][0]
+    append(stream, 2)
+    event = make_event(3, source="canary")
+    stream.append("canary", [encode(event)], [event.origin], lambda *_: None)
+
+    # When
+    before = stream.observe()
+    stream.read_new(2, 0)
+    after = stream.observe()
+
+    # Then
+    assert (before.length, before.pending, before.oldest_pending) == (3, {}, None)
+    assert (before.oldest, before.enqueued) == (first, 2)
+    assert (after.length, after.pending, after.oldest_pending) == (3, {CONSUMER: 2}, first)
+    assert (after.oldest, after.consumers, after.policy) == (first, 1, "noeviction")
+    assert after.memory is not None
+    assert abs(after.memory - int(redis_server.client.info("memory")["used_memory"])) < 1_000_000
+
+
+def test_look_finds_nothing_when_the_stream_is_empty(stream: Stream) -> None:
+    """An empty stream has no oldest entry; that is known, not unknown."""
+    # Given an attached stream without an entry
+
+    # When
+    sight = stream.observe()
+
+    # Then
+    assert (sight.length, sight.pending, sight.oldest, sight.oldest_pending) == (0, {}, None, None)
+    assert sight.enqueued == 0
+
+
+def test_look_fetches_no_entry_when_the_oldest_is_in_hand(
+    stream: Stream, redis_server: RedisServer,
+) -> None:  # fmt: skip
+    """A giant that the writer works on is not fetched again with every look."""
+    # Given an entry of a megabyte that was read
+    redis_server.command("XADD", stream.events, "*", "giant", b"x" * 1_000_000)
+    stream.read_new(1, 0)
+    stream.observe()
+
+    # When
+    sent = int(redis_server.client.info("stats")["total_net_output_bytes"])
+    sight = stream.observe()
+
+    # Then
+    assert sight.oldest == sight.oldest_pending is not None
+    assert int(redis_server.client.info("stats")["total_net_output_bytes"]) - sent < 100_000
+
+
+def test_look_is_refused_when_the_gate_is_closed(stream: Stream, redis_server: RedisServer) -> None:
+    """What is in a stream that we are not attached to may be somebody else's; no socket stays."""
+    # Given
+    stream.observe()
+    before = len(redis_server.client.client_list())
+
+    # When
+    stream.detach()
+    with pytest.raises(QueueDetachedError):
+        stream.observe()
+
+    # Then
+    wait_until(
+        lambda: len(redis_server.client.client_list()) == before - 1, 20.0, "its socket is closed"
+    )
+
+
+def test_look_goes_on_when_redis_was_restarted(stream: Stream, redis_server: RedisServer) -> None:
+    """A server instance that nobody attached to is not looked at; after an attach it is."""
+    # Given
+    append(stream, 1)
+    stream.observe()
+
+    # When
+    redis_server.restart()
+    for _ in range(2):
+        with pytest.raises(QueueError):
+            stream.observe()
+    stream.open(stream.inspect())
+
+    # Then
+    assert stream.observe().length == 1
+
+
+@pytest.mark.fault("B14")
+def test_look_is_short_when_redis_is_frozen(stream: Stream, redis_server: RedisServer) -> None:
+    """A server that does not answer holds a look up for less than a second, again and again."""
+    # Given
+    stream.observe()
+    redis_server.freeze()
+
+    # When / Then
+    for _ in range(3):
+        began_s = monotonic_s()
+        with pytest.raises(QueueUnavailableError):
+            stream.observe()
+        assert monotonic_s() - began_s < 1.0
+    redis_server.thaw()
+    assert stream.observe().length == 0
+
+
+def test_connecting_is_short_when_nobody_takes_the_connection() -> None:
+    """A host that does not even answer costs no longer than the answer to a command may."""
+    # Given a port whose queue of connections is full
+    with ExitStack() as sockets:
+        port = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(port.getsockname())
+        link = Link(f"redis://127.0.0.1:{port.getsockname()[1]}/0", 0.2)
+
+        # When
+        began_s = monotonic_s()
+        with pytest.raises(QueueUnavailableError):
+            link.connect()
+
+        # Then
+        assert monotonic_s() - began_s < 1.0
+
+
+@pytest.mark.fault("B19")
+def test_look_leaves_out_what_the_user_may_not_ask(redis_server: RedisServer) -> None:
+    """A user without rights to look at the group gets the rest; what is missing is unknown."""
+    # Given
+    rights = ("on", ">pw", "~*", "+@all", "-xpending", "-xinfo|consumers")
+    redis_server.command("ACL", "SETUSER", "poor", *rights)
+    with attached(redis_server, f"unix://poor:pw@{redis_server.socket_path}") as stream:
+        append(stream, 1)
+
+        # When
+        sight = stream.observe()
+
+        # Then
+        assert (sight.length, sight.pending, sight.consumers) == (1, None, None)
+        assert sight.oldest is not None
+
+
+@pytest.mark.fault("B5")
+def test_look_fails_when_the_group_is_gone(stream: Stream, redis_server: RedisServer) -> None:
+    """A group that somebody removed is trouble, not an empty queue."""
+    # Given
+    append(stream, 1)
+    redis_server.command("XGROUP", "DESTROY", stream.events, "processors")
+
+    # When / Then
+    with pytest.raises(QueueDetachedError):
+        stream.observe()

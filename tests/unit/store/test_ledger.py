@@ -119,3 +119,33 @@ def test_settled_messages_are_those_with_an_outcome_when_they_are_asked_for(
     done = commits.ledger.settled_messages(asked)
     # Then
     assert done == {"1795150000001-0", "1795150000002-7"}
+
+
+# --- hooks ----------------------------------------------------------------------------------------
+
+HOOK = ("cursor", "stop")
+
+
+def hooks(commits: Commits) -> list[tuple[object, ...]]:
+    """Return the counts of all hooks."""
+    return commits._connection.execute("SELECT * FROM hooks ORDER BY 1, 2").fetchall()
+
+
+def test_hooks_add_up_when_they_run_again(commits: Commits) -> None:
+    """A hook has the sum of its executions, and the time of the last, in whatever order."""
+    # Given / When
+    commits.ledger.add_hooks(100, {(*HOOK, "succeeded"): 2}, {HOOK: 50})
+    commits.ledger.add_hooks(101, {(*HOOK, "failed"): 1, (*HOOK, "succeeded"): 3}, {HOOK: 40})
+    # Then
+    assert hooks(commits) == [(*HOOK, 5, 1, 50)]
+
+
+def test_hooks_have_no_time_ahead_of_the_clock_when_it_was_wrong(commits: Commits) -> None:
+    """A capture of the future counts as now, and a clock that is put back takes its time along."""
+    # Given an execution that claims to be of the future
+    commits.ledger.add_hooks(1_000, {(*HOOK, "succeeded"): 1}, {HOOK: 99_999})
+    assert hooks(commits) == [(*HOOK, 1, 0, 1_000)]
+    # When the clock is put back
+    commits.ledger.add_hooks(500, {(*HOOK, "succeeded"): 1}, {HOOK: 499})
+    # Then
+    assert hooks(commits) == [(*HOOK, 2, 0, 500)]

@@ -151,3 +151,75 @@ def test_rules_are_counted_from_settlements_when_a_database_of_the_first_schema_
         ("filtered", "a", 1, 7),
         ("quarantined", "a", 2, 5),
     ]
+
+
+def test_hooks_are_counted_from_what_is_stored_when_a_database_of_before_them_is_migrated(
+    database: Connection,
+) -> None:
+    """Rows, duplicates, letters, settlements and refusals are executions; each counts once."""
+    # Given rows of two hooks and of a canary, a second capture and a second message of one of them
+    migrate(database, STEPS[:2])
+    for kind, source in ((1, "hook"), (2, "hook"), (3, "canary")):
+        database.execute(
+            "INSERT INTO kinds VALUES (?, 'cursor', ?, '', ?)", (kind, source, f"on{kind}")
+        )
+    for number, kind in enumerate((1, 1, 1, 2, 3)):
+        database.execute(
+            "INSERT INTO traces (event_id, kind, captured_ns, timestamp_lag, message_lag,"
+            " message_number, delivered_lag, ingested_lag, codec, event_data)"
+            " VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0, x'')",
+            (b"%d" % number, kind, number * 1_000_000),
+        )
+    database.execute("INSERT INTO duplicates VALUES ('1-0', ?, 9000000, 0, 0, 1)", (b"0",))
+    database.execute("INSERT INTO duplicates VALUES ('2-0', ?, 99000000, 1, 0, 1)", (b"0",))
+    # And letters: open, a stranger's, and one whose event has its row by now
+    for message_id, origin, state, settled_ms in (
+        ("3-0", "spool:1:1", "open", None),
+        ("4-0", "", "open", None),
+        ("5-0", "spool:2:1", "retried", 8),
+    ):
+        database.execute(
+            "INSERT INTO dead_letters VALUES"
+            " (?, x'', 1, ?, 'cursor', 'hook', 'on2', x'', '', '', 1, '', ?, 7, NULL, ?, NULL)",
+            (message_id, origin, state, settled_ms),
+        )
+    # And what never reached the stream
+    for number, (outcome, hook) in enumerate((("filtered", "on1"), ("quarantined", "on1"))):
+        database.execute(
+            "INSERT INTO settlements VALUES (?, ?, 'a', 'cursor', ?, 1, 5)",
+            (f"spool:{number}:1", outcome, hook),
+        )
+    database.execute("INSERT INTO custody_totals VALUES ('refused.f', 6), ('refused.p', 9)")
+    # When
+    migrate(database)
+    # Then
+    assert database.execute("SELECT * FROM hooks ORDER BY platform, hook_type").fetchall() == [
+        ("", "", 0, 6, 0),
+        ("cursor", "on1", 5, 1, 9),
+        ("cursor", "on2", 2, 0, 7),
+    ]
+
+
+def test_outcomes_are_counted_from_before_when_a_database_of_before_them_is_migrated(
+    database: Connection,
+) -> None:
+    """What was written is known for ever, the rest as far back as the minutes go; breaks stay."""
+    # Given rows whose minutes are partly gone, duplicates of two minutes, and a break
+    migrate(database, STEPS[:2])
+    database.execute("INSERT INTO sources VALUES ('cursor', 'hook', 70, 120001)")
+    database.executemany(
+        "INSERT INTO custody_minutes VALUES (?, 'cursor', 'hook', ?, ?)",
+        [(1, "duplicate", 2), (2, "duplicate", 3), (2, "written", 60)],
+    )
+    database.execute("INSERT INTO incidents VALUES (1, 'chain_break', 5, 5, 1, 1, 'x', '[]')")
+    # When
+    migrate(database)
+    # Then
+    assert database.execute("SELECT * FROM outcomes ORDER BY outcome").fetchall() == [
+        ("cursor", "hook", "duplicate", 5, 120_000),
+        ("cursor", "hook", "written", 70, 120_001),
+    ]
+    assert "sources" not in tables(database)
+    assert database.execute("SELECT kind, colour FROM incidents").fetchall() == [
+        ("chain_break", None)
+    ]

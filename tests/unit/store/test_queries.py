@@ -11,9 +11,9 @@ from blueplane.pipeline.custody import Balance
 from blueplane.pipeline.dead_letters import make_letter
 from blueplane.store import queries as module
 from blueplane.store.connection import open_writer
-from blueplane.store.ledger import Epoch
+from blueplane.store.ledger import Epoch, Incident
 from blueplane.store.migrations import STEPS
-from blueplane.store.queries import Reader, reading
+from blueplane.store.queries import Alarm, Footprint, Reader, footprint, reading
 from helpers.road import database_file, ids, make_entry, make_event, make_row, turn_clock
 
 
@@ -292,3 +292,55 @@ def test_reader_knows_when_the_database_is_another_file(
     # and so when there is another one
     Commits(database_file(tmp_path)).close()
     assert reader.moved()
+
+
+def test_reader_tells_alarms_of_the_database_when_there_are_other_incidents(
+    commits: Commits, reader: Reader
+) -> None:
+    """By kind, with how often, when last and what was lost; breaks of custody are none of them."""
+    # Given
+    for kind, at_ms, count in (
+        ("store_missing", 999, 9), ("store_missing", 1_000, 3), ("store_missing", 2_000, 4),
+        ("store_damaged", 1_500, 0), ("chain_break", 1_500, 7), ("storeXkind", 1_500, 1),
+    ):  # fmt: skip
+        commits.ledger.add_incident(Incident(kind, at_ms, count, 0, "invented", ()))
+    # When / Then
+    assert reader.alarms(1_000) == [
+        Alarm("store_damaged", 1, 1_500, 0), Alarm("store_missing", 2, 2_000, 7),
+    ]  # fmt: skip
+    assert reader.alarms(3_000) == []
+
+
+def test_reader_tells_how_far_workers_are_when_rows_have_gaps(
+    commits: Commits, reader: Reader
+) -> None:
+    """The highest sequence ever given, each watermark, and when the next row was written."""
+    # Given
+    assert (reader.last_write_ms(), reader.last_sequence()) == (None, 0)
+    assert (reader.watermarks(), reader.written_after(0)) == ({}, None)
+    commits.write([make_row(commits, make_event(1))])
+    commits.ledger.skip_to(10)
+    commits.write([make_row(commits, make_event(2))])
+    commits._connection.execute("INSERT INTO watermarks VALUES ('usage', 1)")
+    # When / Then
+    (last,) = commits._connection.execute(
+        "SELECT ingested_ms FROM raw_traces WHERE sequence = 11"
+    ).fetchone()
+    assert reader.last_sequence() == 11
+    assert reader.watermarks() == {"usage": 1}
+    assert reader.written_after(1) == last
+    assert reader.written_after(11) is None
+    assert reader.last_write_ms() == last
+
+
+def test_footprint_is_unknown_when_there_is_nothing(commits: Commits, tmp_path: Path) -> None:
+    """The sizes of the files and of what is free; None, never 0, where there is no file."""
+    # Given / When
+    found = footprint(database_file(tmp_path))
+    # Then
+    assert found.database == database_file(tmp_path).stat().st_size
+    assert found.wal is not None
+    assert found.free is not None
+    assert found.free > 0
+    assert commits.path == database_file(tmp_path)
+    assert footprint(tmp_path / "none" / "telemetry.db") == Footprint(None, None, None)

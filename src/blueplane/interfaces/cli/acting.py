@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from blueplane.config import load
 from blueplane.daemon import Daemon
-from blueplane.interfaces.cli.reach import stored
+from blueplane.interfaces.cli.storage import stored
 from blueplane.lock import is_running
 from blueplane.logs import set_up
 from blueplane.paths import Home

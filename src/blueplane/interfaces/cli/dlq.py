@@ -29,7 +29,7 @@ from blueplane.interfaces.cli.output import (
     render_facts,
     render_json,
 )
-from blueplane.interfaces.cli.reach import stored
+from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
 from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.store.letters import Letter

@@ -35,6 +35,14 @@ def number(value: float | None) -> str:
     return text.rstrip("0").rstrip(".")
 
 
+def percent(share: float | None) -> str:
+    """Show a share of 1: ``99.5 %``; only the whole is ``100 %``."""
+    if share is None:
+        return UNKNOWN
+    shown_share = round(share * 100, 2)
+    return f"{number(min(shown_share, 99.99) if share < 1 else shown_share)} %"
+
+
 def milliseconds(value: float | None) -> str:
     """Show a duration given in milliseconds: ``3.2 ms``, ``1.5 s``, ``2 min``, ``3 h``, ``4 d``."""
     if value is None:

@@ -21,8 +21,8 @@ from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.figures import age, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Row, Table, render
-from blueplane.interfaces.cli.reach import stored
 from blueplane.interfaces.cli.rules import filter_rules, kind_words
+from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
 from blueplane.server.control import ask
 from blueplane.store.queries import RuleCount

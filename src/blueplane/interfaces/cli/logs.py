@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import click
 
 from blueplane.errors import HomeError, NotFoundError
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.options import home_option
+from blueplane.interfaces.cli.screen import coloured
 from blueplane.logs import COMPONENTS, OLD_FILES
 from blueplane.paths import Home, private_file
 
@@ -220,12 +221,7 @@ def _follow(tail: _Tail, wanted: _Wanted) -> None:
 
 def _show(lines: Sequence[str]) -> None:
     for line in lines:
-        click.echo(_styled(visible(line)), color=_coloured(sys.stdout))
-
-
-def _coloured(stream: TextIO | None) -> bool:
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return not plain and stream is not None and stream.isatty()
+        click.echo(_styled(visible(line)), color=coloured(sys.stdout))
 
 
 def _styled(line: str) -> str:

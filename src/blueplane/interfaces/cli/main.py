@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import click
 
@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "stop": ("blueplane.interfaces.cli.stop", "Stop the server."),
     "restart": ("blueplane.interfaces.cli.restart", "Stop the server and start it again."),
     "status": ("blueplane.interfaces.cli.status", "Show what runs and what became of the events."),
+    "health": ("blueplane.interfaces.cli.health", "Show how every part is, and what is wrong."),
+    "top": ("blueplane.interfaces.cli.top", "Watch the hops: rates, backlogs, errors."),
     "logs": ("blueplane.interfaces.cli.logs", "Show the server's log."),
     "pause": ("blueplane.interfaces.cli.pause", "Have the hooks take nothing, for a while."),
     "resume": ("blueplane.interfaces.cli.resume", "Have the hooks take events again."),
@@ -125,6 +127,11 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     return result if isinstance(result, int) else 0
+
+
+def load(module: str, name: str) -> Any:  # noqa: ANN401 - a function or a class of ours
+    """Import what a command needs only now and then; start-up stays quick without it."""
+    return getattr(import_module(f"blueplane.interfaces.cli.{module}"), name)
 
 
 def _explain(error: Exception) -> tuple[int, str]:

@@ -1,15 +1,22 @@
 """Options that several commands share.
 
-Owns ``--home`` and ``--format``.
-Promises that a command gets a ``Home`` and one of two words.
+Owns ``--home`` and ``--format``, and how a duration is written.
+Promises that a command gets a ``Home``, one of two words, and seconds.
 Leaves the reading of the configuration to the command.
 """
 
+import re
 from pathlib import Path
+from typing import Final
 
 import click
 
+from blueplane.errors import UsageError
 from blueplane.paths import Home, default_home, home_at
+
+_DURATION: Final = re.compile(r"([0-9]{1,9})([smhd]?)")
+_SECONDS: Final = {"s": 1, "": 60, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST_S: Final = 365 * 86_400
 
 
 def _to_home(_context: click.Context, _option: click.Parameter, value: Path | None) -> Home:
@@ -31,3 +38,16 @@ format_option = click.option(
     show_default=True,
     help="For people, or for programs.",
 )
+
+
+def duration_s(text: str) -> int:
+    """Return the seconds of ``90s``, ``30m``, ``2h`` or ``1d``; a bare number is minutes.
+
+    Raises UsageError for anything else, for nothing, and for more than a year.
+    """
+    written = _DURATION.fullmatch(text.lower())
+    seconds = int(written[1]) * _SECONDS[written[2]] if written else 0
+    if not 0 < seconds <= _LONGEST_S:
+        message = f"{text!r} is no duration: write 90s, 30m, 2h or 1d, at most 365d"
+        raise UsageError(message)
+    return seconds

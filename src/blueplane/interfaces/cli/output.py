@@ -3,7 +3,7 @@
 Owns the JSON shape of every command's answer.
 Promises that foreign text steers neither the terminal nor the markup, that a table on a terminal
 is at most 80 columns wide, that colour only repeats what a word says, and that unknown is a dash.
-Leaves what the rows are to the commands.
+Leaves what the rows are to the commands, and the terminal to ``drawing.py``.
 """
 
 import json
@@ -13,19 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import click
-from rich import box
-from rich import table as rich_table
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
 
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.figures import UNKNOWN, shown
+from blueplane.interfaces.cli.main import load
 
-#: Columns; wider than this a table is hard to read and to paste.
-MAX_WIDTH: Final = 80
-
-_GAP: Final = "  "
+#: What stands between two columns.
+GAP: Final = "  "
 
 Form = Literal["table", "json"]
 Row = Mapping[str, Any]
@@ -76,7 +71,7 @@ def render(table: Table, form: Form) -> None:
     if form == "json":
         render_json({"rows": table.rows, "total": table.total})
     elif sys.stdout is not None and sys.stdout.isatty():
-        _draw(table)
+        load("drawing", "draw")(table)
     else:
         _align(table)
 
@@ -93,12 +88,9 @@ def render_facts(facts: Sequence[Fact]) -> None:
         width = max(map(cell_len, labels))
         for label, fact in zip(labels, facts, strict=True):
             blank = " " * (width - cell_len(label))
-            click.echo(f"{label}{blank}{_GAP}{visible(fact.text)}".rstrip())
+            click.echo(f"{label}{blank}{GAP}{visible(fact.text)}".rstrip())
         return
-    grid = rich_table.Table.grid(padding=(0, len(_GAP), 0, 0))
-    for fact in facts:
-        grid.add_row(Text(visible(fact.label), "dim"), Text(visible(fact.text), fact.style))
-    _console().print(grid)
+    load("drawing", "draw_facts")(facts)
 
 
 def _as_json(value: object) -> object:
@@ -107,62 +99,31 @@ def _as_json(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else list(value)  # type: ignore[call-overload]
 
 
-def _cell(column: Column, row: Row) -> str:
+def cell(column: Column, row: Row) -> str:
+    """Return a value of a row as it is shown."""
     value = row.get(column.key)
     return UNKNOWN if value is None else visible(column.show(value))
 
 
-def _total_cells(table: Table, columns: Sequence[Column]) -> list[str]:
+def total_cells(table: Table, columns: Sequence[Column]) -> list[str]:
     """Return the cells of the last line; a key without a total stays empty, the first says so."""
-    cells = [_cell(c, table.total) if c.key in table.total else "" for c in columns]
+    cells = [cell(c, table.total) if c.key in table.total else "" for c in columns]
     return [cells[0] or "total", *cells[1:]]
-
-
-def _draw(table: Table) -> None:
-    drawn = rich_table.Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0),
-        show_footer=bool(table.total),
-    )  # fmt: skip
-    columns = [column for column in table.columns if not column.extra]
-    footer = _total_cells(table, columns) if table.total else [""] * len(columns)
-    for column, foot in zip(columns, footer, strict=True):
-        drawn.add_column(
-            Text(column.title), Text(foot), justify=column.justify, overflow="fold",
-            no_wrap=column.whole,
-        )  # fmt: skip
-    for row in table.rows:
-        drawn.add_row(*(Text(_cell(c, row), _style(c, row)) for c in columns))
-    console = _console()
-    console.print(drawn)
-    if table.caption:
-        console.print(Text(visible(table.caption), "dim"))
-
-
-def _console() -> Console:
-    console = Console()
-    console.width = min(console.width, MAX_WIDTH)
-    return console
-
-
-def _style(column: Column, row: Row) -> str:
-    if isinstance(column.style, str):
-        return column.style
-    return column.style(row.get(column.key))
 
 
 def _align(table: Table) -> None:
     lines = [[column.title for column in table.columns]]
-    lines += [[_cell(column, row) for column in table.columns] for row in table.rows]
+    lines += [[cell(column, row) for column in table.columns] for row in table.rows]
     if table.total:
-        lines.append(_total_cells(table, table.columns))
+        lines.append(total_cells(table, table.columns))
     widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
     for cells in lines:
         padded = map(_pad, cells, widths, table.columns)
-        click.echo(_GAP.join(padded).rstrip())
+        click.echo(GAP.join(padded).rstrip())
     if table.caption:
         click.echo(visible(table.caption))
 
 
-def _pad(cell: str, width: int, column: Column) -> str:
-    blank = " " * (width - cell_len(cell))
-    return blank + cell if column.justify == "right" else cell + blank
+def _pad(text: str, width: int, column: Column) -> str:
+    blank = " " * (width - cell_len(text))
+    return blank + text if column.justify == "right" else text + blank

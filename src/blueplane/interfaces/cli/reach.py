@@ -1,38 +1,17 @@
-"""How a command reaches what the server works on: the store, the stream, the spool.
+"""How a command reaches the stream.
 
-Owns opening each of them to look, and the sentence when there is nothing to open.
+Owns opening it to look, and saying whose Redis it is in.
 Promises to change nothing.
 Leaves what to look for to the commands.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from blueplane.config import RedisSettings
-from blueplane.errors import NotFoundError, StoreError, UndecodableEntryError
+from blueplane.errors import UndecodableEntryError
 from blueplane.event import Event, decode
 from blueplane.paths import Home
 from blueplane.pipeline.stream import Stream
-from blueplane.store.migrations import STEPS
-from blueplane.store.queries import Reader, reading
-
-
-@contextmanager
-def stored(home: Home) -> Iterator[Reader]:
-    """Open the database to read.
-
-    Raises NotFoundError when there is none yet, StoreError when it is not of this version.
-    """
-    if not home.database.exists():
-        message = f"{home.database}: no database yet; `blueplane start` makes it"
-        raise NotFoundError(message)
-    with reading(home.database) as reader:
-        found = reader.schema_version()
-        if found != len(STEPS):
-            newer = "install a newer Blueplane" if found > len(STEPS) else "run `blueplane start`"
-            message = f"{home.database}: has schema {found} instead of {len(STEPS)}; {newer}"
-            raise StoreError(message)
-        yield reader
 
 
 def uses_private_redis(settings: RedisSettings) -> bool:

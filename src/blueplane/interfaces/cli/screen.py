@@ -1,4 +1,4 @@
-"""The screen of a command that runs for long: text, and below it one line that is drawn anew.
+"""The screen: its colours, and for a command that runs for long a last line that is drawn anew.
 
 Owns standard output while such a command runs, for all of its threads.
 Promises that text goes above the line and never into it, and that a terminal or a pipe that goes
@@ -18,6 +18,12 @@ from blueplane.interfaces.cli.main import abandon
 MAX_WIDTH: Final = 80
 
 _ERASE: Final = "\r\x1b[K"
+
+
+def coloured(stream: TextIO | None) -> bool:
+    """Whether colours are to be shown: on a terminal that has them, unless NO_COLOR is set."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plain and stream is not None and stream.isatty()
 
 
 class Screen:

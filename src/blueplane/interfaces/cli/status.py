@@ -110,6 +110,8 @@ def _parts(answer: Mapping[str, Any]) -> Iterator[Fact]:
     yield Fact("server", _server(answer["server"]))
     yield Fact("redis", _redis(answer["redis"]))
     yield Fact("database", _store(answer["store"]))
+    if answer["http"] and answer["http"]["port"]:
+        yield Fact("http", _http(answer["http"]))
     yield Fact("capture", answer["capture"]["state"])
     yield Fact("spool", _spool(answer["spool"]))
     if answer["backpressure"] and answer["backpressure"]["state"] != "none":
@@ -138,6 +140,10 @@ def _redis(redis: Mapping[str, Any]) -> str:
     if not redis["connected"]:
         return f"{where}, NOT CONNECTED"
     return f"{where}, connected, version {redis['version']}, persistence {redis['persistence']}"
+
+
+def _http(http: Mapping[str, Any]) -> str:
+    return "NOT SERVED" if http["trouble"] else f"http://127.0.0.1:{http['port']}/health"
 
 
 def _store(store: Mapping[str, Any]) -> str:

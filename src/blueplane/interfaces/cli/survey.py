@@ -17,9 +17,10 @@ from blueplane.config import Settings
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
 from blueplane.interfaces.cli.figures import age, count, size
 from blueplane.interfaces.cli.pause import in_words
-from blueplane.interfaces.cli.reach import stored, uses_private_redis
+from blueplane.interfaces.cli.reach import uses_private_redis
 from blueplane.interfaces.cli.road import LAWS, law_text, remainder
 from blueplane.interfaces.cli.rules import filter_rules
+from blueplane.interfaces.cli.storage import stored
 from blueplane.lock import is_running, named_holder
 from blueplane.paths import Home
 from blueplane.server.control import ask
@@ -43,10 +44,10 @@ PRESSURE_S: Final = 60.0
 def survey(home: Home, settings: Settings, config_trouble: str | None = None) -> Answer:
     """Look at everything; ``config_trouble`` is what is wrong with the configuration.
 
-    Keys: ``home``, ``server``, ``redis``, ``capture``, ``spool``, ``hooks``, ``backpressure`` (None
-    without a server), ``store``, ``filtered``, ``quarantine``, ``dead_letters``, ``balance`` (None
-    before the first), ``breaks``, ``alarms`` (what happened to the database), ``rows``, ``total``,
-    ``notes``, ``problems``, ``healthy``.
+    Keys: ``home``, ``server``, ``redis``, ``capture``, ``spool``, ``hooks``, ``backpressure`` and
+    ``http`` (None without a server), ``store``, ``filtered``, ``quarantine``, ``dead_letters``,
+    ``balance`` (None before the first), ``breaks``, ``alarms`` (what happened to the database),
+    ``rows``, ``total``, ``notes``, ``problems``, ``healthy``.
     """
     server, live = _ask_server(home)
     answer = {
@@ -57,11 +58,13 @@ def survey(home: Home, settings: Settings, config_trouble: str | None = None) ->
         "spool": _spool(home.spool),
         "hooks": {"refuse": _refusal(home)},
         "backpressure": live.get("backpressure"),
+        "http": live.get("http"),
         **_stored(home, settings, live),
     }
     problems = [config_trouble] if config_trouble else []
     problems += _problems(answer)
-    answer["notes"] = [remark for remark in (_pause(home), location.trouble(home.root)) if remark]
+    remarks = (_pause(home), location.trouble(home.root), _no_http(live.get("http") or {}))
+    answer["notes"] = [remark for remark in remarks if remark]
     return {**answer, "problems": problems, "healthy": not problems}
 
 
@@ -97,6 +100,13 @@ def _redis(home: Home, settings: Settings, live: Answer) -> Answer:
     if found["mode"] != known["mode"]:  # the server was started with other settings than we have
         found["url"] = None
     return found
+
+
+def _no_http(http: Answer) -> str | None:
+    """Say that nobody is answered over HTTP; capture goes on without."""
+    if not http.get("trouble"):
+        return None
+    return f"no HTTP: {http['trouble']}; the server tries again, or set http.port to another"
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -229,12 +239,7 @@ def _quarantine(home: Home, reader: Reader) -> Answer:
 
 def _balance(reader: Reader) -> Answer | None:
     snapshot = reader.balance()
-    if snapshot is None:
-        return None
-    as_of_ms = snapshot.as_of_ms
-    age_ms = max(0, wall_ms() - as_of_ms)
-    as_of = {"as_of": iso_utc(as_of_ms), "as_of_ms": as_of_ms, "as_of_age_ms": age_ms}
-    return {**snapshot.body, **as_of}
+    return None if snapshot is None else snapshot.shown(wall_ms())
 
 
 # --- what is wrong -------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from blueplane.interfaces.cli.output import (
     render_facts,
     render_json,
 )
-from blueplane.interfaces.cli.reach import stored
 from blueplane.interfaces.cli.road import HOPS
 from blueplane.interfaces.cli.search import (
     Found,
@@ -39,6 +38,7 @@ from blueplane.interfaces.cli.search import (
     stored_event,
     with_data,
 )
+from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
 
 #: Events of a session that are shown unless asked otherwise.

@@ -1,0 +1,101 @@
+"""The live screen of ``blueplane top``.
+
+Owns the terminal while it is shown.
+Promises a screen that fits 80x24, a terminal that is left as it was found, and that a server which
+goes away is said and asked again.
+Leaves the table to ``top.py``.
+"""
+
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from blueplane.clock import wall_ms
+from blueplane.errors import BlueplaneError
+from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli.drawing import MAX_WIDTH, picture
+from blueplane.interfaces.cli.figures import age
+from blueplane.interfaces.cli.top import Body, table, words
+
+#: Seconds between two looks.
+EVERY_S: Final = 1.0
+#: What ends it; Ctrl-C does, too.
+END: Final = "q"
+#: Lines that the table takes, with what is around it.
+FRAME_LINES: Final = 12
+
+_GREEN: Final = "green"
+#: The colours of what is wrong, and how they look, the worst first.
+_STYLES: Final = {"red": "bold red", "orange": "bright_red", "yellow": "yellow"}
+
+
+def watch(look: Callable[[], Body], body: Body) -> None:
+    """Draw ``body``, and what ``look`` returns every second, until somebody has had enough."""
+    trouble = None
+    with _keys() as pressed, Live(screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(screen(body, trouble, live.console), refresh=True)
+            if pressed(EVERY_S) == END:
+                return
+            try:
+                body, trouble = look(), None
+            except BlueplaneError as error:
+                trouble = str(error)
+
+
+def screen(body: Body, trouble: str | None, console: Console) -> Group:
+    """Return as much as there is room for; that the server does not answer comes first."""
+    notes = [] if trouble is None else [Text(visible(trouble), _STYLES["red"])]
+    notes += _findings(body)
+    width = min(console.width, MAX_WIDTH)
+    lines = [line for note in notes for line in note.wrap(console, width)]
+    room = max(0, console.height - FRAME_LINES)
+    seen = age(max(0, wall_ms() - body["as_of_ms"]))
+    head = f"blueplane is {words(body)}, seen {seen}; {END} ends"
+    style = _STYLES.get(body["health_status"], _GREEN)
+    return Group(Text(head, style), Text(), picture(table(body)), Text(), *lines[:room])
+
+
+def _findings(body: Body) -> list[Text]:
+    """Return what is wrong, the worst first."""
+    found = [
+        (finding["colour"], f"{name}: {finding['sentence']}; {finding['command']}")
+        for name, part in body.items()
+        if isinstance(part, Mapping)
+        for finding in part["findings"]
+    ]
+    return [
+        Text(visible(sentence), style)
+        for wanted, style in _STYLES.items()
+        for colour, sentence in found
+        if colour == wanted
+    ]
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], str]]:
+    """Give a function that waits for a key, '' when none came; the terminal is put back."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+
+    def pressed(timeout_s: float) -> str:
+        ready, _, _ = select.select([terminal], [], [], timeout_s)
+        if not ready:
+            return ""
+        # The end of the input ends it, too: nobody is there any more.
+        return os.read(terminal, 1).decode("ascii", "replace").lower() or END
+
+    tty.setcbreak(terminal)
+    try:
+        yield pressed
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
