@@ -1,9 +1,10 @@
 """Health over HTTP while events are ingested: how long an answer takes, and what it costs.
 
 ``python benchmarks/health_http.py [events]`` prints one JSON object. The answers: 8 clients on
-keep-alive connections ask a server of its own process in turn for every page, 100 times a second
-each, while it drains a spool; once more without a pause. The cost: the backlog of
-``benchmarks/ingest.py``, with health and HTTP and without, taking turns in one run.
+keep-alive connections ask a server in a process of its own in turn for every page, 100 times a
+second each, while it drains a spool. The floor: the same, while the clients ask a process that only
+echoes, which is what the machine itself makes them wait. The two take turns. The cost: the backlog
+of ``benchmarks/ingest.py``, with health and HTTP and without, taking turns in one run.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import selectors
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,8 +35,22 @@ CLIENTS = 8
 PAUSE_S = 0.01
 PAGES = ("/healthz", "/readyz", "/health", "/api/v1/health/queue", "/metrics")
 TARGET_MS = 2.0
-ROUNDS = 7
+ASKING_ROUNDS = 5
+COST_ROUNDS = 7
 MAX_COST = 0.03
+
+#: Answers everything at once, on the port that it is given.
+ECHO = """
+import socket, sys, threading
+def serve(connection):
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while connection.recv(65536):
+        connection.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+"""
 
 
 class _Client:
@@ -74,12 +90,12 @@ class _Client:
 
 
 def ask_until(done: Callable[[], bool], port: int, pause_s: float) -> list[float]:
-    """Have the clients ask until ``done``; return the milliseconds of every answer, sorted."""
+    """Have the clients ask until ``done``; return the milliseconds of every answer."""
     pages = cycle(PAGES)
     clients = [_Client(port, lambda: next(pages)) for _ in range(CLIENTS)]
     look_s = 0.0
+    idle = list(clients)
     with selectors.DefaultSelector() as waiting:
-        idle = list(clients)
         while True:
             now_s = time.perf_counter()
             if now_s > look_s:
@@ -97,7 +113,7 @@ def ask_until(done: Callable[[], bool], port: int, pause_s: float) -> list[float
                     waiting.unregister(old)
                     client.due_s = time.perf_counter() + pause_s
                     idle.append(client)
-    return sorted(ms for client in clients for ms in client.times_ms)
+    return [ms for client in clients for ms in client.times_ms]
 
 
 def free_port() -> int:
@@ -113,7 +129,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def time_answers(count: int, pause_s: float) -> dict[str, float]:
+def time_answers(count: int, *, echo: bool) -> list[float]:
     """Return how long answers took while ``count`` files were drained."""
     with tempfile.TemporaryDirectory() as directory:
         home = Home(Path(directory) / "home")
@@ -121,26 +137,31 @@ def time_answers(count: int, pause_s: float) -> dict[str, float]:
         staged = Path(directory) / "staged"
         staged.mkdir()
         fill(staged, list(payloads(1_000)) * (count // 1_000))
-        port = free_port()
+        port, other = free_port(), free_port()
         os.environ["BLUEPLANE_HTTP_PORT"] = str(port)
         server = Server(home)
+        echoing = subprocess.Popen([sys.executable, "-c", ECHO, str(other)])
         try:
-            wait_for(lambda: listens(port))
+            wait_for(lambda: listens(port) and listens(other))
             time.sleep(2)
             for name in os.listdir(staged):
                 os.rename(staged / name, home.spool / name)
-            started = time.perf_counter()
-            times = ask_until(lambda: is_empty(home.spool), port, pause_s)
-            seconds = time.perf_counter() - started
+            return ask_until(lambda: is_empty(home.spool), other if echo else port, PAUSE_S)
         finally:
+            echoing.terminate()
+            echoing.wait(5)
             server.stop()
             del os.environ["BLUEPLANE_HTTP_PORT"]
+
+
+def figures(times_ms: list[float]) -> dict[str, float]:
+    """Return what is shown of the times of answers."""
+    ranked = sorted(times_ms)
     return {
-        "answers": len(times),
-        "seconds": round(seconds, 2),
-        "p50_ms": round(times[len(times) // 2], 2),
-        "p99_ms": round(times[len(times) * 99 // 100], 2),
-        "worst_ms": round(times[-1], 2),
+        "answers": len(ranked),
+        "p50_ms": round(ranked[len(ranked) // 2], 2),
+        "p99_ms": round(ranked[len(ranked) * 99 // 100], 2),
+        "worst_ms": round(ranked[-1], 2),
     }
 
 
@@ -155,20 +176,22 @@ class _Bare(Daemon):
 
 def run(count: int = 20_000) -> dict[str, object]:
     """Return the figures."""
-    paced = time_answers(count, PAUSE_S)
-    hurried = time_answers(count, 0.0)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(ASKING_ROUNDS):
+        for echo, found in times.items():
+            found.extend(time_answers(count, echo=echo))
     events = make_events(count * 5, os.urandom(32))
-    pairs = [(time_pipeline(events), time_pipeline(events, _Bare)) for _ in range(ROUNDS)]
+    pairs = [(time_pipeline(events), time_pipeline(events, _Bare)) for _ in range(COST_ROUNDS)]
     return {
         "events": count,
         "clients": CLIENTS,
-        "asking": paced,
+        "health": figures(times[False]),
+        "floor": figures(times[True]),
         "target_p99_ms": TARGET_MS,
-        "without_pause": hurried,
         "with_per_s": [round(len(events) / ours) for ours, _ in pairs],
         "without_per_s": [round(len(events) / bare) for _, bare in pairs],
         "cost": round(1 - statistics.median(bare / ours for ours, bare in pairs), 3),
-        "target_cost": f"<= {MAX_COST}",
+        "target_cost": MAX_COST,
     }
 
 

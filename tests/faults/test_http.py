@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -91,14 +92,20 @@ def test_capture_goes_on_when_a_stranger_has_the_port(
 
 @pytest.mark.fault("F3")
 def test_port_is_taken_when_it_becomes_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A port that is taken is tried again, and served as soon as it is free."""
+    """A port that is taken is said once, tried again, and served as soon as it is free."""
     # Given a stranger on the port
+    said, tried = [], []
+    log = SimpleNamespace(info=lambda *_, **__: None, warning=lambda *_, **__: said.append(1))
+    monkeypatch.setattr(module, "_log", log)
+    monkeypatch.setattr(module, "owner", lambda _port: tried.append(1))
     monkeypatch.setattr(module, "AGAIN_S", (0.01, 0.02))
     port = free_port()
     stranger = socket.create_server((ADDRESS, port))
     server = HttpServer(port, TOKEN, lambda _request: pytest.fail("nobody asked"))
     server.start()
-    wait_until(lambda: "is taken by" in str(server.trouble), WAIT_S, "it was tried")
+    wait_until(lambda: len(tried) > 2, WAIT_S, "it was tried again")
+    assert server.trouble == f"port {port} is taken by another program"
+    assert len(said) == 1
     # When the stranger leaves
     stranger.close()
     # Then it is ours
@@ -435,6 +442,21 @@ ABUSE = {
 }
 
 
+#: Of those that are not simply 400.
+STATUS = {
+    "length and chunked": 405,
+    "chunked": 405,
+    "an expectation": 417,
+    "ten thousand headers": 431,
+    "a hundred and two headers": 431,
+    "a long header": 431,
+    "an endless header": 431,
+    "a long path": 414,
+    "an endless path": 431,
+    "version 2.0": 505,
+}
+
+
 @pytest.mark.fault("G8")
 @pytest.mark.parametrize("case", ABUSE)
 def test_abuse_is_refused_and_the_next_is_served_when_it_is_no_request(
@@ -448,12 +470,24 @@ def test_abuse_is_refused_and_the_next_is_served_when_it_is_no_request(
     answers = send(server.port, data, ends=True)
     # Then it is refused once, in time, and the connection is closed
     refused = first(answers)
-    assert 400 <= refused.status < 500 or (refused.status, refused.code) == (505, "bad_version")
+    assert refused.status == STATUS.get(case, 400)
     assert refused.headers["connection"] == "close"
     assert refused.code
     assert time.monotonic() - began_s < 5
     assert get(server.port, "/healthz").status == 200
     wait_until(lambda: not server._clients, WAIT_S, "no thread is left")
+
+
+@pytest.mark.fault("G8")
+def test_client_may_end_its_request_when_it_was_refused(server: HttpServer) -> None:
+    """What is still on its way is taken, up to a bound: a client that is cut off sees no answer."""
+    # Given a request that is refused long before its end
+    with connect(server.port) as client:
+        # When the client sends all of it
+        client.sendall(b"GET /" + b"a" * (guard.MAX_REST // 2))
+        client.shutdown(socket.SHUT_WR)
+        # Then it is not cut off, and sees why it was refused
+        assert first(read_all(client)).status == 431
 
 
 @pytest.mark.fault("G8")
@@ -604,6 +638,20 @@ def test_pages_hold_nothing_personal_when_events_are_written(
         ] == written  # fmt: skip
         # And nothing has changed
         assert server.balance()["captured"] == before["captured"]
+
+
+@pytest.mark.fault("F6")
+def test_threads_end_when_the_server_is_stopped() -> None:
+    """A stop ends the threads of clients that wait, however long they might."""
+    # Given a client that says nothing
+    with serving() as server, connect(server.port) as client:
+        wait_until(lambda: server._clients, WAIT_S, "it is there")
+        # When
+        server.stop()
+        assert server.join(WAIT_S)
+        # Then
+        assert not server._clients
+        assert read_all(client) == b""
 
 
 @pytest.mark.fault("F6")

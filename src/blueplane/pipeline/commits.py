@@ -359,7 +359,9 @@ class Commits:
         """Store the snapshot, what arrived since the last one, and the counters of the stream."""
         with self._bookkeeping():
             now_ms = wall_ms()
-            self._add(arrivals(balance, self.ledger.balance(), self.ledger.seen()), now_ms)
+            before = self.ledger.balance()
+            if before is not None:
+                self._add(arrivals(balance, before, self.ledger.seen()), now_ms)
             self.ledger.put_seen(balance.own)
             self.ledger.put_balance(now_ms, balance.body())
             self.ledger.put_epoch(epoch)

@@ -36,10 +36,7 @@ BACKLOG: Final = 64
 LEAVE_S: Final = 2.0
 #: Bytes that are read at once.
 _CHUNK: Final = 16 * 1024
-_BUSY: Final = wire.render(
-    wire.error(RefusedError(503, "busy", "too many connections; ask again in a moment")),
-    closes=True,
-)
+_BUSY: Final = wire.error(RefusedError(503, "busy", "too many connections; ask again in a moment"))
 
 
 class HttpServer(Service):
@@ -163,7 +160,7 @@ def _turn_away(connection: socket.socket) -> None:
     """Say that nobody has time; never wait for the client."""
     with connection, suppress(OSError):
         connection.setblocking(False)  # noqa: FBT003 - the only way to say it
-        connection.send(_BUSY)
+        connection.send(wire.render(_BUSY, closes=True))
         connection.shutdown(socket.SHUT_WR)
         connection.recv(_CHUNK)  # what is unread would take the answer with it
 

@@ -212,10 +212,13 @@ class Ledger:
             ),
         )
 
-    def balance(self) -> dict[str, Any]:
-        """Return the body of the stored balance; empty before the first."""
+    def balance(self) -> dict[str, Any] | None:
+        """Return the body of the stored balance, empty before the first; None of a spoilt one."""
         found = self._connection.execute("SELECT body FROM balance").fetchone()
-        return dict(orjson.loads(found[0])) if found else {}
+        try:
+            return dict(orjson.loads(found[0])) if found else {}
+        except (orjson.JSONDecodeError, TypeError, ValueError):
+            return None
 
     def seen(self) -> dict[str, int]:
         """Return up to where the stream's counter of each source is counted."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from blueplane.clock import iso_utc, monotonic_s
-from blueplane.errors import StoreUnavailableError
+from blueplane.errors import StoreBrokenError, StoreUnavailableError
 from blueplane.event import Event
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, identity, open_reader, translated
@@ -213,13 +213,13 @@ class Reader:
         """Return the stored snapshot of both laws; None before the first."""
         with self._call():
             found = self._connection.execute("SELECT as_of_ms, body FROM balance").fetchone()
-        return Snapshot(found[0], orjson.loads(found[1])) if found else None
+        return Snapshot(found[0], _parsed(found[1])) if found else None
 
     def health(self) -> Snapshot | None:
         """Return the last stored snapshot of health; None before the first."""
         with self._call():
             found = self._connection.execute("SELECT as_of_ms, body FROM health").fetchone()
-        return Snapshot(found[0], orjson.loads(found[1])) if found else None
+        return Snapshot(found[0], _parsed(found[1])) if found else None
 
     def settled(self, events: Sequence[Event]) -> set[str]:
         """Return the origins of those events whose outcome is stored.
@@ -503,9 +503,7 @@ class Reader:
                 " WHERE colour IS NULL AND started_ms >= ? ORDER BY started_ms DESC LIMIT ?",
                 (since_ms, limit),
             )
-            return [
-                {**dict(zip(names, row, strict=True)), "ids": orjson.loads(row[5])} for row in rows
-            ]
+            return [{**dict(zip(names, row, strict=True)), "ids": _parsed(row[5])} for row in rows]
 
     def alarms(self, since_ms: int) -> list[Alarm]:
         """Return what happened to the database since ``since_ms``, by kind."""
@@ -562,6 +560,14 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
+
+
+def _parsed(text: str) -> Any:  # noqa: ANN401 - whatever was stored
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        message = f"the database is damaged: what should be JSON is none ({error})"
+        raise StoreBrokenError(message) from error
 
 
 @contextmanager

@@ -334,17 +334,16 @@ def test_each_code_of_sqlite_blames_one_when_it_is_raised(
 
 @pytest.mark.fault("C9")
 def test_a_database_is_broken_when_its_schema_is_no_text(tmp_path: Path) -> None:
-    """SQLite quotes the bytes of a damaged schema, which Python cannot read: that is damage, too."""
-    # Given a schema with a byte that is no text
-    path = tmp_path / "telemetry.db"
+    """SQLite quotes bytes of a damaged schema that Python cannot read: that is damage, too."""
+    # Given an index whose name is no text, and whose statement is wrong
+    path = database_file(tmp_path)
     connection = open_writer(path)
     connection.execute("CREATE TABLE orchard (apple)")
     connection.execute("CREATE INDEX pears ON orchard (apple)")
     connection.close()
     data = path.read_bytes()
-    path.write_bytes(
-        data.replace(b"pearspears", b"p\xa9arsp\xa9ars").replace(b"INDEX pears", b"INDEX p(")
-    )
+    named = data.replace(b"indexpearsorchard", b"indexp\xa9arsorchard")
+    path.write_bytes(named.replace(b"INDEX pears", b"INDEX p(ars"))
     # When / Then
     with pytest.raises(StoreBrokenError, match="malformed"):
         open_writer(path)

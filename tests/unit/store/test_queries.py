@@ -3,7 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from blueplane.errors import RowRefusedError, StoreError, StoreUnavailableError
+from blueplane.errors import (
+    RowRefusedError,
+    StoreBrokenError,
+    StoreError,
+    StoreUnavailableError,
+)
 from blueplane.event import Settlement
 from blueplane.pipeline.batch import prepare
 from blueplane.pipeline.commits import Commits
@@ -344,3 +349,29 @@ def test_footprint_is_unknown_when_there_is_nothing(commits: Commits, tmp_path: 
     assert found.free > 0
     assert commits.path == database_file(tmp_path)
     assert footprint(tmp_path / "none" / "telemetry.db") == Footprint(None, None, None)
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("spoilt", [b"\xff", "{"])
+def test_a_spoilt_balance_is_damage_when_it_is_read_and_replaced_when_one_is_stored(
+    tmp_path: Path, spoilt: object
+) -> None:
+    """What is no JSON any more is said to be damage, and does not stop the next balance."""
+    # Given
+    path = database_file(tmp_path)
+    commits = Commits(path)
+    epoch = Epoch("t", 0, 0, 0, 0, 0, 0)
+    letters = commits.letters.counts()
+    commits.put_balance(Balance({}, 2, 2, 0, letters, 0), epoch)
+    commits._connection.execute("UPDATE balance SET body = ?", (spoilt,))
+    # When / Then
+    with reading(path) as reader:
+        with pytest.raises(StoreBrokenError, match="damaged"):
+            reader.balance()
+        commits.put_balance(Balance({}, 3, 3, 0, letters, 0), epoch)
+        snapshot = reader.balance()
+        # and nothing is counted as enqueued twice
+        assert [each.count for each in reader.outcomes()] == [2]
+    assert snapshot is not None
+    assert snapshot.body["enqueued"] == 3
+    commits.close()
