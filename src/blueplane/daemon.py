@@ -87,8 +87,9 @@ TRAIN_S: Final = 30.0
 TRIM_S: Final = 20.0
 #: Seconds between two snapshots of health that are stored.
 KEEP_HEALTH_S: Final = 60.0
-#: The same for the reserve, for what is old enough to go, and for the first look at that.
+#: Seconds between two looks at the reserve.
 RESERVE_S: Final = 60.0
+#: Seconds between two looks at what is old enough to go, and before the first.
 RETENTION_S: Final = 3600.0
 RETENTION_FIRST_S: Final = 300.0
 #: Seconds between two looks whether the database is to be checked.
@@ -222,10 +223,11 @@ class Daemon:
             ]
         )
 
-    def _make_health(self) -> None:
+    def _make_probes(self) -> Probes:
+        # Not those of the spooler: such a file is for one thread.
         cursor_hooks = user_hooks_file(self._user_home())
         claude_hooks = user_settings_file(self._user_home(), os.environ)
-        self.probes = Probes(
+        return Probes(
             self.home.database,
             self.writer.measures,
             redis=self._redis_status,
@@ -240,6 +242,9 @@ class Daemon:
             },
             paused_until_ms=self._paused_until_ms,
         )
+
+    def _make_health(self) -> None:
+        self.probes = self._make_probes()
         self._health_due_s = monotonic_s() + KEEP_HEALTH_S
         self.history = History(HealthLog(self._attached_url, self.settings.redis.key_prefix))
         self.sampler = Sampler(

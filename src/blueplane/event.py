@@ -8,12 +8,12 @@ Leaves what may be in a payload to the sanitiser, and how a row is stored to the
 from binascii import unhexlify
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from blueplane.clock import iso_utc, parse_iso_ms
+from blueplane.digests import blake2b
 from blueplane.errors import UndecodableEntryError
 
 #: The version of the wire form. A reader accepts its own and the one before.

@@ -11,12 +11,11 @@ import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
-from secrets import token_bytes, token_hex
 from urllib.parse import quote
 
+from blueplane.digests import blake2b, random_bytes, random_hex
 from blueplane.errors import HomeError
 
 #: Bytes of the longest path that a Unix socket can have on every system that we run on.
@@ -177,9 +176,9 @@ class Home:
         """Return the per-install secret, made at the first call."""
         with suppress(FileNotFoundError):
             return self._read_secret()
-        staged = self.root / f".secret.{token_hex(8)}"
+        staged = self.root / f".secret.{random_hex(8)}"
         with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as stream:
-            stream.write(token_bytes(SECRET_BYTES))
+            stream.write(random_bytes(SECRET_BYTES))
             stream.flush()
             os.fsync(stream.fileno())
         try:

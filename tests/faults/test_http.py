@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from blueplane import __version__
+from blueplane.health.check import COMPONENTS
 from blueplane.paths import Home
 from blueplane.server import guard
 from blueplane.server import http as module
-from blueplane.server.api import COMPONENTS
 from blueplane.server.guard import Guard, read_token
 from blueplane.server.http import HttpServer
 from blueplane.server.wire import RefusedError, parse
@@ -347,7 +347,7 @@ def test_token_is_made_private_when_there_is_none(home: Home) -> None:
     # Given a home without one / When
     token = read_token(home.token_file)
     # Then
-    assert len(token) == 43  # 32 bytes in base64
+    assert len(token) == 64  # 32 bytes in hex digits
     assert stat.S_IMODE(home.token_file.stat().st_mode) == 0o600
     assert read_token(home.token_file) == token
     # And when others could read or empty it, it is made private, or made anew
@@ -355,7 +355,7 @@ def test_token_is_made_private_when_there_is_none(home: Home) -> None:
     assert read_token(home.token_file) == token
     assert stat.S_IMODE(home.token_file.stat().st_mode) == 0o600
     home.token_file.write_text("short")
-    assert len(read_token(home.token_file)) == 43
+    assert len(read_token(home.token_file)) == 64
 
 
 @pytest.mark.fault("G5")
@@ -363,13 +363,13 @@ def test_token_is_compared_in_constant_time_when_given(monkeypatch: pytest.Monke
     """Only the whole token passes, and every byte of it is compared."""
     # Given
     compared = []
-    right = guard.compare_digest
+    right = guard.is_same
 
     def compare(one: bytes, other: bytes) -> bool:
         compared.append((one, other))
         return right(one, other)
 
-    monkeypatch.setattr(guard, "compare_digest", compare)
+    monkeypatch.setattr(guard, "is_same", compare)
     door = Guard(7531, TOKEN)
     given = ["", "Bearer", f"Bearer {TOKEN[1:]}", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é"]
     # When
@@ -479,15 +479,19 @@ def test_abuse_is_refused_and_the_next_is_served_when_it_is_no_request(
 
 
 @pytest.mark.fault("G8")
-def test_client_may_end_its_request_when_it_was_refused(server: HttpServer) -> None:
+def test_client_may_end_its_request_when_it_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is still on its way is taken, up to a bound: a client that is cut off sees no answer."""
     # Given a request that is refused long before its end
-    with connect(server.port) as client:
-        # When the client sends all of it
-        client.sendall(b"GET /" + b"a" * (guard.MAX_REST // 2))
+    monkeypatch.setattr(guard, "REST_S", WAIT_S)
+    with serving() as server, connect(server.port) as client:
+        client.sendall(b"GET /" + b"a" * 2 * guard.MAX_HEAD)
+        answer = client.recv(65_536)
+        # When the client goes on
+        for _ in range(3):
+            client.sendall(b"a" * 1_000)
         client.shutdown(socket.SHUT_WR)
-        # Then it is not cut off, and sees why it was refused
-        assert first(read_all(client)).status == 431
+        # Then it is not cut off, and has seen why it was refused
+        assert first(answer + read_all(client)).status == 431
 
 
 @pytest.mark.fault("G8")

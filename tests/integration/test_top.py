@@ -234,6 +234,16 @@ def test_history_is_plain_when_the_encoding_has_no_blocks(
     assert "#" in ended.out
 
 
+def test_top_says_what_starts_a_server_when_none_runs(home: Home) -> None:
+    """Who looks while no server runs is told so, and nothing of sockets."""
+    # Given a home without a server / When
+    ended = run(home, "top", "--once")
+
+    # Then
+    assert (ended.code, ended.out) == (4, "")
+    assert ended.err == "blueplane: no server runs; `blueplane start` starts one\n"
+
+
 def test_history_says_so_when_neither_server_nor_redis_runs(
     home: Home, redis_server: RedisServer
 ) -> None:
@@ -249,4 +259,4 @@ def test_history_says_so_when_neither_server_nor_redis_runs(
     assert "no server runs" in without.err
     assert "blueplane start" in without.err
     assert empty.code == 1
-    assert "no history yet" in empty.err
+    assert "no history of that time" in empty.err

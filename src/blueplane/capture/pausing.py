@@ -12,16 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
-from typing import Final
 
 from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ns
+from blueplane.digests import random_hex
 from blueplane.errors import HomeError
 from blueplane.lock import one_at_a_time
 from blueplane.paths import Home, private_directory, private_file
-
-#: Seconds of the longest pause that ends by itself.
-MAX_S: Final = 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ def _end_ns(home: Home) -> int:
 
 def _place(path: Path, mtime_ns: int | None) -> None:
     """Put an empty file there in one step, with its time, and never through a link."""
-    staged = path.with_name(f"{path.name}.{token_hex(8)}")
+    staged = path.with_name(f"{path.name}.{random_hex(8)}")
     try:
         with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
             if mtime_ns is not None:

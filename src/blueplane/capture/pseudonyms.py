@@ -9,11 +9,11 @@ Leaves the choice of what is hashed to the sanitiser.
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Final
 
 from blueplane.capture.vocabulary import EXTENSIONS
 from blueplane.capture.workspace import normalise
+from blueplane.digests import blake2b
 
 #: 48 bits: among 100,000 different texts of one install a chance collision is 1 in 50,000.
 DIGEST_BYTES: Final = 6

@@ -10,10 +10,10 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from blueplane.digests import blake2b
 from blueplane.paths import is_link, private_directory
 
 #: Bytes of a name that every file system takes.

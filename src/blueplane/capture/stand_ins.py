@@ -8,12 +8,12 @@ Leaves making an event strict to the sanitiser.
 
 import re
 from collections.abc import Set as AbstractSet
-from hashlib import blake2b
 from itertools import chain
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any, Final
 
 from blueplane.capture import vocabulary as words
+from blueplane.digests import blake2b
 from blueplane.event import COLUMNS
 
 #: Keys of the metadata that are not columns, and the words that may stand there.

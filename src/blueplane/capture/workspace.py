@@ -9,9 +9,10 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 from urllib.parse import unquote
+
+from blueplane.digests import blake2b
 
 _DRIVE: Final = re.compile(r"/?([A-Za-z]):(?=[/\\]|\Z)")
 _SLASHES: Final = re.compile(r"//+")

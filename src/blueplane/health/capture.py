@@ -169,7 +169,7 @@ class CaptureMonitor:
         self._pace, self._pace_counts = 0.0, False
 
     def look(self, moment: Moment) -> Report:
-        """Return the figures of capture; raises StoreUnavailableError."""
+        """Return the figures of capture; raises StoreError."""
         with reading(self._probes.database, SERVER_READ_S) as reader:
             found = _by_platform(reader.hooks())
         installed = self._probes.installed_hooks()

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from blueplane.clock import iso_utc
 from blueplane.health.check import Colour, Finding, Moment, Report, State
+from blueplane.health.laws import LAWS, remainder
 from blueplane.health.probes import Probes
 from blueplane.store.queries import (
     SERVER_READ_S,
@@ -37,7 +38,6 @@ MAX_SOURCES: Final = 50
 #: The outcomes of a message that count as success, and those that do not.
 _GOOD: Final = ("written", "duplicate", "recovered")
 _BAD: Final = ("dead_lettered", "lost")
-_LAWS: Final = {"messages": "enqueued", "events": "captured"}
 #: Why messages are gone that were in the database, by the kind of the incident.
 _CAUSES: Final = {
     "store_damaged": "the database was damaged, and a new one was begun",
@@ -294,9 +294,8 @@ def _because(breaks: Sequence[Mapping[str, Any]]) -> str:
 def _law_findings(balance: Mapping[str, Any] | None) -> Iterator[Finding]:
     if balance is None:
         return
-    for law, whole in _LAWS.items():
-        terms = balance[law]
-        missing = 2 * terms[whole] - sum(terms.values())
+    for law in LAWS:
+        missing = remainder(law, balance)
         if missing:
             sentence = f"the law of {law} does not close: {missing:+,} without an outcome"
             yield Finding("balance", Colour.RED, sentence, _STATUS_COMMAND)

@@ -12,6 +12,11 @@ from typing import Any, Final, Literal
 
 State = Literal["ok", "idle", "not installed"]
 
+#: What is judged, each by the monitor of that name.
+COMPONENTS: Final = ("queue", "database", "capture", "chain", "workers")
+#: Seconds after which a look is too old to be trusted: there is one a second.
+STALE_S: Final = 10.0
+
 
 class Colour(IntEnum):
     """How a component is; the greater the worse."""

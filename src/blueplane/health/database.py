@@ -195,7 +195,7 @@ class DatabaseMonitor:
         why = _REFUSALS.get(self._probes.measures.last_error or "", "it cannot be written")
         if room.free is not None:
             why += f"; {room.free:,} bytes are free"
-        sentence = f"nothing is written since {away_s:.0f} s and everything waits: {why}"
+        sentence = f"nothing has been written for {away_s:.0f} s and everything waits: {why}"
         yield Finding("connected", colour, sentence, "blueplane status")
 
     def _failing(self, hour: tuple[int, int]) -> Iterator[Finding]:
@@ -206,9 +206,11 @@ class DatabaseMonitor:
         if colour:
             last = self._probes.measures.last_error
             sentence = (
-                f"{failed:,} of {succeeded + failed:,} writes of the last hour failed ({last})"
+                f"{failed:,} of {succeeded + failed:,} writes of the last hour failed ({last}), "
+                "also if they were sent again since"
             )
-            yield Finding("write_success_rate", colour, sentence, "blueplane dlq list")
+            command = "blueplane dlq list --state all"
+            yield Finding("write_success_rate", colour, sentence, command)
 
 
 def _slow(latency: _Latency, flow: _Flow | None) -> Iterator[Finding]:

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from statistics import fmean
 from typing import Any, Final, Literal, Protocol
 
 from blueplane.clock import wall_ms
@@ -163,7 +162,7 @@ def points(metric: str, series: Series, span: Span, take: Take = "average") -> l
     cells: dict[int, list[float]] = {}
     for at_ms, value in series.items():
         cells.setdefault((at_ms - span.since_ms) // span.step_ms, []).append(value)
-    joined = max if take == "max" or _last(metric) == COLOUR else fmean
+    joined = max if take == "max" or _last(metric) == COLOUR else _mean
     steps = range(span.since_ms, span.until_ms, span.step_ms)
     return [
         (at_ms, joined(cells[place]) if place in cells else None)
@@ -204,3 +203,7 @@ def _brief(value: float) -> float:
 
 def _last(name: str) -> str:
     return name.rpartition(".")[2]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -235,7 +235,7 @@ class QueueMonitor:
         orange_s, red_s = AWAY_S
         if away_s > orange_s:
             colour = Colour.RED if away_s > red_s else Colour.ORANGE
-            sentence = f"redis is not connected for {away_s:,.0f} s: {self._away.reason}"
+            sentence = f"redis has not been connected for {away_s:,.0f} s: {self._away.reason}"
             yield Finding("redis", colour, sentence, "blueplane logs --level warning")
 
     def _state(self, figures: Mapping[str, Any], sight: Sight | None, moment: Moment) -> State:
@@ -288,5 +288,6 @@ def _judge_waiting(pressure: Mapping[str, Any]) -> Iterator[Finding]:
     waited_s = pressure["since_s"]
     if waited_s is not None:
         colour = Colour.ORANGE if waited_s > WAIT_S else Colour.YELLOW
-        sentence = f"sources wait since {waited_s:,.0f} s: {without_paths(str(pressure['reason']))}"
+        reason = without_paths(str(pressure["reason"]))
+        sentence = f"sources have waited for {waited_s:,.0f} s: {reason}"
         yield Finding("sources_wait_s", colour, sentence, "blueplane status")

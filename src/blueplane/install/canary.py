@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final
 
 import orjson
 
 from blueplane.capture.hook_event import spool_origin
 from blueplane.clock import NS_PER_S, wall_ns
+from blueplane.digests import random_hex
 from blueplane.errors import BlueplaneError, HomeError
 from blueplane.paths import Home
 from blueplane.pipeline.dead_letters import unpack_fields
@@ -56,7 +56,7 @@ class Canary:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._sent_ns = 0
-        self.session_id = f"canary-{token_hex(8)}"
+        self.session_id = f"canary-{random_hex(8)}"
 
     def send(self) -> None:
         """Run the hook as an editor would; raise BlueplaneError when it does not do its duty."""

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from secrets import token_hex
 from typing import NamedTuple
 
 from blueplane import faults
 from blueplane.clock import wall_ms
+from blueplane.digests import random_hex
 from blueplane.errors import QueueRefusedError, QueueUnusableError
 from blueplane.logs import get
 from blueplane.pipeline import entry
@@ -168,7 +168,7 @@ class Attacher:
         repeated: what is in the stream is carried into the next one.
         """
         base = found.counts.entries_added - found.length
-        epoch = self.commits.begin_epoch(verdict, token_hex(8), base, found.sources)
+        epoch = self.commits.begin_epoch(verdict, random_hex(8), base, found.sources)
         self.in_flight.replace({})
         faults.point("after_epoch_commit")
         self.stream.begin_epoch(self.key_of(epoch), found.sources)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from secrets import randbits
 from types import MappingProxyType
 from typing import Final
 
 from blueplane import faults
 from blueplane.clock import wall_ms
+from blueplane.digests import random_bytes
 from blueplane.errors import RowRefusedError, StoreBrokenError, StoreUnavailableError
 from blueplane.event import Settlement
 from blueplane.logs import get
@@ -449,4 +449,4 @@ class Commits:
 
 
 def _new_id() -> int:
-    return randbits(62) + 1
+    return (int.from_bytes(random_bytes(8), "big") >> 2) + 1

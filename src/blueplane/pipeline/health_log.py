@@ -16,12 +16,12 @@ With the module each figure is a series ``blueplane:health:<figure>`` with the l
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 import zstandard
 
+from blueplane.digests import blake2b
 from blueplane.errors import QueueError, QueueRefusedError, QueueUnusableError
 from blueplane.pipeline.link import Command, Link, require
 

@@ -7,10 +7,10 @@ Leaves keys, and what is said to the server, to ``stream.py``.
 """
 
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final, cast
@@ -57,9 +57,15 @@ def _without_init(name: str) -> ModuleType:
 
 
 # The ``__init__`` of the driver imports its asyncio client, the cluster and every module command;
-# its connections import asyncio for two errors of the client that we do not use. That is 7 MB of an
-# idle server's memory. Whoever imports either later gets all of it.
-with _instead_of("redis", _without_init("redis")), _instead_of("asyncio", _StandIn("asyncio")):
+# its connections import asyncio for two errors of the client that we do not use, and OpenSSL, which
+# only rediss:// needs. That is 9 MB of an idle server's memory. Whoever imports any of them later
+# gets all of it.
+with (
+    _instead_of("redis", _without_init("redis")),
+    _instead_of("asyncio", _StandIn("asyncio")),
+    _instead_of("ssl", _StandIn("ssl")),
+):
+    from redis import connection as driver_connection
     from redis import exceptions as driver
     from redis.backoff import NoBackoff
     from redis.connection import Connection, UnixDomainSocketConnection, parse_url
@@ -82,6 +88,8 @@ class Link:
     """One connection of one thread, without any retry of its own."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
+        if url.startswith("rediss:"):
+            driver_connection.ssl = import_module("ssl")  # type: ignore[attr-defined] # not public
         arguments = dict(parse_url(url))  # type: ignore[no-untyped-call] # the driver has no hints
         make = arguments.pop("connection_class", Connection)
         arguments.setdefault("socket_connect_timeout", min(timeout_s, COMMAND_TIMEOUT_S))
@@ -200,7 +208,7 @@ def translated() -> Iterator[None]:
     except (driver.AuthenticationError, driver.AuthorizationError) as error:
         message = f"redis refuses the login ({error}); check user and password in redis.url"
         raise QueueUnavailableError(message) from error
-    except (driver.ConnectionError, driver.TimeoutError, ssl.SSLError, OSError) as error:
+    except (driver.ConnectionError, driver.TimeoutError, OSError) as error:
         message = f"redis does not answer: {str(error) or type(error).__name__}"
         raise QueueUnavailableError(message) from error
     except driver.NoPermissionError as error:

@@ -16,20 +16,17 @@ import orjson
 
 from blueplane.clock import MS_PER_DAY, monotonic_s, parse_iso_ms, wall_ms
 from blueplane.errors import BlueplaneError, UsageError
-from blueplane.health.check import Colour, Moment, Report, Snapshot
+from blueplane.health.check import COMPONENTS, STALE_S, Colour, Moment, Report, Snapshot
 from blueplane.health.histograms import batch_seconds, road_seconds
 from blueplane.health.probes import Probes
 from blueplane.health.readiness import Readiness
 from blueplane.server import exposition
 from blueplane.server.wire import Answer, RefusedError, Request
 
-#: Seconds after which what was last rendered is not believed any more.
-STALE_S: Final = 15.0
 #: Seconds to wait for another request that reads the history.
 TURN_S: Final = 2.0
 #: Fields of a query.
 MAX_FIELDS: Final = 8
-COMPONENTS: Final = ("queue", "database", "capture", "chain", "workers")
 
 _ALIVE: Final = "/healthz"
 _READY: Final = "/readyz"
@@ -71,15 +68,11 @@ class Api:
         pages = dict.fromkeys(_ALL, _page(whole, broken=snapshot.colour is Colour.RED))
         for name, report in snapshot.reports.items():
             if name in _PARTS:
-                pages[_PARTS[name]] = self._part(snapshot, whole[name], report)
+                pages[_PARTS[name]] = _part(snapshot, whole[name], report)
         pages[_READY] = _ready(self._readiness.look(moment))
         pages[_METRICS] = Answer(200, self._metrics(snapshot), exposition.KIND)
         self._rendered_s = monotonic_s()
         self._pages = pages  # at once: whoever asks sees one moment
-
-    def _part(self, snapshot: Snapshot, body: Mapping[str, Any], report: Report) -> Answer:
-        dated = {"as_of_ms": snapshot.as_of_ms, **body}
-        return _page(dated, broken=report.colour is Colour.RED)
 
     def _metrics(self, snapshot: Snapshot) -> bytes:
         histograms = {
@@ -146,6 +139,11 @@ class Api:
 
 def _page(body: Mapping[str, Any], *, broken: bool = False) -> Answer:
     return Answer(503 if broken else 200, orjson.dumps(body))
+
+
+def _part(snapshot: Snapshot, body: Mapping[str, Any], report: Report) -> Answer:
+    dated = {"as_of_ms": snapshot.as_of_ms, **body}
+    return _page(dated, broken=report.colour is Colour.RED)
 
 
 def _ready(reasons: Sequence[str]) -> Answer:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from blueplane.clock import parse_iso_ms
-from blueplane.health.check import Snapshot
+from blueplane.health.capture import EDITORS
+from blueplane.health.check import Colour, Snapshot
 from blueplane.health.histograms import Histogram
 from blueplane.server.families import FAMILIES, OF_HOOKS, OF_WORKERS, Family
 
@@ -18,14 +19,12 @@ KIND: Final = "text/plain; version=0.0.4; charset=utf-8"
 _MB: Final = 1024 * 1024
 #: End of the names of figures that are a platform's hooks.
 _HOOKS: Final = "_hooks"
-#: Where the rest of such a name is not the platform's own.
-_PLATFORMS: Final = {"claude_hooks": "claude_code"}
+#: The platforms whose names are not the rest of that.
+_PLATFORMS: Final = {shown: platform for platform, shown in EDITORS.items()}
+_COLOURS: Final = {colour.word: int(colour) for colour in Colour}
 
 Labels = Mapping[str, str]
 NO_LABELS: Final[Labels] = {}
-
-
-_COLOURS: Final = ("green", "yellow", "orange", "red")
 
 
 def render(snapshot: Snapshot, histograms: Mapping[str, tuple[str, Histogram]]) -> bytes:
@@ -141,7 +140,7 @@ def sample(name: str, labels: Labels, value: float | None) -> Iterator[str]:
 def _number(value: object) -> int | float | None:
     """Return a figure as a number: yes as 1, a colour by its weight, a time in milliseconds."""
     if isinstance(value, str):
-        return _COLOURS.index(value) if value in _COLOURS else _milliseconds(value)
+        return _COLOURS[value] if value in _COLOURS else _milliseconds(value)
     return value * 1 if isinstance(value, int | float) else None
 
 

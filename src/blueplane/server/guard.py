@@ -22,9 +22,9 @@ The port is open to everybody on this machine, and to each page in a browser on 
 import os
 from contextlib import suppress
 from pathlib import Path
-from secrets import compare_digest, token_urlsafe
 from typing import Final
 
+from blueplane.digests import is_same, random_hex
 from blueplane.errors import HomeError
 from blueplane.paths import private_file
 from blueplane.server.wire import RefusedError, Request
@@ -76,7 +76,7 @@ class Guard:
     def check_token(self, request: Request) -> None:
         """Raise RefusedError unless the request has the token, as ``Authorization: Bearer``."""
         kind, _, given = (request.one("authorization") or "").partition(" ")
-        right = compare_digest(given.encode("utf-8", "replace"), self._token)
+        right = is_same(given.encode("utf-8", "replace"), self._token)
         if kind.lower() != "bearer" or not right:
             raise RefusedError(401, "no_token", "the token in run/token is needed")
 
@@ -105,9 +105,9 @@ def read_token(path: Path) -> str:
         with suppress(FileNotFoundError), private_file(path, os.O_RDONLY | os.O_NONBLOCK) as file:
             os.fchmod(file.fileno(), 0o600)
             token = file.read(1024).decode("ascii", "replace")
-            if len(token) == len(token_urlsafe(TOKEN_BYTES)):
+            if len(token) == 2 * TOKEN_BYTES:
                 return token
-        token = token_urlsafe(TOKEN_BYTES)
+        token = random_hex(TOKEN_BYTES)
         with private_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(token.encode())

@@ -282,7 +282,7 @@ def test_database_is_red_when_its_disk_stays_full(stand: Stand) -> None:
     report = stand.look(7)
     assert findings(report) == {"connected": RED}
     assert report.figures["connected"] is False
-    assert re.search(r"since 7 s .* its disk is full; 10,485,760,000 bytes", sentence(report))
+    assert re.search(r"for 7 s .* its disk is full; 10,485,760,000 bytes", sentence(report))
     assert report.figures["write_failure_count"] == 5
     assert report.figures["last_error"] == "StoreFullError"
     # and when it answers again

@@ -90,7 +90,8 @@ def test_screen_fits_the_smallest_terminal_when_everything_is_wrong(trouble: str
     assert len(lines) < 24
     assert max(map(len, lines)) <= 80
     text = page.getvalue()
-    assert "blueplane is red (queue red)" in lines[0]
+    state = "red (queue red)" if trouble is None else "down, was red (queue red)"
+    assert f"blueplane is {state}" in lines[0]
     assert "finding 1 " in text
     assert "finding 0 " not in text
     assert trouble is None or "the server does not answer" in text

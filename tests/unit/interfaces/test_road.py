@@ -2,7 +2,8 @@
 
 import pytest
 
-from blueplane.interfaces.cli.road import Hop, hops, law_text, remainder
+from blueplane.health.laws import remainder
+from blueplane.interfaces.cli.road import Hop, hops, law_text
 from blueplane.pipeline.custody import Balance
 
 

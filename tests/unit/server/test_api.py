@@ -9,9 +9,9 @@ import pytest
 
 from blueplane.clock import MS_PER_DAY, wall_ms
 from blueplane.errors import QueueUnavailableError, UsageError
-from blueplane.health.check import Colour, Finding, Moment, Report, Snapshot
+from blueplane.health.check import COMPONENTS, STALE_S, Colour, Finding, Moment, Report, Snapshot
 from blueplane.pipeline.measures import Measures
-from blueplane.server.api import COMPONENTS, STALE_S, Api
+from blueplane.server.api import Api
 from blueplane.server.wire import Answer, RefusedError, Request
 from helpers.prometheus import read
 from helpers.road import turn_clock

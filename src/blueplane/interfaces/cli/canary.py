@@ -12,10 +12,11 @@ from blueplane.capture.pausing import paused
 from blueplane.clock import monotonic_s
 from blueplane.daemon import Daemon
 from blueplane.errors import BlueplaneError
+from blueplane.health.laws import LAWS
 from blueplane.install.canary import Canary
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.figures import milliseconds, moment
-from blueplane.interfaces.cli.road import LAWS, hops, law_text
+from blueplane.interfaces.cli.road import hops, law_text
 from blueplane.interfaces.cli.screen import MAX_WIDTH, Screen
 from blueplane.store.queries import Reader, Snapshot, reading
 

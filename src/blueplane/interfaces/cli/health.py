@@ -13,6 +13,7 @@ import click
 
 from blueplane.clock import wall_ms
 from blueplane.errors import BlueplaneError, NotFoundError, UsageError
+from blueplane.health.check import COMPONENTS
 from blueplane.interfaces.cli.health_screen import Look, overview, page
 from blueplane.interfaces.cli.main import load
 from blueplane.interfaces.cli.options import duration_s, format_option, home_option
@@ -21,7 +22,6 @@ from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.server.control import ask
 
-COMPONENTS: Final = ("queue", "database", "capture", "chain", "workers")
 INCIDENTS: Final = "incidents"
 #: Seconds that a server has to tell how it is.
 ANSWER_S: Final = 5.0

@@ -14,6 +14,8 @@ from typing import Any, Final
 import click
 
 from blueplane.clock import parse_iso_ms, wall_ms
+from blueplane.health.check import STALE_S
+from blueplane.health.laws import LAWS
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.figures import (
     age,
@@ -24,10 +26,9 @@ from blueplane.interfaces.cli.figures import (
     shown,
     size,
 )
-from blueplane.interfaces.cli.road import LAWS, law_text
+from blueplane.interfaces.cli.road import law_text
 
-#: Milliseconds after which a look is too old to be trusted: there is one a second.
-STALE_MS: Final = 10_000
+STALE_MS: Final = int(STALE_S * 1000)
 WELL: Final = ("green", "yellow")
 
 _STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -40,7 +41,7 @@ _ORDER: Final = ("chain", "queue", "database", "capture", "workers")
 #: What the overview says of each part: the figure, and the word for it.
 _BRIEF: Final[Mapping[str, Mapping[str, str]]] = {
     "chain": {
-        "messages_enqueued_last_hour": "enqueued in 1 h",
+        "messages_enqueued_last_hour": "last hour: enqueued",
         "messages_written_last_hour": "written",
         "success_rate": "success",
     },
@@ -71,6 +72,8 @@ _ABSENT: Final = "not installed"
 #: Stands for a space at which no line is broken.
 _TIE: Final = "\xa0"
 _MAX_TIED: Final = 40
+_MB_PER_GB: Final = 1024
+_BYTES_PER_MB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +139,16 @@ def page(look: Look, name: str, width: int | None) -> Iterator[str]:
 
 
 def _head(name: str, look: Look, part: Mapping[str, Any], width: int | None) -> list[str]:
-    """Return the first line, and below it why it may not be how things are now."""
+    """Return the colour and when it was seen; before it, why that may not be so any more."""
+    label = f"{name:<{_NAME_WIDTH}}"
     words = (*_words(part), f"as of {moment(look.body['as_of_ms'])}, {age(look.age_ms)}")
-    lines = _row(f"{name:<{_NAME_WIDTH}}", part["health_status"], ", ".join(words), width)
-    if look.trouble is not None:
-        lines += _row(_BLANK, "down", f"this is the last stored look: {look.trouble}", width)
-    elif look.stale:
-        lines += _row(_BLANK, "down", "the server stopped to look; see `blueplane logs`", width)
-    elif not look.components:
+    seen = ", ".join(words)
+    down = "the server does not look any more; see `blueplane logs`" if look.stale else look.trouble
+    if down is not None:
+        last = _row(_BLANK, part["health_status"], f"was the last look, {seen}", width)
+        return _row(label, "down", down, width) + last
+    lines = _row(label, part["health_status"], seen, width)
+    if not look.components:
         lines += _row(_BLANK, "", "nothing was looked at yet; ask again in a moment", width)
     return lines
 
@@ -229,6 +234,10 @@ def _when(at: int | str) -> str:
     return f"{moment(at_ms)}, {age(wall_ms() - at_ms)}"
 
 
+def _megabytes(value: float) -> str:
+    return f"{number(value)} MB" if value < _MB_PER_GB else size(value * _BYTES_PER_MB)
+
+
 #: What the name of a figure has in it, and how such a figure is shown; the first that fits.
 _UNITS: Final[Sequence[tuple[str, Callable[[Any], str]]]] = (
     ("_timestamp", _when),
@@ -240,7 +249,7 @@ _UNITS: Final[Sequence[tuple[str, Callable[[Any], str]]]] = (
     ("_ms", milliseconds),
     ("_bytes", size),
     ("memory", size),
-    ("_mb", lambda value: f"{number(value)} MB"),
+    ("_mb", _megabytes),
 )
 
 

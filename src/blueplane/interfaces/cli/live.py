@@ -60,23 +60,29 @@ def screen(body: Body, trouble: str | None, console: Console) -> Group:
     lines = [line for note in notes for line in note.wrap(console, width)]
     room = max(0, console.height - FRAME_LINES)
     seen = age(max(0, wall_ms() - body["as_of_ms"]))
-    head = f"blueplane is {words(body)}, seen {seen}; {END} ends"
-    style = _STYLES.get(body["health_status"], _GREEN)
+    now, colour = words(body), body["health_status"]
+    if trouble is not None:
+        now, colour = f"down, was {now}", "red"
+    head = f"blueplane is {now}, seen {seen}; {END} ends"
+    style = _STYLES.get(colour, _GREEN)
     return Group(Text(head, style), Text(), picture(table(body)), Text(), *lines[:room])
 
 
 def _findings(body: Body) -> list[Text]:
     """Return what is wrong, the worst first."""
     found = [
-        (finding["colour"], f"{name}: {finding['sentence']}; {finding['command']}")
+        (
+            finding["colour"],
+            f"{visible(f'{name}: ' + finding['sentence'])}\n  {visible(finding['command'])}",
+        )
         for name, part in body.items()
         if isinstance(part, Mapping)
         for finding in part["findings"]
     ]
     return [
-        Text(visible(sentence), style)
+        Text(lines, style)
         for wanted, style in _STYLES.items()
-        for colour, sentence in found
+        for colour, lines in found
         if colour == wanted
     ]
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from blueplane.health.laws import LAWS, remainder
 from blueplane.interfaces.cli.figures import number
 
 #: The hops in their order, and the column of ``raw_traces`` that has the time of each.
@@ -18,8 +19,6 @@ HOPS: Final = {
     "delivered": "delivered_ms",
     "written": "ingested_ms",
 }
-#: The two laws: what is on the left of "=", in ``Balance.body``.
-LAWS: Final = {"messages": "enqueued", "events": "captured"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +52,6 @@ def lasted(begin_ms: int, end_ms: int) -> int | None:
 def hops(row: Mapping[str, Any]) -> list[Hop]:
     """Return the hops of a row of ``raw_traces``."""
     return chain([(name, row[column]) for name, column in HOPS.items()])
-
-
-def remainder(law: str, body: Mapping[str, Any]) -> int:
-    """Return by how much a law does not close."""
-    terms = body[law]
-    whole = terms[LAWS[law]]
-    return int(2 * whole - sum(terms.values()))
 
 
 def law_text(law: str, body: Mapping[str, Any]) -> str:

@@ -11,12 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from statistics import fmean
 from typing import Any, Final
 
 from blueplane.clock import MS_PER_DAY, wall_ms
 from blueplane.config import Settings, load
 from blueplane.errors import NotFoundError, QueueError, QueueUnavailableError, UsageError
+from blueplane.health.check import Colour
 from blueplane.health.history import COLOUR, Point, Span, points
 from blueplane.interfaces.cli.figures import number
 from blueplane.interfaces.cli.output import Column, Form, Table, render
@@ -44,8 +44,8 @@ WIDTH: Final = 22
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _ASCII: Final = "_.-=+*%#"
-#: The highest colour: a sparkline of colours always reaches up to red.
-_RED: Final = 3
+#: A sparkline of colours always reaches up to red.
+_RED: Final = int(Colour.RED)
 
 _COLUMNS: Final = (
     Column("metric", "metric"),
@@ -107,8 +107,10 @@ def _chosen(known: Sequence[str], metrics: Sequence[str]) -> list[str]:
     patterns = metrics or OVERVIEW
     found = [name for each in patterns for name in known if fnmatchcase(name, each)]
     if not found:
-        what = f"of {', '.join(metrics)}" if metrics else "yet: a sample is taken once a minute"
-        message = f"no history {what}; `blueplane health --since 7d --metric '*'` has every name"
+        message = "no history of that time: a sample is taken once a minute while a server runs"
+        if metrics and known:
+            every = "`blueplane health --since 7d --metric '*'` has every name"
+            message = f"no history of {', '.join(metrics)}; {every}"
         raise NotFoundError(message)
     return list(dict.fromkeys(found))
 
@@ -119,7 +121,7 @@ def _row(metric: str, series: Series, span: Span) -> dict[str, Any]:
     return {
         "metric": metric,
         "min": min(values) if some else None,
-        "avg": fmean(values) if some else None,
+        "avg": sum(values) / len(values) if some else None,
         "max": max(values) if some else None,
         "last": series[max(series)] if some else None,
         "points": points(metric, series, span, "max"),

@@ -14,6 +14,7 @@ import click
 from blueplane.clock import parse_iso_ms
 from blueplane.config import load, settle
 from blueplane.errors import ConfigError
+from blueplane.health.laws import LAWS, remainder
 from blueplane.interfaces.cli.figures import UNKNOWN, age, count, moment, number, size
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
@@ -26,7 +27,7 @@ from blueplane.interfaces.cli.output import (
     render_facts,
     render_json,
 )
-from blueplane.interfaces.cli.road import LAWS, law_text, remainder
+from blueplane.interfaces.cli.road import law_text
 from blueplane.interfaces.cli.rules import kind_words
 from blueplane.interfaces.cli.survey import survey
 from blueplane.paths import Home

@@ -15,10 +15,11 @@ from blueplane.capture.pausing import paused
 from blueplane.clock import MS_PER_DAY, NS_PER_MS, iso_utc, wall_ms, wall_ns
 from blueplane.config import Settings
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
+from blueplane.health.laws import LAWS, remainder
 from blueplane.interfaces.cli.figures import age, count, size
 from blueplane.interfaces.cli.pause import in_words
 from blueplane.interfaces.cli.reach import uses_private_redis
-from blueplane.interfaces.cli.road import LAWS, law_text, remainder
+from blueplane.interfaces.cli.road import law_text
 from blueplane.interfaces.cli.rules import filter_rules
 from blueplane.interfaces.cli.storage import stored
 from blueplane.lock import is_running, named_holder
@@ -26,7 +27,7 @@ from blueplane.paths import Home
 from blueplane.server.control import ask
 from blueplane.store import location
 from blueplane.store.marker import read_mark
-from blueplane.store.queries import Reader
+from blueplane.store.queries import Reader, footprint
 from blueplane.store.wal import LARGE_BYTES
 
 Answer = dict[str, Any]
@@ -158,21 +159,15 @@ def _refusal(home: Home) -> str | None:
     return None
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
 # --- the store -----------------------------------------------------------------------------------
 
 
 def _stored(home: Home, settings: Settings, live: Answer) -> Answer:
+    room = footprint(home.database)
     store: Answer = {
         "path": str(home.database),
-        "bytes": _size(home.database),
-        "wal_bytes": _size(home.database.with_name(f"{home.database.name}-wal")),
+        "bytes": room.database,
+        "wal_bytes": room.wal,
         "rows": None,
         "trouble": live.get("store_error"),
     }

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import click
 
+from blueplane.errors import ServerUnavailableError
 from blueplane.interfaces.cli.figures import milliseconds, number
 from blueplane.interfaces.cli.main import load
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render, render_json
+from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.server.control import ask
 
@@ -48,6 +50,9 @@ def top(home: Home, form: Form, *, once: bool) -> None:
     """
 
     def look() -> Body:
+        if not is_running(home):
+            message = "no server runs; `blueplane start` starts one"
+            raise ServerUnavailableError(message)
         body: Body = ask(home.control_socket, "health", timeout_s=ANSWER_S)
         return body
 
