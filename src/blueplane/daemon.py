@@ -80,6 +80,8 @@ MAX_DEATHS: Final = 5
 DEATH_WINDOW_S: Final = 600.0
 #: Seconds before a dead thread, or the private server, is started again.
 RESTART_S: Final = (0.1, 10.0)
+#: Seconds at least between two starts of a thread that no event needs.
+ONLOOKER_S: Final = 10.0
 #: Of the garbage collector: a batch of 1,000 makes some 20,000 objects that refer to others.
 GC_THRESHOLDS: Final = (100_000, 50, 100)
 #: Seconds between two looks whether there is something to train, or memory to give back.
@@ -111,6 +113,8 @@ class Daemon:
         self._reloading = Lock()
         self._deaths: list[float] = []
         self._restart = Backoff(*RESTART_S)
+        #: By thread: before when (monotonic seconds) it is not started again.
+        self._onlookers_due_s: dict[str, float] = {}
 
     def start(self) -> None:
         """Take the lock, open the store, start Redis and every thread.
@@ -328,6 +332,9 @@ class Daemon:
         """Start a thread that died again; False when threads die too often."""
         if service.alive():
             return True
+        if service in (self.sampler, self.http):
+            self._revive_onlooker(service)
+            return True
         now_s = monotonic_s()
         self._deaths = [at for at in self._deaths if now_s - at < DEATH_WINDOW_S] + [now_s]
         if len(self._deaths) >= MAX_DEATHS:
@@ -339,6 +346,14 @@ class Daemon:
         service.start()
         _log.warning("restarted", thread=service.name, deaths=len(self._deaths))
         return True
+
+    def _revive_onlooker(self, service: Service) -> None:
+        """Start a thread again that only looks or shows: events are written without it."""
+        now_s = monotonic_s()
+        if now_s >= self._onlookers_due_s.get(service.name, now_s):
+            self._onlookers_due_s[service.name] = now_s + ONLOOKER_S
+            service.start()
+            _log.warning("restarted", thread=service.name)
 
     def handle_signals(self) -> None:
         """Stop on SIGTERM and SIGINT; a second one leaves at once. The handlers only set flags."""

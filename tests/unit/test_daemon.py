@@ -2,6 +2,7 @@ import gc
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from blueplane.pipeline import training
 from blueplane.pipeline.health_log import HealthLog
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.server.control import ask
+from blueplane.server.http import HttpServer
 from blueplane.store.queries import reading
+from blueplane.threads import Service
 from helpers.handing import hand_off
+from helpers.http import free_port
 from helpers.redis_server import RedisServer
 from helpers.road import turn_clock
 from helpers.waiting import wait_until
@@ -178,6 +182,61 @@ def test_daemon_gives_up_when_its_threads_die_too_often(
     # Then
     assert code == 70
     assert len(daemon._deaths) == module.MAX_DEATHS
+
+
+@pytest.mark.fault("A15")
+def test_daemon_goes_on_when_its_onlookers_die_whenever_they_start(
+    home: Home, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, unchanged: None
+) -> None:
+    """Threads of health and HTTP that die as often as they start cost nothing but themselves."""
+    # Given two threads that die whenever they are started
+    assert unchanged is None
+    monkeypatch.setattr(module, "WATCH_S", 0.01)
+    monkeypatch.setattr(module, "ONLOOKER_S", 0.02)
+    deaths: Counter[str] = Counter()
+
+    def die(service: Service) -> None:
+        deaths[service.name] += 1
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sampler.Sampler, "loop", die)
+    monkeypatch.setattr(HttpServer, "loop", die)
+    daemon = Daemon(home, settle({"redis.url": redis_server.url, "http.port": free_port()}))
+    daemon.start()
+
+    def stop_when_they_died_often() -> None:
+        if min(deaths["health"], deaths["http"]) > module.MAX_DEATHS and rows(home) == 5:
+            daemon.stopping.set()
+
+    try:
+        # When they have died more often than the others may
+        hand_off(home, 5)
+        code = daemon.watch(stop_when_they_died_often)
+        # Then the server wrote what came, and ended because it was asked to
+        assert code == 0
+        assert daemon.status()["deaths"] == 0
+    finally:
+        daemon.stop()
+
+
+def test_daemon_starts_an_onlooker_in_its_time_when_it_dies_again(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An onlooker is started at once when it died, and again after a while, not before."""
+    # Given a thread of health that died, and was started again
+    turned = turn_clock(monkeypatch)
+    starts: list[float] = []
+    daemon.sampler.stop()
+    assert daemon.sampler.join(WAIT_S)
+    monkeypatch.setattr(daemon.sampler, "start", lambda: starts.append(turned.monotonic()))
+    assert daemon._revive(daemon.sampler) is True
+    assert len(starts) == 1
+    # When / Then
+    assert daemon._revive(daemon.sampler) is True
+    assert len(starts) == 1
+    turned.sleepless(module.ONLOOKER_S)
+    assert daemon._revive(daemon.sampler) is True
+    assert len(starts) == 2
 
 
 def test_daemon_forgets_deaths_when_they_are_long_ago(

@@ -206,8 +206,8 @@ class DatabaseMonitor:
         if colour:
             last = self._probes.measures.last_error
             sentence = (
-                f"{failed:,} of {succeeded + failed:,} writes of the last hour failed ({last}), "
-                "also if they were sent again since"
+                f"{failed:,} of {succeeded + failed:,} writes of the last hour failed ({last}); "
+                "each counts for an hour, mended or not"
             )
             command = "blueplane dlq list --state all"
             yield Finding("write_success_rate", colour, sentence, command)

@@ -430,7 +430,7 @@ class Writer(Service):
         """Count a failure of one event; after ``max_retries`` of them it is a dead letter."""
         before = self._failures.get(delivery.message_id)
         count = before.count + 1 if before else 1
-        if before is None:
+        if before is None and isinstance(error, RowRefusedError):  # else it never got to the store
             self.measures.failure(1, error)
         if count >= self.max_retries or isinstance(error, OversizedEntryError):
             self._dead_letter(delivery, count, error)

@@ -27,14 +27,17 @@ class Stand:
         self.error: str | None = None
         self.redis = True
         self.waits_s: float | None = None
+        self.backlog = 0
         self.asked: list[tuple[str, int, int]] = []
         self.history: Callable[[], Mapping[str, Any]] = lambda: {"points": []}
         self.now_s = 100.0
+        self.measures = Measures()
         probes = SimpleNamespace(
-            measures=Measures(),
+            measures=self.measures,
             redis=lambda: {"connected": self.redis},
             pressure=lambda: {"since_s": self.waits_s},
             store_error=lambda: self.error,
+            backlog=lambda: self.backlog,
         )
         self.api = Api(cast("Any", probes), self._history, (HOME, USER))
 
@@ -131,6 +134,7 @@ def test_page_is_not_found_when_the_address_is_another(stand: Stand, path: str) 
         ({"error": "disk I/O error"}, 0, "store_error"),
         ({"redis": False}, 60, "redis_away"),
         ({"waits_s": 60.5}, 0, "sources_wait"),
+        ({"backlog": 1}, 60, "writer_stands_still"),
     ],
 )
 def test_readiness_ends_when_events_are_not_written(
@@ -153,9 +157,23 @@ def test_readiness_ends_when_events_are_not_written(
     assert body(stand.get("/readyz")) == {"status": "not ready", "reasons": [reason]}
     assert stand.get("/healthz").status == 200
     # And it is again when that is over
-    stand.error, stand.redis, stand.waits_s = None, True, None
+    stand.error, stand.redis, stand.waits_s, stand.backlog = None, True, None, 0
     stand.render()
     assert stand.get("/readyz").status == 200
+
+
+def test_readiness_stays_when_the_writer_is_slow_or_has_nothing(stand: Stand) -> None:
+    """A writer that settles now and then, or has nothing to write, does not stand still."""
+    # Given a server with nothing to do, for an hour
+    stand.render()
+    stand.render(after_s=3600)
+    # When much waits, and a message a minute is settled
+    stand.backlog = 1_000
+    for _ in range(3):
+        stand.render(after_s=59)
+        stand.measures.acknowledged(1)
+        # Then it is ready all the time
+        assert stand.get("/readyz").status == 200
 
 
 def test_pages_are_503_when_nobody_looks_any_more(

@@ -36,12 +36,13 @@ _STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "yellow": {"fg": "yellow"},
     "orange": {"fg": "bright_red"},
     "red": {"fg": "red", "bold": True},
+    "down": {"fg": "red", "bold": True},
 }
 _ORDER: Final = ("chain", "queue", "database", "capture", "workers")
 #: What the overview says of each part: the figure, and the word for it.
 _BRIEF: Final[Mapping[str, Mapping[str, str]]] = {
     "chain": {
-        "messages_enqueued_last_hour": "last hour: enqueued",
+        "messages_enqueued_last_hour": "1 h: enqueued",
         "messages_written_last_hour": "written",
         "success_rate": "success",
     },
@@ -93,7 +94,7 @@ class Look:
 
     @property
     def stale(self) -> bool:
-        """Whether the server has stopped to look."""
+        """Whether the server does not look any more."""
         return self.trouble is None and self.age_ms > STALE_MS
 
     def is_well(self, part: str | None) -> bool:
