@@ -196,7 +196,8 @@ def _by_source(rows: Sequence[OutcomeCount]) -> list[dict[str, Any]]:
 
 def _letters(group: LetterGroup) -> dict[str, Any]:
     body = asdict(group)
-    return {**body, "first": iso_utc(body.pop("first_ms")), "last": iso_utc(body.pop("last_ms"))}
+    first_ms, last_ms = body.pop("first_ms"), body.pop("last_ms")
+    return {**body, "first": iso_utc(first_ms), "last": iso_utc(last_ms)}
 
 
 def _breaks(reader: Reader, since_ms: int, until_ms: int) -> list[dict[str, Any]]:
