@@ -240,6 +240,7 @@ class Daemon:
             pressure=self.pressure.status,
             store_error=lambda: self.writer.store_error,
             backlog=self.writer.backlog,
+            beats=lambda: {each.name: each.beat_s for each in (self.writer, self.spooler)},
             installed_hooks=lambda: {
                 "cursor": cursor_hooks.ours(),
                 "claude_code": claude_hooks.ours(),
@@ -384,9 +385,10 @@ class Daemon:
         self.stream.close()
         self.redis.stop(max(0.5, deadline_s - monotonic_s()))
         if clean:
+            snapshot = self.sampler.snapshot
             with suppress(StoreError):
-                snapshot = self.sampler.snapshot
-                self.commits.put_health(snapshot.as_of_ms, snapshot.body())
+                if snapshot.reports:  # else nothing was looked at yet
+                    self.commits.put_health(snapshot.as_of_ms, snapshot.body())
             self.spooler.close()
             self._records.close()
             self.commits.close()

@@ -46,6 +46,7 @@ class Watch:
             trouble=lambda: self.trouble,
         )
         probes = SimpleNamespace(
+            beats=dict,
             database=road.home.database,
             measures=road.writer.measures,
             redis=self._redis,

@@ -209,6 +209,8 @@ def pass_minutes(daemon: Daemon, clock: TurnedClock, minutes: int) -> list[Snaps
     looks = []
     for _ in range(minutes * 60):
         clock.sleepless(1.0)
+        for thread in (daemon.writer, daemon.spooler):  # they wake by the time that really passes
+            thread.beat()
         looks.append(daemon.sampler.take())
     return looks
 

@@ -351,6 +351,7 @@ class Spooler(Service):
         for chunk in _chunks(ready):
             if self.stopping.is_set():
                 return
+            self.beat()
             self._keep_house()
             self._remove_released()
             self._take_chunk(chunk)

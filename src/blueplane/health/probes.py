@@ -40,6 +40,8 @@ class Probes:
     pressure: Callable[[], Mapping[str, Any]]
     #: What the database last refused; None while it answers.
     store_error: Callable[[], str | None]
+    #: When a thread last went round its loop, by its name, in monotonic seconds.
+    beats: Callable[[], Mapping[str, float]] = field(default=dict, kw_only=True)
     #: How many entries are in the stream, or in the writer's hands, as it last knew.
     backlog: Callable[[], int] = field(default=int, kw_only=True)
     #: The workers that were started, by name.

@@ -24,6 +24,8 @@ RATE_S: Final = 10.0
 IDLE_S: Final = 60.0
 #: Seconds without an acknowledgement after which a consumer that holds entries is stuck.
 STUCK_S: Final = 30.0
+#: Seconds for which a thread may stand still, until orange and until red.
+STILL_S: Final = (60.0, 300.0)
 #: Seconds for which Redis is away when that is orange, and when it is red.
 AWAY_S: Final = (5.0, 60.0)
 #: Seconds for which sources wait when that is orange; nothing is lost by it, so it is never red.
@@ -225,6 +227,7 @@ class QueueMonitor:
         for rule in _RULES:
             yield from rule.judge(figures[rule.metric])
         yield from self._judge_away(moment)
+        yield from self._judge_stillness(moment)
         yield from _judge_policy(figures["redis"]["policy"])
         yield from _judge_waiting(pressure)
 
@@ -237,6 +240,16 @@ class QueueMonitor:
             colour = Colour.RED if away_s > red_s else Colour.ORANGE
             sentence = f"redis has not been connected for {away_s:,.0f} s: {self._away.reason}"
             yield Finding("redis", colour, sentence, "blueplane logs --level warning")
+
+    def _judge_stillness(self, moment: Moment) -> Iterator[Finding]:
+        """A thread that hangs in a call tells nobody: its own figures look as they always did."""
+        for name, beat_s in self._probes.beats().items():
+            still_s = moment.monotonic_s - beat_s
+            orange_s, red_s = STILL_S
+            if still_s > orange_s:
+                colour = Colour.RED if still_s > red_s else Colour.ORANGE
+                sentence = f"the {name} has not moved for {still_s:,.0f} s"
+                yield Finding("threads", colour, sentence, "blueplane restart")
 
     def _state(self, figures: Mapping[str, Any], sight: Sight | None, moment: Moment) -> State:
         """Return ``idle`` when nothing moved for a while, and nothing waits."""

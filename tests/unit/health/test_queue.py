@@ -30,6 +30,7 @@ class Stand:
     def __init__(self, commits: Commits, path: Path) -> None:
         self.commits = commits
         self.now_s = 1_000.0
+        self.spooler_beat_s: float | None = None
         self._letters = 0
         self.sight: Sight | None = EMPTY
         self.redis = dict(REDIS)
@@ -43,6 +44,7 @@ class Stand:
             queue=self._observe,
             spool=lambda: self.spool,
             pressure=lambda: self.pressure,
+            beats=lambda: {"writer": self.now_s, "spooler": self.spooler_beat_s or self.now_s},
         )
         self.monitor = QueueMonitor(cast("Any", probes))
 
@@ -475,3 +477,18 @@ def test_paths_are_taken_out_when_a_message_is_shown(text: str, clean: str) -> N
 
     # Then
     assert shown == clean
+
+
+def test_thread_that_stands_still_is_named(stand: Stand) -> None:
+    """A spooler that hangs in a call shows in no figure of its own, but everybody can see it."""
+    # Given a spooler that goes round, and then hangs
+    assert stand.look().colour is Colour.GREEN
+    stand.spooler_beat_s = stand.now_s
+    # When a minute passes, and some more
+    at_once, later, much_later = stand.look(30), stand.look(40), stand.look(300)
+    # Then it is named, until it moves again
+    colours = [report.colour for report in (at_once, later, much_later)]
+    assert colours == [Colour.GREEN, Colour.ORANGE, Colour.RED]
+    assert later.findings[0].sentence == "the spooler has not moved for 70 s"
+    stand.spooler_beat_s = None
+    assert stand.look().colour is Colour.GREEN
