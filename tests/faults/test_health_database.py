@@ -122,4 +122,6 @@ def test_the_database_is_red_when_its_disk_is_full(
             issued.settle(server, redis_server)
             wait_until(lambda: database(server)["connected"], PATIENCE_S, "it is connected")
             assert finding(server, "connected") == {}
-            assert database(server)["write_success_count"] >= MANY
+            wait_until(
+                lambda: database(server)["write_success_count"] >= MANY, PATIENCE_S, "it is counted"
+            )

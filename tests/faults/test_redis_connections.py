@@ -5,6 +5,7 @@ import time
 import psutil
 import pytest
 
+from blueplane.clock import wall_ms
 from blueplane.errors import QueueUnusableError
 from blueplane.paths import Home
 from blueplane.pipeline.stream import Stream
@@ -59,6 +60,14 @@ def attach_again(server: Server, issued: Issued, redis: RedisServer) -> Footprin
     redis.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     issued.issue(20)
     issued.settle(server, redis)
+    settled_ms = wall_ms()
+
+    def looks_again() -> bool:
+        """Whether the health thread, too, has its connection again."""
+        health = server.ask("health")
+        return health["as_of_ms"] > settled_ms and health["queue"]["redis"]["connected"] is True
+
+    wait_until(looks_again, PATIENCE_S, "health looks at redis again")
     return Footprint(server)
 
 

@@ -19,6 +19,7 @@ from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.writer import Writer
 from blueplane.store import connection
 from blueplane.store.traces import Inserted, Row, Traces
+from helpers.waiting import wait_until
 
 
 def _acknowledge_before_commit() -> None:
@@ -37,6 +38,10 @@ def _read_no_history() -> None:
     _put(Consumer, "_read_pending", lambda _consumer: None)
 
 
+#: Seconds for the spooler's own thread to remove what is released.
+REMOVED_S = 5.0
+
+
 def _release_before_commit() -> None:
     """P2 broken: the spool lets go of a file before its row is durable."""
     write = Writer._write
@@ -45,6 +50,7 @@ def _release_before_commit() -> None:
         rows = [delivery.row for delivery in ready if isinstance(delivery.row, Row)]
         for source in writer.sources:
             source.release([row.origin for row in rows])
+            wait_until(lambda source=source: not source._released, REMOVED_S, "they are removed")
         write(writer, ready)
 
     _put(Writer, "_write", broken)

@@ -171,7 +171,7 @@ class Attacher:
         epoch = self.commits.begin_epoch(verdict, random_hex(8), base, found.sources)
         self.in_flight.replace({})
         faults.point("after_epoch_commit")
-        self.stream.begin_epoch(self.key_of(epoch), found.sources)
+        self.stream.begin_epoch(self.key_of(epoch), found.sources, alone=self.private())
         faults.point("after_epoch_set")
         _log.info("epoch", token=epoch.token, carried=found.length, cause=verdict.cause)
         return epoch

@@ -259,8 +259,17 @@ class Stream:
                 return
             start = b"(" + page[-1][0]
 
-    def begin_epoch(self, token: str, enqueued: Mapping[str, int]) -> None:
-        """Mark the stream as belonging to the epoch ``token``, with what is of our own in it."""
+    def begin_epoch(self, token: str, enqueued: Mapping[str, int], *, alone: bool = False) -> None:
+        """Mark the stream as belonging to the epoch ``token``, with what is of our own in it.
+
+        Raises QueueDetachedError when another home has marked it since it was looked at; ``alone``
+        says that no other can have.
+        """
+        # Of two homes that found it unmarked at the same moment, one is first.
+        first = alone or self._link().call("SET", self._epoch, token, "NX")
+        if not first and not self._is_ours(token):
+            message = "another home was first to use this stream"
+            raise QueueDetachedError(message)
         commands: list[Command] = [("DEL", self._enqueued), ("SET", self._epoch, token)]
         commands += [("HSET", self._enqueued, source, n) for source, n in enqueued.items()]
         require(self._link().transact(commands))
@@ -270,6 +279,10 @@ class Stream:
         link = self._link()
         self._deeds = deeds({**link.info(), **link.info("commandstats")})
         return self._deeds.since(self._deeds_opened)
+
+    def _is_ours(self, token: str) -> bool:
+        held = self._link().call("GET", self._epoch) or b""
+        return bool(held.partition(b":")[0] == token.partition(":")[0].encode())
 
     def open(self, server: ServerInfo) -> None:
         """Let sources append and the consumer read, on this server instance only."""

@@ -127,7 +127,7 @@ def test_attach_loses_nothing_when_killed_between_store_and_redis(
     # When the first server dies after the epoch was stored
     with monkeypatch.context() as patch:
 
-        def die(*_: object) -> None:
+        def die(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         patch.setattr(Stream, "begin_epoch", die)

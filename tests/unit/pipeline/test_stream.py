@@ -731,3 +731,24 @@ def test_look_fails_when_the_group_is_gone(stream: Stream, redis_server: RedisSe
     # When / Then
     with pytest.raises(QueueDetachedError):
         stream.observe()
+
+
+@pytest.mark.fault("B20", "F2")
+def test_one_home_alone_marks_a_stream_when_two_found_it_unmarked(
+    stream: Stream, redis_server: RedisServer
+) -> None:
+    """The second of two that looked at the same moment is told, and does not take it over."""
+    # Given two homes that have looked at a server without a mark
+    stream.inspect()
+    other = Stream(lambda: redis_server.url)
+    other.inspect()
+    stream.begin_epoch("home-1:a", {})
+    # When the second wants it too / Then
+    with pytest.raises(QueueDetachedError, match="another home"):
+        other.begin_epoch("home-2:b", {})
+    assert stream.counts().epoch == "home-1:a"
+    # And the first may begin another epoch, and whoever is alone any
+    stream.begin_epoch("home-1:c", {})
+    other.begin_epoch("home-2:d", {}, alone=True)
+    assert stream.counts().epoch == "home-2:d"
+    other.close()
