@@ -158,7 +158,9 @@ def test_sources_wait_when_redis_is_slow(
     # Then all of them are written, once, over the connections of the start
     balance = issued.settle(server, redis_server)
     assert (balance["lost"], balance["recovered"], balance["duplicate"]) == (0, 0, 0)
-    assert " WARN " not in server.log()
+    # (but for health, which says that a slow queue is yellow)
+    warnings = [line for line in server.log().splitlines() if " WARN " in line]
+    assert all(" WARN  health " in line for line in warnings), warnings
 
 
 def _sleep_often(redis_server: RedisServer) -> None:
