@@ -19,31 +19,19 @@ from threading import Lock
 from typing import Any, Final
 
 from blueplane import __version__
-from blueplane.capture.claude_code.settings import user_settings_file
 from blueplane.capture.cursor.settings import user_hooks_file
 from blueplane.capture.filters import Filters
 from blueplane.capture.hook_event import HookReader
-from blueplane.capture.pausing import paused
 from blueplane.capture.poller import Poller, Task
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.spool import Spooler
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings, changes, load
-from blueplane.errors import QueueDetachedError, StoreError, StoreUnavailableError
-from blueplane.health.capture import CaptureMonitor
-from blueplane.health.chain import ChainMonitor
-from blueplane.health.check import Moment, Snapshot
-from blueplane.health.database import DatabaseMonitor
-from blueplane.health.history import History
-from blueplane.health.incidents import Incidents
-from blueplane.health.probes import Probes
-from blueplane.health.queue import QueueMonitor
-from blueplane.health.sampler import Sampler
-from blueplane.health.workers import WorkersMonitor
-from blueplane.install.notify import Notifier
+from blueplane.errors import StoreError, StoreUnavailableError
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
+from blueplane.onlookers import Road, make_onlookers
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
 from blueplane.pipeline.checking import Checker
@@ -51,7 +39,6 @@ from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.eraser import Eraser
-from blueplane.pipeline.health_log import HealthLog
 from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.pressure import Pressure
 from blueplane.pipeline.records import StoreRecords
@@ -61,10 +48,7 @@ from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.pipeline.writer import Writer
-from blueplane.server.api import Api
 from blueplane.server.control import ControlServer
-from blueplane.server.guard import read_token
-from blueplane.server.http import HttpServer
 from blueplane.store import location
 from blueplane.store.reserve import Reserve
 from blueplane.threads import Backoff, Service
@@ -87,8 +71,6 @@ GC_THRESHOLDS: Final = (100_000, 50, 100)
 #: Seconds between two looks whether there is something to train, or memory to give back.
 TRAIN_S: Final = 30.0
 TRIM_S: Final = 20.0
-#: Seconds between two snapshots of health that are stored.
-KEEP_HEALTH_S: Final = 60.0
 #: Seconds between two looks at the reserve.
 RESERVE_S: Final = 60.0
 #: Seconds between two looks at what is old enough to go, and before the first.
@@ -147,7 +129,7 @@ class Daemon:
         self._make_retention()
         self._make_poller()
         self.eraser = Eraser(self.home, self.writer, self.intake, self._renewal)
-        self._make_health()
+        self._make_onlookers()
         self.control = ControlServer(
             self.home.control_socket, self.operations(), self.long_operations()
         )
@@ -227,88 +209,13 @@ class Daemon:
             ]
         )
 
-    def _make_probes(self) -> Probes:
-        # Not those of the spooler: such a file is for one thread.
-        cursor_hooks = user_hooks_file(self._user_home())
-        claude_hooks = user_settings_file(self._user_home(), os.environ)
-        return Probes(
-            self.home.database,
-            self.writer.measures,
-            redis=self._redis_status,
-            queue=self.stream.observe,
-            spool=self.spooler.held,
-            pressure=self.pressure.status,
-            store_error=lambda: self.writer.store_error,
-            backlog=self.writer.backlog,
-            beats=lambda: {each.name: each.beat_s for each in (self.writer, self.spooler)},
-            installed_hooks=lambda: {
-                "cursor": cursor_hooks.ours(),
-                "claude_code": claude_hooks.ours(),
-            },
-            paused_until_ms=self._paused_until_ms,
-        )
-
-    def _make_health(self) -> None:
-        self.probes = self._make_probes()
-        self._health_due_s = monotonic_s() + KEEP_HEALTH_S
-        self.history = History(HealthLog(self._attached_url, self.settings.redis.key_prefix))
-        self.sampler = Sampler(
-            [
-                QueueMonitor(self.probes),
-                DatabaseMonitor(self.probes),
-                CaptureMonitor(self.probes),
-                ChainMonitor(self.probes),
-                WorkersMonitor(self.probes),
-            ],
-            [
-                self._keep_health,
-                self.history.keep,
-                self._make_incidents().follow,
-                *self._make_http(),
-            ],
-        )
-
-    def _make_http(self) -> list[Callable[[Snapshot, Moment], None]]:
-        """Make the HTTP server, if one is wanted; return what renders its pages."""
-        self.http: HttpServer | None = None
-        port = self.settings.http.port
-        if not port:
-            return []
-        hidden = (str(self.home.root), str(self._user_home()))
-        api = Api(self.probes, self.history.answer, hidden)
-        self.http = HttpServer(port, read_token(self.home.token_file), api.answer)
-        return [api.render]
-
-    def _paused_until_ms(self) -> int | None:
-        """Return when the pause that holds ends, 0 without an end; None when there is none."""
-        try:
-            pause = paused(self.home)
-        except OSError:
-            return None  # nobody knows: a hook that cannot see the file takes the event
-        return (pause.until_ms or 0) if pause else None
-
-    def _attached_url(self) -> str:
-        """Return the address of Redis, but only of one that is known to be ours to write to."""
-        if not self.stream.attached:
-            message = "not attached to redis"
-            raise QueueDetachedError(message)
-        return self.redis.url()
-
-    def _make_incidents(self) -> Incidents:
-        notifier = Notifier()
-        return Incidents(
-            self.home.database,
-            self.writer.tell,
-            self.commits.put_changes,
-            lambda: notifier if self.settings.health.notify else None,
-        )
-
-    def _keep_health(self, snapshot: Snapshot, moment: Moment) -> None:
-        """Store the snapshot now and then, for whoever asks while no server runs."""
-        if moment.monotonic_s < self._health_due_s:
-            return
-        self._health_due_s = moment.monotonic_s + KEEP_HEALTH_S
-        self.writer.tell(lambda: self.commits.put_health(snapshot.as_of_ms, snapshot.body()))
+    def _make_onlookers(self) -> None:
+        road = Road(
+            self.home, self._user_home(), lambda: self.settings, self.redis, self._redis_status,
+            self.stream, self.commits, self.writer, self.spooler, self.pressure,
+        )  # fmt: skip
+        onlookers = make_onlookers(road)
+        self.sampler, self.http = onlookers.sampler, onlookers.http
 
     # -- watching --------------------------------------------------------------------------------
 

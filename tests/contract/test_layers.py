@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "blueplane"
 
 BASE = (
     "clock", "config", "config_edit", "config_file", "config_text", "config_values", "digests",
-    "errors", "event", "faults", "lock", "logs", "paths", "threads",
+    "errors", "event", "faults", "lean", "lock", "logs", "paths", "refusal", "threads",
 )  # fmt: skip
 #: What the base may import besides the standard library and itself.
 BASE_LIBRARIES = {"orjson", "yaml"}
@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "health": _DERIVED,
     "server": (*BASE, "analytics", "health", "store.queries"),
     "install": _BELOW_INSTALL,
-    "daemon": (*_BELOW_INSTALL, "install.notify", "server"),
+    "onlookers": (*_BELOW_INSTALL, "install.notify", "server"),
+    "daemon": (*_BELOW_INSTALL, "onlookers", "server"),
     "interfaces": _BELOW_INTERFACES,
     "__main__": ("interfaces",),
 }

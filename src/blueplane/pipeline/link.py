@@ -7,12 +7,9 @@ Leaves keys, and what is said to the server, to ``stream.py``.
 """
 
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any, Final, cast
 
 from hiredis import pack_command
@@ -24,46 +21,16 @@ from blueplane.errors import (
     QueueUnavailableError,
     QueueUnusableError,
 )
-
-
-class _StandIn(ModuleType):
-    """In place of a module of which nothing but the names of errors is used."""
-
-    def __getattr__(self, name: str) -> type[Exception]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (Exception,), {})
-
-
-@contextmanager
-def _instead_of(name: str, stand_in: ModuleType) -> Iterator[None]:
-    """Have a module imported as ``stand_in`` for a while, unless it is there already."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = stand_in
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-
-
-def _without_init(name: str) -> ModuleType:
-    """Return an empty package whose modules can be imported."""
-    found = find_spec(name)
-    package = ModuleType(name)
-    package.__path__ = list(found.submodule_search_locations or ()) if found else []
-    return package
-
+from blueplane.lean import StandIn, instead_of, without_init
 
 # The ``__init__`` of the driver imports its asyncio client, the cluster and every module command;
 # its connections import asyncio for two errors of the client that we do not use, and OpenSSL, which
 # only rediss:// needs. That is 9 MB of an idle server's memory. Whoever imports any of them later
 # gets all of it.
 with (
-    _instead_of("redis", _without_init("redis")),
-    _instead_of("asyncio", _StandIn("asyncio")),
-    _instead_of("ssl", _StandIn("ssl")),
+    instead_of("redis", without_init("redis")),
+    instead_of("asyncio", StandIn("asyncio")),
+    instead_of("ssl", StandIn("ssl")),
 ):
     from redis import connection as driver_connection
     from redis import exceptions as driver
