@@ -51,7 +51,10 @@ def serving(home: Home) -> Iterator[None]:
 def spawn_ms(commands: dict[str, tuple[str, ...]], home: Home, runs: int) -> dict[str, list[float]]:
     """Run each command in turns and return the milliseconds of each."""
     environ = {**os.environ, "BLUEPLANE_HOME": str(home.root)}
-    environ.pop("PYTHONUNBUFFERED", None)
+    for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):  # a user's shell has neither
+        environ.pop(name, None)
+    for command in commands.values():  # once to warm up: what is imported is compiled then
+        subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=False)
     took: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():

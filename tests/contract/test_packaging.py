@@ -11,6 +11,7 @@ import yaml
 
 from blueplane.interfaces.cli.main import COMMANDS
 from blueplane.paths import Home
+from blueplane.server.families import FAMILIES, OF_HOOKS, OF_WORKERS
 from helpers.handing import hand_off
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -179,6 +180,23 @@ def test_every_metric_is_documented(exposed: Series) -> None:
     # Then
     assert table.keys() == possible
     assert {name: table.get(name) for name in offered} == offered
+
+
+def test_every_word_of_a_label_is_documented() -> None:
+    """What a label of fixed words may say is in docs/METRICS.md, in the same order."""
+    # Given every metric that is several figures
+    text = METRICS.read_text()
+    families = [
+        each for each in (*FAMILIES, *OF_HOOKS, *OF_WORKERS) if not isinstance(each.figures, str)
+    ]
+    # When
+    patterns = {
+        each.name: rf"^\| `{each.name}` .*`{each.label}`: ([\w, ]+) \|" for each in families
+    }
+    rows = {name: re.search(row, text, re.MULTILINE) for name, row in patterns.items()}
+    # Then
+    words = {name: row[1].split(", ") if row else None for name, row in rows.items()}
+    assert words == {each.name: list(each.figures) for each in families}
 
 
 @pytest.mark.parametrize(

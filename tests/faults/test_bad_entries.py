@@ -81,7 +81,7 @@ BAD_ENTRIES: dict[str, list[bytes]] = {
 @pytest.mark.parametrize("held", [False, True], ids=["while running", "found at start"])
 @pytest.mark.fault("D11")
 def test_undecodable_entries_become_dead_letters_with_their_raw_bytes(
-    server: Server, issued: Issued, redis_server: RedisServer, held: bool,  # noqa: FBT001
+    server: Server, issued: Issued, redis_server: RedisServer, held: bool,
 ) -> None:  # fmt: skip
     """Whatever a stranger adds is a dead letter that holds it byte for byte; the rest flows."""
     # Given every kind of bad entry among good events, live or waiting for the server's start

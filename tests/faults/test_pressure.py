@@ -92,7 +92,7 @@ def pressure_lines(server: Server) -> list[str]:
 @pytest.mark.parametrize("held", [False, True], ids=["while running", "found at start"])
 @pytest.mark.fault("B24", "F8")
 def test_giants_cost_bounded_memory_when_a_stranger_adds_them(
-    server: Server, issued: Issued, redis_server: RedisServer, held: bool,  # noqa: FBT001
+    server: Server, issued: Issued, redis_server: RedisServer, held: bool,
 ) -> None:  # fmt: skip
     """Entries of megabytes and of 100,000 fields become truncated dead letters; our own flow."""
     # Given events of our own on the road, live or waiting for the server's start

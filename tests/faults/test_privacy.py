@@ -72,7 +72,7 @@ def assert_private(directory: Path) -> None:
         assert stat.S_IMODE(found.st_mode) == wanted, (path, oct(found.st_mode))
 
 
-def with_canaries(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON value
+def with_canaries(value: Any, path: str) -> Any:
     """Return a payload with a canary in every text of it but the few that must mean something."""
     if isinstance(value, dict):
         planted = {key: with_canaries(item, key) for key, item in value.items()}

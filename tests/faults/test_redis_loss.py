@@ -259,7 +259,7 @@ def test_an_event_has_one_row_when_its_entry_is_in_the_stream_twice(
 @pytest.mark.parametrize("dead", [False, True], ids=["server alive", "server dead"])
 @pytest.mark.fault("B2")
 def test_nothing_is_lost_when_redis_loses_the_end_of_its_log(
-    server: Server, issued: Issued, redis_server: RedisServer, dead: bool,  # noqa: FBT001
+    server: Server, issued: Issued, redis_server: RedisServer, dead: bool,
 ) -> None:  # fmt: skip
     """A log that is rolled back brings old entries again and forgets new ones: the laws close."""
     # Given events that were settled before and after a certain length of Redis' log

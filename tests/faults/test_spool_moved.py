@@ -16,7 +16,7 @@ PATIENCE_S = 30.0
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
 @pytest.mark.fault("F5")
 def test_spool_is_made_again_when_it_was_taken_away(
-    server: Server, issued: Issued, redis_server: RedisServer, home: Home, replaced: bool,  # noqa: FBT001
+    server: Server, issued: Issued, redis_server: RedisServer, home: Home, replaced: bool,
 ) -> None:  # fmt: skip
     """A spool that is gone, or another directory by now, is followed; no thread dies of it."""
     # Given a running server

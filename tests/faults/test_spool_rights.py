@@ -73,7 +73,7 @@ def spooler(home: Home, road: Road) -> Iterator[Spooler]:
 def refusing(real: Callable[..., Any], name: str, code: int) -> Callable[..., Any]:
     """Return a system call that fails for whatever ends in ``name``."""
 
-    def call(path: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - passed through
+    def call(path: Any, *arguments: Any, **options: Any) -> Any:
         if os.fsdecode(path).endswith(name):
             raise OSError(code, os.strerror(code))
         return real(path, *arguments, **options)
@@ -148,7 +148,7 @@ def test_events_wait_when_the_system_runs_short(
     short = Flag()
     real = os.open
 
-    def scarce(path: Any, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed through
+    def scarce(path: Any, *arguments: Any, **options: Any) -> int:
         if options.get("dir_fd") is not None:
             short.set()
             raise OSError(code, os.strerror(code))

@@ -31,7 +31,7 @@ class Reply:
     body: bytes
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - whatever was answered
+    def json(self) -> Any:
         """The body as JSON."""
         return orjson.loads(self.body)
 
@@ -119,7 +119,7 @@ TOKEN = "t" * 43
 def answer(request: Request) -> Answer:
     """Answer what was asked: stands for the program's own answers."""
     if request.path == "/broken":
-        raise ZeroDivisionError("/home/ada/secret")  # noqa: EM101
+        raise ZeroDivisionError("/home/ada/secret")
     if request.path == "/nothing":
         raise RefusedError(404, "not_found", "nothing is here")
     if request.path == "/large":

@@ -45,7 +45,7 @@ class Nursery:
         pid = self.call("fork", arguments=arguments, output=output, environment=environment)
         return Child(self, int(pid))
 
-    def call(self, word: str, **arguments: object) -> Any:  # noqa: ANN401
+    def call(self, word: str, **arguments: object) -> Any:
         """Ask the process for something and return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -106,8 +106,8 @@ def _become_server(
 
 def _serve(arguments: Sequence[str]) -> int:
     from blueplane import faults  # noqa: PLC0415 - the nursery's client needs none of it
-    from blueplane.interfaces.cli.main import main  # noqa: PLC0415 - the same
-    from helpers import mutants  # noqa: PLC0415 - the same
+    from blueplane.interfaces.cli.main import main  # noqa: PLC0415 - nor this
+    from helpers import mutants  # noqa: PLC0415 - nor this
 
     specification = os.environ.get("BLUEPLANE_FAULTS", "")
     if specification:

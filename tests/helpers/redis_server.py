@@ -162,7 +162,7 @@ class RedisServer:
         """Change a setting of the running server."""
         self.command("CONFIG", "SET", name, str(value))
 
-    def command(self, *arguments: str | bytes | float) -> Any:  # noqa: ANN401
+    def command(self, *arguments: str | bytes | float) -> Any:
         """Run one command and return its reply as the server sent it; strings are bytes.
 
         Raises redis.ConnectionError or redis.TimeoutError at once: there are no retries.

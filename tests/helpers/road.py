@@ -35,7 +35,7 @@ MANY = 1_000
 ATTACHES = 3
 
 
-def make_event(number: int = 0, **changes: Any) -> Event:  # noqa: ANN401 - any field
+def make_event(number: int = 0, **changes: Any) -> Event:
     """Make the event with this number; a millisecond lies between two numbers."""
     captured_ns = CAPTURED_NS + number * NS_PER_MS
     event = Event(
@@ -181,7 +181,7 @@ def ids(*events: Event) -> list[str]:
     return [event.event_id.hex() for event in events]
 
 
-def poison(database_connection: Any, event: Event) -> None:  # noqa: ANN401 - SQLite's
+def poison(database_connection: Any, event: Event) -> None:
     """Make the store refuse the row of ``event``, and no other."""
     database_connection.execute(
         "CREATE TRIGGER poison BEFORE INSERT ON traces"
@@ -190,7 +190,7 @@ def poison(database_connection: Any, event: Event) -> None:  # noqa: ANN401 - SQ
     )
 
 
-def heal(database_connection: Any) -> None:  # noqa: ANN401 - SQLite's
+def heal(database_connection: Any) -> None:
     """Undo ``poison``."""
     database_connection.execute("DROP TRIGGER poison")
 

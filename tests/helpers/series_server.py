@@ -40,7 +40,7 @@ class SeriesServer:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, words: list[str]) -> Any:  # noqa: ANN401
+    def answer(self, words: list[str]) -> Any:
         """Carry out one command and return its reply."""
         self.commands.append(words)
         match words:
@@ -62,7 +62,7 @@ class SeriesServer:
         return "OK"
 
 
-def _read(stream: Any) -> list[str]:  # noqa: ANN401
+def _read(stream: Any) -> list[str]:
     head = stream.readline()
     words = []
     for _ in range(int(head[1:]) if head else 0):
@@ -71,7 +71,7 @@ def _read(stream: Any) -> list[str]:  # noqa: ANN401
     return words
 
 
-def _encode(reply: Any) -> bytes:  # noqa: ANN401
+def _encode(reply: Any) -> bytes:
     if isinstance(reply, list):
         return b"*%d\r\n" % len(reply) + b"".join(map(_encode, reply))
     if isinstance(reply, int):

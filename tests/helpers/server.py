@@ -143,7 +143,7 @@ class Server:
 
     # -- asking ----------------------------------------------------------------------------------
 
-    def ask(self, operation: str, **arguments: Any) -> Any:  # noqa: ANN401
+    def ask(self, operation: str, **arguments: Any) -> Any:
         """Ask over the control socket; raise the server's error."""
         return ask(self.home.socket("control.sock"), operation, **arguments)
 

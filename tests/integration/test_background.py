@@ -194,7 +194,7 @@ def test_pause_says_how_when_the_duration_is_none(home: Home, duration: str) -> 
     ended = run(home, "pause", duration)
     # Then
     assert (ended.code, ended.out) == (UNUSABLE, "")
-    assert "write 90s, 30m, 2h or 1d" in ended.err
+    assert "write 90s, 30m (minutes), 2h or 1d" in ended.err
     assert not (home.run / "paused").exists()
     assert not (home.run / "paused-until").exists()
 

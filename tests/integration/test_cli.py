@@ -46,7 +46,7 @@ POISON = (
 def started(
     home: Home,
     *arguments: str,
-    **options: Any,  # noqa: ANN401 - those of Popen
+    **options: Any,
 ) -> Iterator[subprocess.Popen[str]]:
     """Start ``serve``; neither it nor its Redis outlives the block."""
     command = [sys.executable, "-m", "blueplane", "serve", *arguments]

@@ -1,7 +1,6 @@
 """``blueplane config``: settings seen and changed, with and without a server."""
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -246,4 +245,4 @@ def test_home_is_made_when_a_setting_is_the_first_thing_in_it(
     # Then it is there, private
     assert (code, capsys.readouterr().err) == (0, "")
     assert new.config_file.read_text() == "log:\n  level: debug\n"
-    assert os.stat(new.root).st_mode & 0o777 == 0o700  # noqa: PTH116
+    assert new.root.stat().st_mode & 0o777 == 0o700

@@ -461,7 +461,9 @@ def test_scrub_brings_old_rows_down_to_the_present_level(server: Server, spool: 
     # Then all rows are there, without their texts and without the project's name
     assert ended.code == 0, ended.err
     changed = {row["what"]: row["changed"] for row in ended.json["rows"]}
-    assert changed == {"events": 20, "project names": 1, "dead letters": 0}
+    assert changed == {
+        "events": 20, "unreadable events": 0, "project names": 1, "dead letters": 0
+    }  # fmt: skip
     rows = read(server.home)
     assert len(rows) == 20
     assert {row["project"][:2] for row in rows} == {"n:"}
@@ -469,4 +471,32 @@ def test_scrub_brings_old_rows_down_to_the_present_level(server: Server, spool: 
     assert not files_with(server.home, *frames, SECRET.encode(), CANARY.encode())
     # And once more changes nothing
     again = run(server.home, "scrub", "--yes", "--format", "json", **strict)
-    assert [row["changed"] for row in again.json["rows"]] == [0, 0, 0]
+    assert not any(row["changed"] for row in again.json["rows"])
+
+
+@pytest.mark.fault("C9")
+def test_forget_and_scrub_pass_a_damaged_row_and_say_so(server: Server, spool: Spool) -> None:
+    """A row that nobody can read stops neither; one says that it is there, the other empties it."""
+    # Given rows of two projects, one of each damaged
+    server.start_ready()
+    for project in (SECRET, SECRET, OTHER, OTHER):
+        spool.event(f"s-{project}", project)
+    settled(server, 4)
+    damage = "UPDATE traces SET event_data = x'ffff' WHERE sequence IN"
+    with closing(sqlite3.connect(server.home.database)) as connection, connection:
+        connection.execute(f"{damage} (SELECT max(sequence) FROM traces GROUP BY project)")
+
+    # When one project is forgotten, what is left is scrubbed, and a project is forgotten again
+    first = run(server.home, "forget", "--project", SECRET, "--yes", "--format", "json")
+    scrubbed = run(server.home, "scrub", "--yes")
+    second = run(server.home, "forget", "--project", OTHER, "--yes")
+
+    # Then the damaged row of the first went with it, and that of the other is named, and emptied
+    assert first.code == 1
+    assert (first.json["total"]["count"], first.json["total"]["left"]) == (2, 0)
+    assert "that nobody can read, and that may name it: 1; `blueplane scrub`" in first.err
+    assert scrubbed.code == 0, scrubbed.err
+    assert re.search(r"unreadable events +1\b", scrubbed.out)
+    assert second.code == 0, second.err
+    assert "looked again" in second.out
+    assert read(server.home) == []

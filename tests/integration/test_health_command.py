@@ -10,7 +10,7 @@ from blueplane.clock import wall_ms
 from blueplane.health.check import Colour, Report, Snapshot
 from blueplane.interfaces.cli import health as command
 from blueplane.interfaces.cli.figures import UNKNOWN
-from blueplane.interfaces.cli.health_screen import STALE_MS, Look, overview, page
+from blueplane.interfaces.cli.health_screen import Look, overview, page
 from blueplane.interfaces.cli.main import main
 from blueplane.paths import Home
 from helpers.cli import Ended, on_terminal, run
@@ -237,7 +237,7 @@ def test_look_is_not_well_when_the_server_stopped_to_look() -> None:
     """A green snapshot that grows old says nothing about now."""
     # Given the same green look, fresh and old
     body = good().body()
-    fresh, old = Look(body, STALE_MS), Look(body, STALE_MS + 1)
+    fresh, old = Look(body, 10_000), Look(body, 10_001)
     # When / Then
     assert fresh.is_well(None)
     assert not old.is_well(None)

@@ -1,9 +1,11 @@
 """A platform that nobody here has heard of, installed as a package of its own: no line of ours."""
 
+import fcntl
 import json
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +83,17 @@ BROKEN = {
         ),
     ),
 }
-#: One that is slow to load, and whose functions fail: its events are stored all the same.
+#: One that loads until its lock is free, and whose functions fail: its events are stored all the
+#: same.
 CLUMSY = """
-import time
+import fcntl
+from pathlib import Path
 
 from blueplane.capture.adapter import Hook, Platform
 
-time.sleep(0.5)
+Path(__file__).with_suffix(".begun").touch()
+with Path(__file__).with_suffix(".lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _fail(*_):
@@ -132,6 +138,14 @@ def server(home: Home, packages: Path) -> Iterator[Server]:
     with Server(home, PYTHONPATH=paths) as server:
         server.start_ready()
         yield server
+
+
+@contextmanager
+def slow_to_load(packages: Path) -> Iterator[None]:
+    """Have the clumsy platform load for so long: a lock ends with whoever holds it."""
+    with (packages / "clumsy_platform.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fire(home: Home, platform: str, hook_name: str, **body: object) -> None:
@@ -209,15 +223,20 @@ def test_third_platform_is_captured_like_our_own_when_it_is_installed(
 
 
 def test_broken_platforms_cost_a_line_of_the_log_when_they_are_installed(
-    home: Home, server: Server
+    home: Home, server: Server, packages: Path
 ) -> None:
     """What cannot be loaded, or fails, harms neither its own events nor those of others."""
-    # Given a server with platforms that are broken, each in its way
-    # When hooks of them fire, and of a built-in one whose name one of them takes
-    for name in ("clumsy", "clumsy", "leaky", "raising"):
-        fire(home, name, "drop", session_id="visit-2", prompt="hush")
-    fire(home, "cursor", "stop", conversation_id="visit-3")
-    fire(home, "teahouse", "guest-arrives", visit="visit-4")
+    # Given a server with platforms that are broken, each in its way, and not loaded yet
+    begun = packages / "clumsy_platform.begun"
+    assert not begun.exists()
+    # When hooks of them fire, and of a built-in one whose name one of them takes; one loads slowly
+    with slow_to_load(packages):
+        for name in ("clumsy", "clumsy", "leaky", "raising"):
+            fire(home, name, "drop", session_id="visit-2", prompt="hush")
+        fire(home, "cursor", "stop", conversation_id="visit-3")
+        fire(home, "teahouse", "guest-arrives", visit="visit-4")
+        wait_until(begun.exists, PATIENCE_S, "the slow platform is being loaded")
+        assert server.status()["deaths"] == 0
 
     # Then all are stored, as far as they are known
     stop = rows_of(server, "visit-3", 1)["stop"]

@@ -112,7 +112,15 @@ def found(history: History) -> Found:
 @given(histories())
 @example(
     # A stranger's entry waits while a later one is settled, and Redis forgets that one.
-    History((Entry(False, "here", False), Entry(True, "settled", False)), 1, 0, False),  # noqa: FBT003
+    History(
+        (
+            Entry(own=False, fate="here", known=False),
+            Entry(own=True, fate="settled", known=False),
+        ),
+        remembered=1,
+        seen=0,
+        flushed=False,
+    ),
 )
 def test_the_first_law_closes_after_any_judgement(history: History) -> None:
     """Enqueued is settled and in flight and recovered and lost, whatever Redis has forgotten."""
@@ -153,7 +161,7 @@ def test_a_judgement_is_exact_when_redis_has_forgotten_nothing(
 
 @given(entries(), st.booleans())
 def test_a_judgement_is_exact_when_all_is_flushed_right_after_a_balance(
-    made: tuple[Entry, ...], known: bool,  # noqa: FBT001
+    made: tuple[Entry, ...], known: bool,
 ) -> None:  # fmt: skip
     """Of a stream that was seen whole before it was lost nothing is left out, known ids or not."""
     # Given entries that a balance has seen, and then a flush

@@ -33,7 +33,7 @@ def item(raw: bytes, example: Example) -> HandOff:
     return HandOff("7.6.0", 1_764_000_000_000_000_000, raw, example.platform, example.hook_name)
 
 
-def planted(value: object, key: str, canary: str, *, but: frozenset[str]) -> Any:  # noqa: ANN401
+def planted(value: object, key: str, canary: str, *, but: frozenset[str]) -> Any:
     """Replace every text in ``value`` by the canary, but below the keys ``but``."""
     if isinstance(value, dict):
         return {name: planted(inner, name, canary, but=but) for name, inner in value.items()}
@@ -88,7 +88,7 @@ def test_read_takes_any_value_in_any_place(drawn: tuple[Example, dict[str, Any]]
 
 @pytest.mark.fault("D1")
 @given(st.binary(max_size=300) | json_values.map(lambda v: json.dumps(v).encode()), st.booleans())
-def test_parse_payload_accepts_or_refuses_any_bytes(raw: bytes, cut: bool):  # noqa: FBT001
+def test_parse_payload_accepts_or_refuses_any_bytes(raw: bytes, cut: bool):
     """No bytes at all raise anything but a refusal."""
     with suppress(MalformedPayloadError):
         body, marks = parse_payload(raw[: len(raw) // 2] if cut else raw)

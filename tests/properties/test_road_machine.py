@@ -186,7 +186,7 @@ class RoadMachine(RuleBasedStateMachine):
 
     # -- capturing ---------------------------------------------------------------------------------
 
-    def _capture(self, **changes: Any) -> Event:  # noqa: ANN401 - any field
+    def _capture(self, **changes: Any) -> Event:
         self.number += 1
         event = make_event(self.number, **changes)
         self.captured[event.origin] = self.items.kept[event.origin] = event
@@ -219,7 +219,7 @@ class RoadMachine(RuleBasedStateMachine):
 
     # -- the steps of the road, each by itself -----------------------------------------------------
 
-    def _try(self, *steps: Any) -> None:  # noqa: ANN401 - callables
+    def _try(self, *steps: Any) -> None:
         try:
             for step in steps:
                 step()

@@ -361,7 +361,7 @@ def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
     daemon.writer.in_flight.settle([b"1-0"])
 
 
-def asked(daemon: Daemon, operation: str) -> Any:  # noqa: ANN401 - what comes back is JSON
+def asked(daemon: Daemon, operation: str) -> Any:
     """Ask over the control socket, once it is there."""
     path = daemon.home.socket("control.sock")
     wait_until(path.exists, WAIT_S, "the server listens")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from blueplane.capture.parse import Body
 from blueplane.event import MAX_INT
@@ -19,6 +19,7 @@ from blueplane.logs import get
 
 _log = get("capture")
 
+T = TypeVar("T")
 #: Lines added and lines removed.
 LineCounts: TypeAlias = tuple[int, int]
 _PAIR: Final = 2
@@ -111,29 +112,23 @@ class Platform:
 
     def identify(self, body: Body, hook_name: str) -> tuple[str, ...]:
         """Return what identifies an event that may be sent twice; nothing if that fails."""
-        try:
-            found: Any = self.identity(body, hook_name)
-        except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
-            _say_once(self.name, "identity", type(error).__name__)
-            return ()
-        if isinstance(found, tuple) and all(isinstance(part, str) for part in found):
-            return found
-        _say_once(self.name, "identity", f"returned {type(found).__name__}")
-        return ()
+        return self._ask("identity", lambda: self.identity(body, hook_name), _is_identity) or ()
 
     def count_lines(self, body: Body, hook_name: str) -> LineCounts | None:
         """Return the lines that an event added and removed; None if they are not known."""
         count = self.line_counts.get(hook_name)
-        if count is None:
-            return None
+        return None if count is None else self._ask("line count", lambda: count(body), _is_count)
+
+    def _ask(self, what: str, ask: Callable[[], T], fits: Callable[[object], bool]) -> T | None:
+        """Return what a function of the platform returns; None when it fails or does not fit."""
         try:
-            found: Any = count(body)
-        except Exception as error:  # noqa: BLE001 - the same
-            _say_once(self.name, "line count", type(error).__name__)
+            found = ask()
+        except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
+            _say_once(self.name, what, type(error).__name__)
             return None
-        if found is None or _are_counts(found):
-            return (found[0], found[1]) if found else None
-        _say_once(self.name, "line count", f"returned {type(found).__name__}")
+        if fits(found):
+            return found
+        _say_once(self.name, what, f"returned {type(found).__name__}")
         return None
 
 
@@ -142,9 +137,14 @@ def _say_once(platform: str, what: str, error: str) -> None:
     _log.warning("platform failed", platform=platform, what=what, error=error)
 
 
-def _are_counts(found: object) -> bool:
+def _is_identity(found: object) -> bool:
+    return isinstance(found, tuple) and all(isinstance(part, str) for part in found)
+
+
+def _is_count(found: object) -> bool:
+    """Whether these are the lines added and removed, or nothing."""
     if not isinstance(found, tuple) or len(found) != _PAIR:
-        return False
+        return found is None
     return all(type(count) is int and 0 <= count <= MAX_INT for count in found)
 
 

@@ -1,7 +1,7 @@
 r"""Hand-off files: how a hook leaves an event in the spool.
 
-Owns their names, the trailer and the letters of refusals, and writes such files itself where there
-is no ``sh`` for ``hooks/blueplane-hook``, whose twin it is.
+Owns their names and the trailer, and writes such files itself where there is no ``sh`` for
+``hooks/blueplane-hook``, whose twin it is.
 Promises never to raise what the operating system refuses: a hook must not disturb the editor.
 Leaves reading, settling and removing the files, and counting the refusals, to the spooler.
 
@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 from blueplane.capture.pausing import paused
 from blueplane.paths import Home, private_file
+from blueplane.refusal import Refusal
 
 #: What begins the trailer. JSON allows no bare \\036, so no whole payload can hold a trailer.
 TRAILER_MARK: Final = b"\n\036"
@@ -25,14 +26,6 @@ TRAILER_MARK: Final = b"\n\036"
 NAME: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\Z")
 #: Names that one hook tries: each can be taken by what a dead hook with the same pid left behind.
 MAX_NAMES: Final = 50
-#: The letters that hooks append to ``run/refused``, one for each event that they did not take.
-REFUSALS: Final = {
-    "x": "a platform or hook name that is none",
-    "f": "the spool is full",
-    "p": "capture is paused",
-    "l": "no server has renewed the lease",
-    "c": "no file could be made in the spool",
-}
 
 _WORD = re.compile(r"[A-Za-z0-9_-]+\Z")
 _TRAILER = re.compile(rb"([A-Za-z0-9_-]+) ([A-Za-z0-9_-]+)\n\Z")
@@ -45,12 +38,12 @@ def hand_off(home: Home, platform: str, hook_name: str, stream: BinaryIO) -> Non
     A full disk leaves a file without a trailer; what cannot even be counted is not counted.
     """
     with contextlib.suppress(OSError):
-        letter = _refusal(home, platform, hook_name)
-        letter = letter or _store(home, f"{platform} {hook_name}\n".encode(), stream)
-        if letter:
+        refusal = _refusal(home, platform, hook_name)
+        refusal = refusal or _store(home, f"{platform} {hook_name}\n".encode(), stream)
+        if refusal:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             with private_file(home.refusals, flags) as tally:
-                tally.write(letter.encode())
+                tally.write(refusal.encode())
 
 
 def split_trailer(raw: bytes) -> tuple[bytes, str, str] | None:
@@ -62,17 +55,17 @@ def split_trailer(raw: bytes) -> tuple[bytes, str, str] | None:
     return payload, words[1].decode(), words[2].decode()
 
 
-def _refusal(home: Home, platform: str, hook_name: str) -> str:
-    """Return the letter of what forbids to take an event, or nothing."""
+def _refusal(home: Home, platform: str, hook_name: str) -> Refusal | None:
+    """Return what forbids to take an event."""
     if not (_WORD.match(platform) and _WORD.match(hook_name)):
-        return "x"
+        return Refusal.NO_NAME
     if home.full_flag.exists():
-        return "f"
-    return "p" if paused(home) else ""
+        return Refusal.SPOOL_FULL
+    return Refusal.PAUSED if paused(home) else None
 
 
-def _store(home: Home, words: bytes, stream: BinaryIO) -> str:
-    """Write the hand-off file; return the letter when there is to be none."""
+def _store(home: Home, words: bytes, stream: BinaryIO) -> Refusal | None:
+    """Write the hand-off file; return why there is to be none."""
     for number in range(MAX_NAMES):
         path = home.spool / f"{os.getpid()}.{os.getppid()}.{number}"
         try:
@@ -83,12 +76,12 @@ def _store(home: Home, words: bytes, stream: BinaryIO) -> str:
         with BufferedWriter(file, _CHUNK_BYTES) as target:
             if _lease_expired(home.lease, file.fileno()):
                 path.unlink()
-                return "l"
+                return Refusal.LEASE
             while chunk := stream.read(_CHUNK_BYTES):
                 target.write(chunk)
             target.write(TRAILER_MARK + words)
-        return ""
-    return "c"
+        return None
+    return Refusal.NO_FILE
 
 
 def _lease_expired(lease: Path, descriptor: int) -> bool:

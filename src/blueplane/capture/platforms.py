@@ -62,8 +62,7 @@ def _load(point: EntryPoint) -> Platform | None:
     try:
         platform: object = point.load()
         reason = next(_faults(platform), "")
-    # A stranger's module may raise anything at import, and call sys.exit().
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may do anything
         _refuse(point, f"{type(error).__name__}: {error}")
         return None
     if reason:

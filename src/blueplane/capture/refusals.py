@@ -2,17 +2,19 @@
 
 Owns how far that file was read.
 Promises that a letter counts once, whatever is killed: count and offset are stored together.
-Leaves the meaning of a letter to ``handoff.py`` and the storing to the records.
+Leaves the meaning of a letter to ``refusal.py`` and the storing to the records.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from blueplane.capture.handoff import REFUSALS
 from blueplane.paths import is_link
+from blueplane.refusal import Refusal
+
+_LETTERS: Final = frozenset(Refusal)
 
 
 class Counts(Protocol):
@@ -47,5 +49,5 @@ class Refusals:
         with self.path.open("rb") as letters:
             letters.seek(start)
             new = letters.read(size - start)  # hooks append meanwhile: those are of the next time
-        counts = Counter(letter for letter in new.decode("ascii", "replace") if letter in REFUSALS)
+        counts = Counter(letter for letter in new.decode("ascii", "replace") if letter in _LETTERS)
         self.counts.refuse(size, dict(counts))

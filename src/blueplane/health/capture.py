@@ -11,16 +11,17 @@ those of the five minutes up to the last sign of an editor: that it rests is no 
 """
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf, nextafter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from blueplane.clock import iso_utc
 from blueplane.health.check import Colour, Finding, Moment, Report, State, falling_band
 from blueplane.health.probes import Probes
+from blueplane.health.window import Window
 from blueplane.store.queries import SERVER_READ_S, HookCount, reading
 
 #: For so long after its last event an editor is active, and a hook not yet silent.
@@ -120,37 +121,8 @@ class _Stretch:
         return self.since_ms is not None and now_ms - max(last_ms, self.since_ms) > ACTIVE_MS
 
 
-class _Sample(NamedTuple):
-    """The counts of all platforms at a moment; under "" what is of no known one."""
-
-    at_s: float
-    counts: Mapping[str, Executions]
-
-    @property
-    def total(self) -> int:
-        return sum(counts.total for counts in self.counts.values())
-
-
-@dataclass(slots=True)
-class _Past:
-    """The counts of the last hour, a sample now and then."""
-
-    samples: deque[_Sample] = field(default_factory=deque)
-
-    def add(self, sample: _Sample) -> None:
-        """Keep a sample; counts that are smaller than before are those of another database."""
-        if self.samples and sample.total < self.samples[-1].total:
-            self.samples.clear()
-        if self.samples and sample.at_s - self.samples[-1].at_s < SAMPLE_S:
-            return
-        self.samples.append(sample)
-        while len(self.samples) > 1 and sample.at_s - self.samples[1].at_s >= WINDOW_S:
-            self.samples.popleft()
-
-    def before(self, at_s: float) -> _Sample:
-        """Return the last sample that is not after a moment; the first when all are."""
-        older = (sample for sample in reversed(self.samples) if sample.at_s <= at_s)
-        return next(older, self.samples[0])
+#: The executions by platform; under "" what is of no known one.
+_Counts: TypeAlias = Mapping[str, Executions]
 
 
 class CaptureMonitor:
@@ -161,7 +133,8 @@ class CaptureMonitor:
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
         self._stretches: defaultdict[str, _Stretch] = defaultdict(_Stretch)
-        self._past = _Past()
+        #: Fewer executions than before are those of another database.
+        self._past = Window(WINDOW_S, _total, SAMPLE_S)
         self._seen = -1
         #: When capture was last seen to be paused.
         self._paused_ms = 0
@@ -173,15 +146,16 @@ class CaptureMonitor:
         with reading(self._probes.database, SERVER_READ_S) as reader:
             found = _by_platform(reader.hooks())
         installed = self._probes.installed_hooks()
-        now = _Sample(moment.monotonic_s, {name: each.counts for name, each in found.items()})
-        self._past.add(now)
+        now = {name: each.counts for name, each in found.items()}
+        self._past.add(moment.monotonic_s, now)
         paused_until_ms = self._probes.paused_until_ms()
         if paused_until_ms is not None or moment.wall_ms < self._paused_ms:
             self._paused_ms = moment.wall_ms
         self._follow(found, moment.wall_ms)
-        self._take_pace(now)
+        self._take_pace(now, moment.monotonic_s)
         known = {name for name, hooks in installed.items() if hooks} | (found.keys() - {""})
-        ever, recent = _attribute(now.counts, known), _attribute(self._recent(now), known)
+        recent = _attribute(self._recent(now, moment.monotonic_s), known)
+        ever = _attribute(now, known)
         figures = self._figures(found, installed, ever, recent, moment.wall_ms)
         findings = [*_bad_rates(recent), *self._bad_pace(), *_pause(paused_until_ms, moment)]
         return Report(self.component, figures, findings, self._state(known))
@@ -194,22 +168,22 @@ class CaptureMonitor:
             last_ms = found.get(platform, _NO_HOOKS).newest_ms
             self._stretches[platform].note(last_ms, now_ms, self._paused_ms)
 
-    def _take_pace(self, now: _Sample) -> None:
+    def _take_pace(self, now: _Counts, now_s: float) -> None:
         """Count events a minute anew whenever there is a sign of an editor."""
         length_ms = max((each.length_ms for each in self._stretches.values()), default=0)
         if not any(each.active for each in self._stretches.values()):
             self._pace, self._pace_counts = 0.0, False
-        elif now.total != self._seen:
-            before = self._past.before(now.at_s - ACTIVE_MS / 1000)
-            seconds = max(60.0, min(length_ms / 1000, now.at_s - before.at_s))
-            self._pace = (now.total - before.total) * 60 / seconds
+        elif _total(now) != self._seen:
+            before = self._past.before(now_s - ACTIVE_MS / 1000)
+            seconds = max(60.0, min(length_ms / 1000, now_s - before.at_s))
+            self._pace = (_total(now) - _total(before.what)) * 60 / seconds
             self._pace_counts = length_ms >= ACTIVE_MS
-        self._seen = now.total
+        self._seen = _total(now)
 
-    def _recent(self, now: _Sample) -> dict[str, Executions]:
+    def _recent(self, now: _Counts, now_s: float) -> dict[str, Executions]:
         """Return the executions of the last hour by platform."""
-        before = self._past.before(now.at_s - WINDOW_S).counts
-        return {name: each.since(before.get(name, _NONE)) for name, each in now.counts.items()}
+        before = self._past.before(now_s - WINDOW_S).what
+        return {name: each.since(before.get(name, _NONE)) for name, each in now.items()}
 
     def _state(self, known: AbstractSet[str]) -> State:
         if any(each.active for each in self._stretches.values()):
@@ -271,6 +245,10 @@ class CaptureMonitor:
                 " came: either it did little, or hooks of ours do not run",
                 "blueplane status",
             )
+
+
+def _total(counts: _Counts) -> int:
+    return sum(each.total for each in counts.values())
 
 
 def _by_platform(rows: Sequence[HookCount]) -> dict[str, _Hooks]:

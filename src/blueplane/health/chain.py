@@ -6,7 +6,7 @@ the only names.
 Leaves counting to ``pipeline/custody.py``; a window is an hour by the wall clock.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -16,6 +16,8 @@ from blueplane.clock import iso_utc
 from blueplane.health.check import Colour, Finding, Moment, Report, State
 from blueplane.health.laws import LAWS, remainder
 from blueplane.health.probes import Probes
+from blueplane.health.window import Window
+from blueplane.refusal import Refusal
 from blueplane.store.queries import (
     SERVER_READ_S,
     LetterGroup,
@@ -45,8 +47,6 @@ _CAUSES: Final = {
     "store_replaced": "another database was put in place of ours",
     "store_rolled_back": "the database was replaced by an older one",
 }
-#: The letters of ``run/refused``: why hooks did not take an event.
-_REFUSALS: Final = {"x": "no_name", "f": "spool_full", "p": "paused", "l": "lease", "c": "no_file"}
 _STATUS: Final = {Colour.GREEN: "healthy", Colour.YELLOW: "degraded", Colour.RED: "broken"}
 _EXPLAIN: Final = "blueplane health chain"
 _STATUS_COMMAND: Final = "blueplane status"
@@ -77,8 +77,8 @@ class ChainMonitor:
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
-        #: When (monotonic seconds) how many messages had ever been enqueued, as the balance said.
-        self._enqueued: deque[tuple[float, int]] = deque()
+        #: How many messages had ever been enqueued, as the balance said.
+        self._enqueued = Window[int](GRACE_S, int)
         #: The breaks of the window, and what had vanished when they were read: ids are many.
         self._breaks: Sequence[Mapping[str, Any]] = ()
         self._vanished: Vanished | None = None
@@ -102,7 +102,9 @@ class ChainMonitor:
             "balance": facts.balance,
             "breaks": facts.breaks,
             "dead_letters": [_letters(group) for group in facts.letters],
-            "refused": {_REFUSALS[k]: n for k, n in facts.refused.items() if k in _REFUSALS},
+            "refused": {
+                each.word: facts.refused[each] for each in Refusal if each in facts.refused
+            },
             "last_hour": _by_source(facts.hour),
             "since_start": _by_source(facts.ever),
         }
@@ -134,16 +136,9 @@ class ChainMonitor:
         """
         if balance is None:
             return 0
-        if self._enqueued and balance["enqueued"] < self._enqueued[-1][1]:
-            self._enqueued.clear()  # another database
-        self._enqueued.append((now_s, balance["enqueued"]))
-        while len(self._enqueued) > 1 and self._enqueued[1][0] <= now_s - GRACE_S:
-            self._enqueued.popleft()
-        then_s, then = self._enqueued[0]
-        if then_s > now_s - GRACE_S:
-            return 0
-        late: int = balance["in_flight"] - (balance["enqueued"] - then)
-        return max(0, late)
+        self._enqueued.add(now_s, balance["enqueued"])  # fewer are those of another database
+        late: int = balance["in_flight"] - self._enqueued.growth
+        return max(0, late) if self._enqueued.whole else 0
 
 
 def _state(facts: _Facts, now_ms: int, findings: Sequence[Finding]) -> State:

@@ -6,7 +6,6 @@ path or a value of an event in it.
 Leaves the counting to ``pipeline/measures.py``, and losses of messages to the chain of custody.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, nextafter
@@ -16,6 +15,7 @@ from blueplane.clock import MS_PER_DAY, iso_utc
 from blueplane.errors import StoreError
 from blueplane.health.check import Colour, Finding, Moment, Report, State, band, falling_band
 from blueplane.health.probes import Probes
+from blueplane.health.window import Window
 from blueplane.pipeline.measures import BatchTime
 from blueplane.store.queries import SERVER_READ_S, Alarm, Footprint, footprint, reading
 from blueplane.store.wal import LARGE_BYTES
@@ -50,9 +50,8 @@ _ALARMS: Final = {
 
 
 class _Look(NamedTuple):
-    """What one look saw: when (monotonic seconds), events written so far, events that waited."""
+    """What one look saw: events written so far, and events that waited."""
 
-    at_s: float
     succeeded: int
     waiting: int
 
@@ -89,7 +88,7 @@ class DatabaseMonitor:
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
-        self._looks: deque[_Look] = deque()
+        self._looks = Window[_Look](WINDOW_S, lambda look: look.succeeded)
         self._away_since_s: float | None = None
 
     def look(self, moment: Moment) -> Report:
@@ -140,15 +139,12 @@ class DatabaseMonitor:
         What waits for less is on its way: as many events as are written in a second.
         """
         looks = self._looks
-        looks.append(_Look(now_s, self._probes.measures.succeeded, self._probes.backlog()))
-        while len(looks) > 1 and looks[1].at_s <= now_s - WINDOW_S:
-            looks.popleft()
-        seconds = now_s - looks[0].at_s
-        if seconds < WINDOW_S:
+        looks.add(now_s, _Look(self._probes.measures.succeeded, self._probes.backlog()))
+        if not looks.whole:
             return _Flow(None, None)
-        per_s = (looks[-1].succeeded - looks[0].succeeded) / seconds
-        waits = min(look.waiting for look in looks) > per_s and self._probes.redis()["connected"]
-        return _Flow(per_s, looks[-1].waiting if waits else None)
+        waiting = min(look.what.waiting for look in looks)
+        waits = waiting > looks.per_s and self._probes.redis()["connected"]
+        return _Flow(looks.per_s, looks.last.what.waiting if waits else None)
 
     def _recent(self, now_s: float) -> list[BatchTime]:
         batches = tuple(self._probes.measures.batches)  # at once: the writer goes on
@@ -184,7 +180,7 @@ class DatabaseMonitor:
     def _state(self, moment: Moment, findings: Sequence[Finding]) -> State:
         batches = self._probes.measures.batches
         quiet = not batches or batches[-1].at_s <= moment.monotonic_s - IDLE_S
-        return "idle" if quiet and not self._looks[-1].waiting and not findings else "ok"
+        return "idle" if quiet and not self._looks.last.what.waiting and not findings else "ok"
 
     # -- what is wrong -----------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any, Final, Literal, Protocol
 
 from blueplane.clock import wall_ms
-from blueplane.errors import BlueplaneError, UsageError
+from blueplane.errors import BlueplaneError, NotFoundError, UsageError
 from blueplane.health.check import Moment, Snapshot
 from blueplane.logs import get
 from blueplane.pipeline.health_log import KEPT_MS, MINUTE_MS, Sample, Series
@@ -62,6 +62,8 @@ class History:
         self._log = log
         self._minute: int | None = None
         self._worst: dict[str, float] = {}
+        #: The figures of the last look that were not known.
+        self._unknown: frozenset[str] = frozenset()
         self._waiting: deque[Sample] = deque(maxlen=MAX_KEPT)
         self._trouble: str | None = None
 
@@ -71,14 +73,15 @@ class History:
         if self._minute not in (None, minute):
             self._close(self._minute)
         self._minute = minute
+        self._unknown = unknown(snapshot)
         for name, value in figures(snapshot).items():
             self._worst[name] = _worse(name, self._worst.get(name, value), value)
 
     def _close(self, minute: int) -> None:
         values = {name: _brief(value) for name, value in self._worst.items()}
-        self._worst.clear()
         if values:
             self._waiting.append(Sample(minute * MINUTE_MS, values))
+            self._worst.clear()
             self._write()
 
     def _write(self) -> None:
@@ -102,8 +105,10 @@ class History:
     # -- answers ---------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """Return the names of all figures; raise QueueError while Redis is away."""
-        return self._log.names()
+        """Return the names of all figures, in order; raise QueueError while Redis is away."""
+        found = set(self._worst)  # the three in the order in which a figure goes through them
+        found.update(*(sample.values for sample in tuple(self._waiting)))
+        return sorted(found.union(self._log.names()))
 
     def query(
         self, metric: str, since_ms: int, step_ms: int = MINUTE_MS, take: Take = "average"
@@ -123,10 +128,17 @@ class History:
     def answer(
         self, metric: str, since_ms: int, step_ms: int = MINUTE_MS, take: Take = "average"
     ) -> dict[str, Any]:
-        """Return the answer as JSON shows it; the metric ``*`` asks for the names of all."""
+        """Return the answer as JSON shows it; the metric ``*`` asks for the names of all.
+
+        Raises what ``query`` does, and NotFoundError for the name of no figure.
+        """
         if metric == "*":
             return {"metrics": self.names()}
         found = self.query(metric, since_ms, step_ms, take)
+        nothing = all(value is None for _, value in found)
+        if nothing and metric not in self._unknown and metric not in self.names():
+            message = "no figure of that name has a history; metric=* lists those that have one"
+            raise NotFoundError(message)
         return {"metric": metric, "step_ms": step_ms, "points": found}
 
 
@@ -178,16 +190,31 @@ def figures(snapshot: Snapshot) -> dict[str, float]:
     found: dict[str, float] = {COLOUR: int(snapshot.colour)}
     for component, report in snapshot.reports.items():
         found[f"{component}.{COLOUR}"] = int(report.colour)
-        found.update(_flat(component, report.figures))
+        found.update(
+            (name, value)
+            for name, value in _flat(component, report.figures)
+            if isinstance(value, int | float) and math.isfinite(value)
+        )
     return dict(islice(found.items(), MAX_FIGURES))
 
 
-def _flat(before: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def unknown(snapshot: Snapshot) -> frozenset[str]:
+    """Return the names of what has no value in a snapshot, and may be a number the next time."""
+    return frozenset(
+        name
+        for component, report in snapshot.reports.items()
+        for name, value in _flat(component, report.figures)
+        if value is None
+    )
+
+
+def _flat(before: str, values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield everything under its dotted name, but moments."""
     for key, value in values.items():
         name = f"{before}.{key}"
         if isinstance(value, Mapping):
             yield from _flat(name, value)
-        elif isinstance(value, int | float) and math.isfinite(value) and not key.endswith(MOMENTS):
+        elif not key.endswith(MOMENTS):
             yield name, value
 
 

@@ -5,8 +5,6 @@ Promises that what cannot be seen is None, and that nothing in it names a path.
 Leaves looking to the probes, and the laws of custody to ``chain.py``.
 """
 
-import re
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +12,9 @@ from typing import Any, Final
 from blueplane.clock import NS_PER_MS
 from blueplane.errors import QueueError, StoreError
 from blueplane.health.check import Colour, Finding, Moment, Report, State, band
+from blueplane.health.private import without_paths
 from blueplane.health.probes import Probes
+from blueplane.health.window import Window
 from blueplane.pipeline.stream import CONSUMER, Sight
 from blueplane.store.queries import SERVER_READ_S, reading
 
@@ -35,8 +35,6 @@ RECENT_MS: Final = 3_600_000
 #: Policies under which entries stay, and what a server says that does not tell.
 _SAFE_POLICIES: Final = (None, "noeviction", "unknown")
 _NEVER: Final = float("inf")
-#: A path in a message, spaces and all: up to where the sentence goes on, or farther.
-_PATH: Final = re.compile(r"(?<!\w)(?:unix:)?/.*?(?=[.,;:)]+(?:\s|$)| \(|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +85,6 @@ _RULES: Final = (
 )  # fmt: skip
 
 
-class _Rate:
-    """How fast a counter grows: per second, over the last ``RATE_S``."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def add(self, at_s: float, value: int | None) -> float | None:
-        """Note the counter and return its rate; None until it was seen twice in a row.
-
-        What is unknown, or begins again at 0, begins a new window.
-        """
-        if value is None or (self._seen and value < self._seen[-1][1]):
-            self._seen.clear()
-        if value is None:
-            return None
-        self._seen.append((at_s, value))
-        while at_s - self._seen[0][0] > RATE_S:
-            self._seen.popleft()
-        first_s, first = self._seen[0]
-        return round((value - first) / (at_s - first_s), 1) if at_s > first_s else None
-
-
 @dataclass(slots=True)
 class _Away:
     """Since when Redis has been away, by the monotonic clock, and why it is."""
@@ -124,7 +100,7 @@ class QueueMonitor:
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
-        self._processed, self._enqueued = _Rate(), _Rate()
+        self._processed, self._enqueued = Window[int](RATE_S, int), Window[int](RATE_S, int)
         self._away = _Away()
         #: What was enqueued and settled at the last look, and when that last changed.
         self._moves: tuple[int | None, int] | None = None
@@ -172,10 +148,10 @@ class QueueMonitor:
             "pending_messages": None if pending is None else sum(pending.values()),
             "oldest_pending_age_ms": _pending_age_ms(sight, moment),
             "consumer_count": None if sight is None else sight.consumers,
-            "processing_rate_events_per_sec": self._processed.add(
-                moment.monotonic_s, self._probes.measures.settled
+            "processing_rate_events_per_sec": _rate(
+                self._processed, moment, self._probes.measures.settled
             ),
-            "enqueue_rate_events_per_sec": self._enqueued.add(moment.monotonic_s, enqueued),
+            "enqueue_rate_events_per_sec": _rate(self._enqueued, moment, enqueued),
             "consumer_lag_ms": None if sight is None else self._lag_ms(sight, moment),
             "stuck_consumers": self._stuck(pending, moment),
         }
@@ -261,9 +237,13 @@ class QueueMonitor:
         return "ok" if waits or moment.monotonic_s - self._moved_s < IDLE_S else "idle"
 
 
-def without_paths(text: str) -> str:
-    """Return a message without the paths in it: what is shown here may be read by anybody."""
-    return _PATH.sub("(path)", text)
+def _rate(counts: Window[int], moment: Moment, count: int | None) -> float | None:
+    """Note a counter and return its rate; None until it was seen twice in a row."""
+    if count is None:
+        counts.clear()
+        return None
+    counts.add(moment.monotonic_s, count)
+    return round(counts.per_s, 1) if counts.seconds else None
 
 
 def _age_ms(message_id: bytes, moment: Moment) -> int:

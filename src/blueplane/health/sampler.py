@@ -79,7 +79,7 @@ class Sampler(Service):
         name = getattr(listener, "__qualname__", "listener")
         try:
             listener(self.snapshot, moment)
-        except Exception as error:  # noqa: BLE001 - the same
+        except Exception as error:  # noqa: BLE001 - nor is what is done with figures
             self._fail(name, error)
         else:
             self._failing.discard(name)

@@ -5,12 +5,12 @@ Promises that a worker is judged from the day on which it has a watermark, or sa
 Leaves what a worker does to the worker.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from blueplane.health.check import Colour, Finding, Moment, Report, State, band
 from blueplane.health.probes import Probes, WorkerState
+from blueplane.health.window import Window
 from blueplane.store.queries import SERVER_READ_S, Reader, reading
 
 #: Seconds over which a rate is taken.
@@ -34,7 +34,7 @@ class WorkersMonitor:
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
-        self._marks: dict[str, deque[tuple[float, int]]] = {}
+        self._marks: dict[str, Window[int]] = {}
 
     def look(self, moment: Moment) -> Report:
         """Return what is found now.
@@ -44,7 +44,7 @@ class WorkersMonitor:
         states = self._probes.workers()
         with reading(self._probes.database, SERVER_READ_S) as reader:
             progress = _progress(reader, states, moment.wall_ms)
-        self._marks = {name: self._marks.get(name, deque()) for name in progress}
+        self._marks = {name: self._marks.get(name, Window(WINDOW_S, int)) for name in progress}
         figures = {
             name: self._figures(name, found, states.get(name), moment.monotonic_s)
             for name, found in progress.items()
@@ -70,13 +70,8 @@ class WorkersMonitor:
         if watermark is None:
             return None
         marks = self._marks[name]
-        if marks and watermark < marks[-1][1]:
-            marks.clear()
-        marks.append((now_s, watermark))
-        while len(marks) > 1 and marks[1][0] <= now_s - WINDOW_S:
-            marks.popleft()
-        seconds = now_s - marks[0][0]
-        return round((watermark - marks[0][1]) / seconds, 2) if seconds >= WINDOW_S else None
+        marks.add(now_s, watermark)
+        return round(marks.per_s, 2) if marks.whole else None
 
 
 def _progress(

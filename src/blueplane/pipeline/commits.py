@@ -28,6 +28,7 @@ from blueplane.pipeline.custody import (
     letter_id,
     settled,
 )
+from blueplane.refusal import Refusal
 from blueplane.store import connection as store
 from blueplane.store.codec import load_codec, put_trained
 from blueplane.store.damage import find_damage, set_aside
@@ -46,8 +47,6 @@ _log = get("store")
 CHECK_S: Final = 600.0
 #: Ids that an incident names; the count is always whole.
 MAX_NAMED: Final = 1_000
-#: The letter of a refusal that counts as a failure of the hooks: the spool was full.
-OVER_CAP: Final = "f"
 #: The cursor of the file in which hooks note what they refused.
 _REFUSED: Final = "refused"
 #: The cursor that holds the database's id.
@@ -287,7 +286,7 @@ class Commits:
                 tally.totals["events.captured"] += count
                 tally.totals[f"refused.{reason}"] += count
                 tally.minutes["", "hook", "refused"] += count
-                if reason == OVER_CAP:
+                if reason == Refusal.SPOOL_FULL:  # no pause: a failure of the hooks
                     tally.hook(("", ""), "failed", now_ms, count)
             self._add(tally, now_ms)
             self.ledger.put_cursor(_REFUSED, offset)

@@ -10,26 +10,39 @@ command.
 What is removed stays counted: that there was an event can be seen, what it was cannot.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Event as Flag
 from threading import Lock
 from typing import Any, Final, TypeAlias, TypeVar
 
+import orjson
+
 from blueplane import faults
-from blueplane.clock import monotonic_s
-from blueplane.errors import QueueError, QueueUnavailableError, StoreUnavailableError
+from blueplane.clock import monotonic_s, wall_ms
+from blueplane.errors import HomeError, QueueError, QueueUnavailableError, StoreUnavailableError
 from blueplane.logs import get
 from blueplane.paths import Home
 from blueplane.pipeline import entry
-from blueplane.pipeline.dead_letters import pack_fields, unpack_fields
+from blueplane.pipeline.dead_letters import pack_fields
 from blueplane.pipeline.intake import Intake
-from blueplane.pipeline.places import Place, Stored, Wanted, Words, as_rows, places, rewritten
+from blueplane.pipeline.places import (
+    Place,
+    Stored,
+    Wanted,
+    Words,
+    as_rows,
+    count_unreadable,
+    fields_of,
+    is_event,
+    or_emptied,
+    places,
+    rewritten,
+)
 from blueplane.pipeline.writer import Writer
-from blueplane.store.codec import load_codec
 from blueplane.store.connection import open_reader
-from blueplane.store.erasure import Erasure
+from blueplane.store.erasure import EMPTY, Erasure
 from blueplane.store.letters import Letter, Letters
 
 _log = get("eraser")
@@ -37,6 +50,7 @@ _log = get("eraser")
 T = TypeVar("T")
 Answer: TypeAlias = dict[str, Any]
 Report: TypeAlias = Callable[[Mapping[str, Any]], None]
+Work: TypeAlias = Callable[[Erasure], Mapping[str, int]]
 
 #: Seconds to wait until nothing is on the way: a hand-off file without an end takes a minute.
 QUIET_S: Final = 90.0
@@ -53,6 +67,8 @@ REDIS_S: Final = 60.0
 _LOOK_S: Final = 0.02
 _SAY_S: Final = 0.5
 _ERASING: Final = "erasing"
+#: The fields of an entry that a level is applied to.
+_CONTENT: Final = (b"metadata", b"payload")
 
 
 class Eraser:
@@ -93,15 +109,19 @@ class Eraser:
         with self._places(Wanted(**wanted)) as found:
             for row, each in zip(rows, found, strict=True):
                 row["left"] = each.count()
+        notes += self._doubts(Wanted(**wanted))
         _log.info("forgot", removed=sum(row["count"] for row in rows))
         return {"rows": rows, "notes": notes}
 
     def scrub(self, report: Report) -> Answer:
-        """Bring rows and dead letters down to the present level; return ``rows`` and ``notes``."""
+        """Bring rows and dead letters down to the present level; return ``rows`` and ``notes``.
+
+        What no level can be applied to, for nobody can read it, is emptied.
+        """
         words = self._words()
         with self._alone(report), self._stored() as stored:
             changed = {
-                "events": self._scrub_rows(stored, words, report),
+                **self._scrub_rows(stored, words, report),
                 "project names": self._scrub_projects(stored.erasure, words),
                 "dead letters": self._scrub_letters(stored.letters, words),
             }
@@ -134,7 +154,16 @@ class Eraser:
             self._busy.release()
 
     def _is_nothing_captured(self) -> bool:
-        return not any(self._home.spool.iterdir()) and self._is_nothing_in_flight()
+        return self._is_spool_empty() and self._is_nothing_in_flight()
+
+    def _is_spool_empty(self) -> bool:
+        try:
+            return not any(self._home.spool.iterdir())
+        except FileNotFoundError:  # somebody took it away; it is made again before long
+            return True
+        except OSError as error:
+            message = f"{self._home.spool}: {error.strerror}"
+            raise HomeError(message) from error
 
     def _is_nothing_in_flight(self) -> bool:
         busy = len(self._writer.in_flight) or self._writer.backlog()
@@ -163,7 +192,7 @@ class Eraser:
     def _ask(self, work: Callable[[], T], timeout_s: float = PIECE_S) -> T:
         return self._writer.ask(work, timeout_s)
 
-    def _erase(self, work: Callable[[Erasure], Mapping[str, int]]) -> None:
+    def _erase(self, work: Work) -> None:
         self._ask(lambda: self._writer.commits.erase(work))
         self._ask(self._writer.letters.note_change)
         faults.point("erased_piece")
@@ -172,7 +201,9 @@ class Eraser:
     def _stored(self) -> Iterator[Stored]:
         connection = open_reader(self._home.database)
         try:
-            yield Stored(Erasure(connection), load_codec(connection), Letters(connection))
+            # The writer's codec: it knows a dictionary before the first row that needs it.
+            codec = self._writer.commits.codec
+            yield Stored(Erasure(connection), codec, Letters(connection))
         finally:
             connection.close()
 
@@ -226,17 +257,30 @@ class Eraser:
                 raise QueueUnavailableError(message)
             Flag().wait(_LOOK_S)
 
+    def _doubts(self, wanted: Wanted) -> list[str]:
+        """Say how many events nobody can look into; by their age all are known."""
+        if not wanted.needle:
+            return []
+        with self._stored() as stored:
+            pieces = stored.erasure.contents()
+            found = sum(count_unreadable(rows, stored.codec) for rows in pieces)
+        note = f"events of others that nobody can read, and that may name it: {found}"
+        return [f"{note}; `blueplane scrub` empties them"] if found else []
+
     # -- scrub -------------------------------------------------------------------------------------
 
-    def _scrub_rows(self, stored: Stored, words: Words, report: Report) -> int:
-        total, done, changed = stored.erasure.count_rows(), 0, 0
+    def _scrub_rows(self, stored: Stored, words: Words, report: Report) -> dict[str, int]:
+        total, done, changed, unreadable = stored.erasure.count_rows(), 0, 0, 0
         for rows in stored.erasure.contents():
-            others = list(rewritten(rows, stored.codec, words.renew))
+            others = list(rewritten(rows, stored.codec, or_emptied(words.renew)))
             if others:
                 self._erase(partial(Erasure.replace_contents, rows=others))
             done, changed = done + len(rows), changed + len(others)
+            empty = {row.sequence for row in others if row.data == EMPTY}
+            doubtful = [row for row in rows if row.sequence in empty]
+            unreadable += count_unreadable(doubtful, stored.codec)
             report({"step": "scrubbing", "done": done, "of": total})
-        return changed
+        return {"events": changed - unreadable, "unreadable events": unreadable}
 
     def _scrub_projects(self, erasure: Erasure, words: Words) -> int:
         shown = {name: words.shown_project(name) for name in erasure.projects()}
@@ -248,22 +292,40 @@ class Eraser:
     def _scrub_letters(self, letters: Letters, words: Words) -> int:
         changed = 0
         for letter in letters.all():
-            raw = _renewed(letter, words)
-            if raw != letter.raw:
-                replace = partial(Erasure.replace_letter, message_id=letter.message_id, raw=raw)
-                self._erase(replace)
+            work = _scrubbed(letter, words)
+            if work is not None:
+                self._erase(work)
                 changed += 1
         return changed
 
 
-def _renewed(letter: Letter, words: Words) -> bytes:
-    """Bring the fields of a letter down to the present level; a foreign one is left as it is."""
+def _scrubbed(letter: Letter, words: Words) -> Work | None:
+    """Return what brings a letter down to the present level; None when it is there.
+
+    A foreign one is left as it is. One that no level can be applied to loses all, as if forgotten.
+    """
     if not letter.origin:
-        return letter.raw
-    table = entry.by_name(unpack_fields(letter.raw))
-    payload, metadata = table.get(b"payload", b"{}"), table.get(b"metadata", b"{}")
-    event = words.renew(b'{"metadata":%b,"payload":%b}' % (metadata, payload), letter.platform)
-    table[b"payload"] = event[len(b'{"metadata":%b,"payload":' % metadata) : -1]
-    if table.get(b"project"):
-        table[b"project"] = words.shown_project(table[b"project"].decode()).encode()
+        return None
+    fields = fields_of(letter)
+    raw = None if fields is None else _renewed(fields, letter.platform, words)
+    if raw is None:
+        return partial(Erasure.empty_letters, message_ids=[letter.message_id], now_ms=wall_ms())
+    if raw == letter.raw:
+        return None
+    return partial(Erasure.replace_letter, message_id=letter.message_id, raw=raw)
+
+
+def _renewed(fields: Sequence[bytes], platform: str, words: Words) -> bytes | None:
+    """Bring the fields of a letter down to the present level; None when they are no event's."""
+    table = entry.by_name(fields)
+    event = b'{"metadata":%b,"payload":%b}' % tuple(table.get(name, b"{}") for name in _CONTENT)
+    if not is_event(event):
+        return None
+    renewed = orjson.loads(words.renew(event, platform))
+    for name in filter(table.__contains__, _CONTENT):
+        table[name] = orjson.dumps(renewed[name.decode()], option=orjson.OPT_SORT_KEYS)
+    project = entry.text(table, b"project")
+    shown = words.shown_project(project) if project else ""
+    if shown != project:
+        table[b"project"] = shown.encode()
     return pack_fields([part for pair in table.items() for part in pair])

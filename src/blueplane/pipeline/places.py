@@ -18,17 +18,18 @@ from typing import Any, Final, Protocol
 import orjson
 
 from blueplane.clock import NS_PER_MS, wall_ms
-from blueplane.errors import UsageError
+from blueplane.errors import StoreError, UsageError
+from blueplane.event import MAX_LEVELS, is_deep
 from blueplane.paths import Home
 from blueplane.pipeline import entry, needles
 from blueplane.pipeline.dead_letters import unpack_fields
-from blueplane.store.codec import Codec
-from blueplane.store.erasure import AT_ONCE, FORGOTTEN, Erasure, Selection, StoredRow
+from blueplane.store.codec import PLAIN, Codec
+from blueplane.store.erasure import AT_ONCE, EMPTY, FORGOTTEN, Erasure, Selection, StoredRow
 from blueplane.store.letters import Letter, Letters
 
 #: Has work done in one transaction of the writer's.
 Erase = Callable[[Callable[[Erasure], Mapping[str, int]]], None]
-#: Says what becomes of a stored event of a platform.
+#: Says what becomes of a stored event of a platform, which is b"" when it cannot be decoded.
 Rewrite = Callable[[bytes, str], bytes]
 
 #: Copies of a database that could not be read: nobody can look for anything in them.
@@ -172,11 +173,11 @@ class _Mentions:
         if wanted.session:
             self._pattern = needles.session_in_bytes(wanted.session)
             found = needles.session_in_text(wanted.session)
-            self._rewrite: Rewrite = lambda event, _: _without_id(event, found)
+            self._rewrite = or_emptied(lambda event, _: _without_id(event, found))
         else:
             # Not every word that is also a project's name: a component of a path.
             self._pattern = needles.project_in_path(wanted.project)
-            self._rewrite = words.strictly
+            self._rewrite = or_emptied(words.strictly)
 
     def count(self) -> int:
         return sum(1 for rows in self._stored.erasure.contents() for _ in self._changed(rows))
@@ -217,11 +218,44 @@ def _without_id(event: bytes, found: re.Pattern[str]) -> bytes:
 def rewritten(rows: Iterable[StoredRow], codec: Codec, rewrite: Rewrite) -> Iterator[StoredRow]:
     """Yield those of the rows that ``rewrite`` changes, as they become."""
     for row in rows:
-        before = codec.decode(row.codec, row.data)
+        before = _decoded(row, codec)
         after = rewrite(before, row.platform)
         if after != before:
-            [(number, data)] = codec.encode(row.source, [after])
+            plain = [(PLAIN, after)]
+            [(number, data)] = plain if after == EMPTY else codec.encode(row.source, [after])
             yield row._replace(codec=number, data=data)
+
+
+def or_emptied(rewrite: Rewrite) -> Rewrite:
+    """Return what rewrites an event, and leaves nothing of what is none."""
+    return lambda event, platform: rewrite(event, platform) if is_event(event) else EMPTY
+
+
+def count_unreadable(rows: Iterable[StoredRow], codec: Codec) -> int:
+    """Return of how many of the rows nobody can tell what is in them."""
+    return sum(not is_event(_decoded(row, codec)) for row in rows)
+
+
+def _decoded(row: StoredRow, codec: Codec) -> bytes:
+    with suppress(StoreError):
+        return codec.decode(row.codec, row.data)
+    return b""
+
+
+def is_event(text: bytes) -> bool:
+    """Whether a text is ``{"metadata": {...}, "payload": {...}}``, of which parts can be taken.
+
+    It need not be, also where no bit is wrong: what claims to come from a source of ours is stored
+    as it is.
+    """
+    try:
+        event = orjson.loads(text)
+        tool_name = event["metadata"].get("tool_name", "")
+        is_known = isinstance(event["payload"], dict) and isinstance(tool_name, str | None)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return False
+    may_be_deep = text.count(b"{") + text.count(b"[") > MAX_LEVELS
+    return is_known and not (may_be_deep and is_deep(event, MAX_LEVELS + 1))
 
 
 # --- dead letters ---------------------------------------------------------------------------------
@@ -256,15 +290,25 @@ class _Letters:
         if self._wanted.before_ms:
             at_ms = letter.opened_ms if letter.captured_ns is None else _ms(letter.captured_ns)
             return at_ms < self._wanted.before_ms
-        fields = unpack_fields(letter.raw)
+        # Anybody may have made it: what cannot be told apart goes.
+        fields = fields_of(letter)
+        if fields is None:
+            return True
         table = entry.by_name(fields)
         pattern = self._wanted.pattern
         if self._wanted.project and table.get(b"project"):
             if table[b"project"] in self._names:
                 return True
             pattern = needles.project_in_path(self._wanted.project)
-        # Anybody may have made it: what cannot be told apart goes.
         return any(map(pattern.search, (letter.reason.encode(), *fields)))
+
+
+def fields_of(letter: Letter) -> list[bytes] | None:
+    """Return the fields of a letter; None when its row is damaged, and nobody can read them."""
+    try:
+        return unpack_fields(letter.raw)
+    except (TypeError, ValueError):
+        return None
 
 
 def _ms(captured_ns: int) -> int:

@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl
 import orjson
 
 from blueplane.clock import MS_PER_DAY, monotonic_s, parse_iso_ms, wall_ms
-from blueplane.errors import BlueplaneError, UsageError
+from blueplane.errors import BlueplaneError, NotFoundError, UsageError
 from blueplane.health.check import COMPONENTS, STALE_S, Colour, Moment, Report, Snapshot
 from blueplane.health.histograms import batch_seconds, road_seconds
+from blueplane.health.private import without_paths
 from blueplane.health.probes import Probes
 from blueplane.health.readiness import Readiness
 from blueplane.server import exposition
@@ -37,8 +38,6 @@ _PARTS: Final = {name: f"/api/v1/health/{name}" for name in COMPONENTS}
 
 #: Members of a body that nobody is shown.
 _PRIVATE: Final = {"version", "pid", "path", "session_id"}
-#: What looks like a path: two names with a slash before each.
-_PATH: Final = re.compile(r"(?<![\w<])~?/[^\s/,;:'\"]+/[^\s,;:'\"]*")
 #: Milliseconds of the units of an age.
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": MS_PER_DAY}
 _AGE: Final = re.compile(r"([0-9]{1,6})([smhd])")
@@ -100,7 +99,7 @@ class Api:
     def _plain(self, text: str) -> str:
         for word in self._words:
             text = text.replace(word, "<home>")
-        return _PATH.sub("<path>", text)
+        return without_paths(text)
 
     # -- a request ---------------------------------------------------------------------------------
 
@@ -131,6 +130,8 @@ class Api:
             return _page(self._history(wanted.get("metric", "*"), since_ms, step_ms))
         except UsageError as error:
             raise RefusedError(400, "bad_request", self._plain(str(error))) from error
+        except NotFoundError as error:
+            raise RefusedError(404, "not_found", self._plain(str(error))) from error
         except BlueplaneError as error:
             raise RefusedError(503, "no_history", "the history cannot be read now") from error
         finally:

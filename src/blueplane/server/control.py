@@ -107,11 +107,21 @@ class ControlServer(Service):
                 _log.warning("no request taken", reason=error)
                 self.stopping.wait(TICK_S)
                 continue
-            if self._free.acquire(blocking=False):
-                Thread(target=self._serve, args=(connection,), daemon=True).start()
-            else:
+            if not self._begin(connection):
                 with connection, suppress(OSError):  # whoever asked may be gone
                     _say(connection, _refuse("the server is busy; ask again in a moment", 4))
+
+    def _begin(self, connection: socket.socket) -> bool:
+        """Serve a request in a thread of its own, if there is room for one."""
+        if not self._free.acquire(blocking=False):
+            return False
+        try:
+            Thread(target=self._serve, args=(connection,), daemon=True).start()
+        except RuntimeError as error:  # the system has no thread left
+            _log.warning("no thread", reason=error)
+            self._free.release()
+            return False
+        return True
 
     def stop(self) -> None:
         """Ask the loop to end, and wake it from its wait."""

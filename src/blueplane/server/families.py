@@ -199,6 +199,8 @@ FAMILIES: Final = (
             "written": "chain.messages_written_last_hour",
             "duplicate": "chain.duplicates_last_hour",
             "filtered": "chain.filtered_last_hour",
+            "quarantined": "chain.quarantined_last_hour",
+            "refused": "chain.refused_last_hour",
             "recovered": "chain.recovered_last_hour",
         },
     ),

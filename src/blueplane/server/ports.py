@@ -5,8 +5,8 @@ Promises a few words for people, or None where the system does not tell.
 Leaves what to do about it to whoever wanted the port.
 """
 
-import os
 from contextlib import suppress
+from pathlib import PurePath
 
 import psutil
 
@@ -24,6 +24,6 @@ def owner(port: int) -> str | None:
 def _name(pid: int) -> str:
     process = psutil.Process(pid)
     words = process.cmdline()
-    if "serve" in words and any("blueplane" in os.path.basename(word) for word in words):  # noqa: PTH119
+    if "serve" in words and any("blueplane" in PurePath(word).name for word in words):
         return f"another Blueplane server (pid {pid})"
     return f"{process.name()} (pid {pid})"

@@ -20,6 +20,8 @@ from blueplane.store.names import remove_unused_names
 AT_ONCE: Final = 800
 #: What stands in place of the content of a dead letter that was removed.
 FORGOTTEN: Final = "forgotten"
+#: The content of a row that had to lose all of it.
+EMPTY: Final = b'{"metadata":{},"payload":{}}'
 #: The cursor that says that something was removed, and that files may still hold it.
 ERASING: Final = "erasing"
 
@@ -84,10 +86,11 @@ class Erasure:
     def contents(self, after: int = 0) -> Iterator[list[StoredRow]]:
         """Yield all rows after a sequence in pieces; the connection may change them meanwhile."""
         while True:
-            with translated():
+            with translated():  # a wrong bit makes a text of a blob, or a kind that is not there
                 found = self._connection.execute(
-                    "SELECT t.sequence, k.platform, k.source, t.codec, t.event_data"
-                    " FROM traces t JOIN kinds k ON k.id = t.kind"
+                    "SELECT t.sequence, coalesce(k.platform, ''), coalesce(k.source, ''), t.codec,"
+                    " coalesce(CAST(t.event_data AS BLOB), x'')"
+                    " FROM traces t LEFT JOIN kinds k ON k.id = t.kind"
                     " WHERE t.sequence > ? ORDER BY t.sequence LIMIT ?",
                     (after, AT_ONCE),
                 ).fetchall()

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from blueplane.capture.handoff import (
     MAX_NAMES,
     NAME,
-    REFUSALS,
     TRAILER_MARK,
     hand_off,
     split_trailer,
 )
 from blueplane.paths import Home
+from blueplane.refusal import Refusal
 from unit.hooks.running import refused, set_end, set_lease
 
 PAYLOAD = b'{"hook_event_name":"Stop"}'
@@ -190,7 +190,7 @@ def test_hand_off_counts_a_refusal_when_a_flag_is_up(home: Home, flag: str, lett
     # Then none was taken and both are counted, in a private file
     assert spooled(home) == []
     assert refused(home) == letter * 2
-    assert letter in REFUSALS
+    assert Refusal(letter)
     assert stat.S_IMODE((home.run / "refused").stat().st_mode) == 0o600
 
 

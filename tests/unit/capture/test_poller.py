@@ -40,7 +40,7 @@ def test_poller_goes_on_when_a_task_fails(monkeypatch: pytest.MonkeyPatch) -> No
 
     def fail() -> None:
         tries.append(1)
-        raise StoreError("away")  # noqa: EM101
+        raise StoreError("away")
 
     service = Poller([Task("fail", 0.001, fail)])
     # When

@@ -645,7 +645,7 @@ def test_spooler_stops_the_hooks_when_the_store_cannot_count_their_refusals(
     (home.run / "refused").write_bytes(b"f")
 
     def away() -> None:
-        raise StoreUnavailableError("full")  # noqa: EM101
+        raise StoreUnavailableError("full")
 
     spool.stand.before_read = away
     spool.stand.open = False

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from blueplane.clock import NS_PER_MS
-from blueplane.errors import QueueUnavailableError, UsageError
+from blueplane.errors import NotFoundError, QueueUnavailableError, UsageError
 from blueplane.health.check import Colour, Finding, Moment, Report, Snapshot
 from blueplane.health.history import MAX_KEPT, History, Span, figures, points
 from blueplane.pipeline.health_log import (
@@ -178,6 +178,41 @@ def test_samples_are_kept_and_written_later_when_redis_is_away(
     assert [s.values["queue.depth"] for s in kept.samples] == list(range(31, MAX_KEPT + 31))
     look(history, NOON_MS + (MAX_KEPT + 32) * MINUTE_MS, depth=0)
     assert len(kept.samples) == MAX_KEPT + 1
+
+
+def test_answer_names_what_there_is_when_a_figure_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What has a value is listed from its first look on; what is no figure is said to be none.
+
+    Whether samples are of this minute, wait for Redis or are kept, makes no difference.
+    """
+    # Given a server that has looked for less than a minute
+    turned = turn_clock(monkeypatch)
+    turned.wall_shift_ns = (NOON_MS + 3 * MINUTE_MS) * NS_PER_MS - time.time_ns()
+    kept = Kept()
+    history = History(kept)
+    look(history, NOON_MS, depth=1)
+
+    # When it goes on with other figures, and Redis is away for a minute
+    now = history.answer("*", NOON_MS)
+    look(history, NOON_MS + MINUTE_MS, lag=2)
+    kept.away = True
+    look(
+        history, NOON_MS + 2 * MINUTE_MS, rate=3, age=None, inner={"size": None}, at_timestamp=None
+    )
+    kept.away = False
+
+    # Then each name is known at any time, and no other
+    colours = ["health_status", "queue.health_status"]
+    assert now == {"metrics": sorted(["queue.depth", *colours])}
+    names = sorted(["queue.depth", "queue.lag", "queue.rate", *colours])
+    assert history.answer("*", NOON_MS) == {"metrics": names}
+    for name in (*names, "queue.age", "queue.inner.size"):
+        assert history.answer(name, NOON_MS + 2 * MINUTE_MS)["metric"] == name
+    for name in ("queue.nothing", "queue.at_timestamp"):
+        with pytest.raises(NotFoundError, match=r"metric=\* lists"):
+            history.answer(name, NOON_MS)
 
 
 # --- points --------------------------------------------------------------------------------------

@@ -36,10 +36,12 @@ class Server:
 
     def restart(self) -> None:
         """Begin with what is stored."""
-        notify: Callable[[str, str], object] = lambda *texts: self.notices.append(texts)  # noqa: E731
         self.incidents = Incidents(
-            self.path, self._tell, self._store, lambda: notify if self.wanted else None
+            self.path, self._tell, self._store, lambda: self._notify if self.wanted else None
         )
+
+    def _notify(self, title: str, text: str) -> None:
+        self.notices.append((title, text))
 
     def _tell(self, work: Callable[[], object]) -> bool:
         if not self.busy:

@@ -9,7 +9,7 @@ import pytest
 from blueplane.clock import NS_PER_MS
 from blueplane.errors import QueueUnavailableError
 from blueplane.health.check import Colour, Moment, Report
-from blueplane.health.queue import QueueMonitor, without_paths
+from blueplane.health.queue import QueueMonitor
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.measures import Measures
 from blueplane.pipeline.stream import CONSUMER, Sight
@@ -457,26 +457,6 @@ def test_every_finding_says_what_helps_when_everything_is_wrong(stand: Stand) ->
     assert all(len(finding.sentence) > 20 and finding.command for finding in report.findings)
     assert "60,000 messages" in report.findings[0].sentence
     assert report.body()["health_status"] == "red"
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("Error 2 to unix:///run/my dir/r.sock. No such file.", "Error 2 to (path). No such file."),
-        ("full: 5 bytes on the disk of /home/ada b/t.db", "full: 5 bytes on the disk of (path)"),
-        ("/a/b: gone (SQLITE_X)", "(path): gone (SQLITE_X)"),
-        ("a and/or b at 3/4", "a and/or b at 3/4"),
-    ],
-)
-def test_paths_are_taken_out_when_a_message_is_shown(text: str, clean: str) -> None:
-    """What anybody may read has no path in it; the rest of a message stays."""
-    # Given a message
-
-    # When
-    shown = without_paths(text)
-
-    # Then
-    assert shown == clean
 
 
 def test_thread_that_stands_still_is_named(stand: Stand) -> None:

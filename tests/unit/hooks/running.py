@@ -41,7 +41,7 @@ class Hook:
     home: Home
     environment: dict[str, str]
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start the hook with pipes, except for what ``options`` of Popen say otherwise."""
         options = {"env": self.environment, "cwd": "/", **options}
         for stream in ("stdin", "stdout", "stderr"):
@@ -49,7 +49,7 @@ class Hook:
         argv = [*self.argv, str(self.script), *arguments]
         return subprocess.Popen(argv, executable=self.program, **options)
 
-    def run(self, *arguments: str, payload: bytes = b"{}", **options: Any) -> int:  # noqa: ANN401
+    def run(self, *arguments: str, payload: bytes = b"{}", **options: Any) -> int:
         """Run the hook to its end, assert that it was silent and fine; return its process id."""
         process = self.start(*arguments, **options)
         try:

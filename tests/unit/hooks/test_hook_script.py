@@ -19,8 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blueplane.capture.handoff import MAX_NAMES, NAME, REFUSALS
+from blueplane.capture.handoff import MAX_NAMES, NAME
 from blueplane.paths import Home
+from blueplane.refusal import Refusal
 from helpers.redis_server import missing
 from helpers.waiting import wait_until
 from unit.hooks.running import (
@@ -279,7 +280,14 @@ def test_hook_counts_a_refusal_when_a_flag_is_up(hook: Hook, flag: str, letter: 
     hook.run(*CALL)
     # Then nothing was captured and both are counted
     assert (hook.files(), hook.refused()) == ({}, letter * 2)
-    assert set(hook.refused()) <= set(REFUSALS)
+
+
+def test_hook_script_knows_the_letters_that_are_counted():
+    """Each letter that it may note has a meaning, and each meaning is one that it notes."""
+    # Given / When
+    letters = re.findall(r"\brefuse ([a-z])\b", SCRIPT.read_text())
+    # Then
+    assert set(letters) == set(Refusal)
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 10])
@@ -454,7 +462,7 @@ def test_hook_captures_when_the_home_has_an_odd_name(
     hook: Hook,
     tmp_path: Path,
     name: str,
-    installed: bool,  # noqa: FBT001 - a case, not a switch
+    installed: bool,
 ):
     """The home may have any name, by the variable or by the line that the installer writes."""
     # Given a home with an odd name
@@ -499,7 +507,7 @@ def test_hook_finds_the_home_when_variables_say_so(
     hook: Hook,
     tmp_path: Path,
     variables: dict[str, str],
-    captures: bool,  # noqa: FBT001 - a case
+    captures: bool,
 ):
     """BLUEPLANE_HOME counts first, then HOME; a relative path is never looked for."""
     # Given a home below the current directory

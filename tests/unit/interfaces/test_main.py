@@ -95,6 +95,21 @@ def test_help_lists_every_command_when_asked(
     assert max(map(len, lines)) <= 80
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("pause", "30m (minutes)"), ("health", "30m (minutes)"), ("forget", "6m (months)")],
+)
+def test_help_says_what_an_m_is_when_a_time_is_wanted(
+    command: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pause is of minutes and what is forgotten of months: each help says so."""
+    # Given / When
+    code = cli.main([command, "--help"])
+    # Then
+    assert code == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["nonsense"]])
 def test_start_imports_no_command_when_none_is_run(
     environ: dict[str, str],

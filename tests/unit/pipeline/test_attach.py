@@ -104,7 +104,7 @@ def test_attach_counts_deleted_entries_once_when_redis_goes_away_in_the_middle(
     with monkeypatch.context() as patch:
 
         def gone(*_: object, **__: object) -> None:
-            raise QueueUnavailableError("gone")  # noqa: EM101
+            raise QueueUnavailableError("gone")
 
         patch.setattr(Stream, "mirror_dead_letters", gone)
         for _ in range(2):

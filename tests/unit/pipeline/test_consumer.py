@@ -200,7 +200,7 @@ def test_consumer_attaches_no_faster_than_it_may_when_told_to_again_and_again(
         attach()
 
     def no_group(*_: object) -> None:
-        raise QueueDetachedError("NOGROUP")  # noqa: EM101
+        raise QueueDetachedError("NOGROUP")
 
     monkeypatch.setattr(running.road.writer, "attach", noting)
     monkeypatch.setattr(Stream, "read_history", no_group)

@@ -1,6 +1,6 @@
 """Forgetting and scrubbing in this process: what goes, what stays, and what still counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,17 @@ import pytest
 from blueplane.capture.renewal import Renewal
 from blueplane.clock import NS_PER_MS
 from blueplane.config import PrivacySettings
-from blueplane.errors import StoreUnavailableError, UsageError
+from blueplane.errors import HomeError, StoreUnavailableError, UsageError
 from blueplane.event import Event, Settlement, encode
 from blueplane.paths import Home
 from blueplane.pipeline import eraser as module
 from blueplane.pipeline.consumer import Consumer
+from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
+from blueplane.store.codec import shipped
 from blueplane.store.ledger import stored_rows
+from blueplane.store.letters import Letter
 from helpers.redis_server import RedisServer
 from helpers.road import CAPTURED_NS, Road, make_event
 from helpers.waiting import wait_until
@@ -55,15 +58,47 @@ class Running:
         self.road.append(*events)
         wait_until(lambda: self.road.writer.written == before + len(events), WAIT_S, "written")
 
-    def forget(self, **wanted: Any) -> dict[tuple[str, str], tuple[int, int]]:  # noqa: ANN401
+    def forget(self, **wanted: Any) -> dict[tuple[str, str], tuple[int, int]]:
         """Forget; return what was removed and what is left, by place."""
+        removed, notes = self.forget_in_doubt(**wanted)
+        assert notes == []
+        return removed
+
+    def forget_in_doubt(
+        self, **wanted: Any
+    ) -> tuple[dict[tuple[str, str], tuple[int, int]], list[str]]:
+        """Forget; return what ``forget`` does, and the notes."""
         answer = self.eraser.forget(lambda said: self.said.append(said["step"]), **wanted)
-        assert answer["notes"] == []
-        return {
+        removed = {
             (row["place"], row["what"]): (row["count"], row["left"])
             for row in answer["rows"]
             if row["count"] or row["left"]
         }
+        return removed, answer["notes"]
+
+    def scrub(self) -> dict[str, int]:
+        """Scrub; return how much was changed, by what it is."""
+        answer = self.eraser.scrub(lambda _: None)
+        assert answer["notes"] == []
+        return {row["what"]: row["changed"] for row in answer["rows"] if row["changed"]}
+
+    def spoil(self, change: str) -> None:
+        """Do to the database what no program of ours does."""
+        execute = self.road.commits._connection.execute
+        self.road.writer.ask(lambda: execute(change))
+
+    def deliver(self, fields: list[bytes]) -> None:
+        """Put an entry into the queue that becomes a dead letter, and wait for it."""
+        before = self.road.writer.letters.counts()["open"]
+        self.road.redis.command("XADD", self.road.stream.events, "*", *fields)
+        wait_until(
+            lambda: self.road.writer.letters.counts()["open"] == before + 1, WAIT_S, "a letter"
+        )
+
+    def letter(self) -> Letter:
+        """Return the only letter."""
+        (letter,) = self.road.commits.letters.all()
+        return letter
 
     def texts(self) -> list[str]:
         """Return the content of all rows."""
@@ -83,7 +118,7 @@ def running(home: Home, redis_server: RedisServer) -> Iterator[Running]:
     road.close()
 
 
-def event(number: int, project: str = "", payload: object = None, **changes: Any) -> Event:  # noqa: ANN401
+def event(number: int, project: str = "", payload: object = None, **changes: Any) -> Event:
     """Make an event of a project."""
     body = orjson.dumps({"number": number} if payload is None else payload)
     return make_event(number, project=project, payload=body, **changes)
@@ -170,11 +205,11 @@ def test_scrub_renews_rows_letters_and_names_of_projects(running: Running) -> No
     # Given what was captured in full
     running.write(event(1, "orchard", {"prompt": "a long secret"}))
     # When
-    first = running.eraser.scrub(lambda _: None)
-    second = running.eraser.scrub(lambda _: None)
+    first = running.scrub()
+    second = running.scrub()
     # Then
-    assert [row["changed"] for row in first["rows"]] == [1, 1, 0]
-    assert [row["changed"] for row in second["rows"]] == [0, 0, 0]
+    assert first == {"events": 1, "project names": 1}
+    assert second == {}
     assert not [text for text in running.texts() if "secret" in text]
     names = running.road.commits._connection.execute("SELECT text FROM names").fetchall()
     assert ("orchard",) not in names
@@ -201,3 +236,242 @@ def test_forget_gives_up_when_something_stays_on_the_way(
     # And the next one is not in its way
     Path(home.spool / "1.1.1").unlink()
     assert running.forget(project="orchard") == {}
+
+
+# --- what nobody can read -------------------------------------------------------------------------
+
+
+def fields_with(base: Event, **fields: bytes) -> list[bytes]:
+    """Return the fields of an entry, some of them replaced by any bytes."""
+    parts = encode(base)
+    table = dict(zip(parts[0::2], parts[1::2], strict=True))
+    table |= {name.encode(): value for name, value in fields.items()}
+    return [part for pair in table.items() for part in pair]
+
+
+#: An entry of ours whose time is none: it is a dead letter, and all else can be read.
+NO_TIME = {"captured_at": b"noon"}
+
+
+def test_scrub_leaves_a_forgotten_letter_as_it_is(running: Running) -> None:
+    """What holds nothing any more is given nothing back, and is not counted as changed."""
+    # Given a letter of ours that was forgotten
+    running.deliver(fields_with(event(1, "orchard"), **NO_TIME))
+    assert running.forget(project="orchard") == {("database", "dead letters"): (1, 0)}
+    # When
+    changed = running.scrub()
+    # Then
+    assert changed == {}
+    assert (running.letter().raw, running.letter().reason) == (b"[]", "forgotten")
+
+
+def test_scrub_brings_a_letter_down_however_its_fields_are_written(running: Running) -> None:
+    """Spaces, the order of keys, and bytes that are no text, are in nobody's way."""
+    # Given a letter with the origin of ours that no program of ours made
+    forged = fields_with(
+        event(1, payload={"prompt": "a long secret"}),
+        metadata=b'{ "z": 1,  "model": "m" }', project=b"orch\xffard", **NO_TIME,
+    )  # fmt: skip
+    running.deliver(forged)
+    # When it is scrubbed twice
+    changed = [running.scrub(), running.scrub()]
+    # Then it is at the present level, and all else is as it was
+    assert changed == [{"dead letters": 1}, {}]
+    parts = unpack_fields(running.letter().raw)
+    table = dict(zip(parts[0::2], parts[1::2], strict=True))
+    assert orjson.loads(table[b"payload"]) == {"prompt": {"chars": 13}}
+    assert table[b"metadata"] == b'{"model":"m","z":1}'
+    assert table[b"project"].startswith(b"n:")
+    assert (table[b"captured_at"], running.letter().state) == (b"noon", "open")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"payload": b"a long secret", **NO_TIME},
+        {"metadata": b"a long secret"},
+        {"metadata": b'["a long secret"]'},
+        {"metadata": b'{"tool_name":["a long secret"]}'},
+        {"payload": b'{"a long secret":' + b"[" * 130 + b"]" * 130 + b"}", **NO_TIME},
+    ],
+)
+def test_scrub_empties_a_letter_that_no_level_can_be_applied_to(
+    running: Running, fields: dict[str, bytes]
+) -> None:
+    """What claims to be ours and cannot be brought down keeps nothing, and stays counted."""
+    # Given
+    running.deliver(fields_with(event(1), **fields))
+    # When it is scrubbed twice
+    changed = [running.scrub(), running.scrub()]
+    # Then
+    assert changed == [{"dead letters": 1}, {}]
+    letter = running.letter()
+    assert (letter.raw, letter.reason, letter.state) == (b"[]", "forgotten", "dropped")
+    assert running.road.writer.letters.counts()["dead_lettered"] == 1
+
+
+def test_scrub_leaves_a_foreign_letter_as_it_is(running: Running) -> None:
+    """What nobody captured was captured at no looser level."""
+    # Given
+    running.deliver(fields_with(event(1, origin=""), payload=b"any bytes"))
+    before = running.letter()
+    # When / Then
+    assert running.scrub() == {}
+    assert running.letter() == before
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("raw", ["x'ff'", "'[1]'", "'[\"a\"]'"])
+def test_a_damaged_letter_is_emptied_by_whoever_comes_first(running: Running, raw: str) -> None:
+    """Fields that nobody can read stop neither forget nor scrub."""
+    # Given two damaged letters, of which one is foreign
+    for number in (1, 2):
+        running.deliver(fields_with(event(number), **NO_TIME))
+    running.spoil(f"UPDATE dead_letters SET raw = {raw}")
+    one = "(SELECT min(message_id) FROM dead_letters)"
+    running.spoil(f"UPDATE dead_letters SET origin = '' WHERE message_id = {one}")
+    # When
+    changed = running.scrub()
+    removed = running.forget(session="nobody")
+    # Then scrub has emptied the one of ours, and forget the other
+    assert changed == {"dead letters": 1}
+    assert removed == {("database", "dead letters"): (1, 0)}
+    assert {letter.raw for letter in running.road.commits.letters.all()} == {b"[]"}
+
+
+#: What one wrong bit, or one wrong byte, makes of a row.
+DAMAGE = [
+    "event_data = x'ffff'",
+    "event_data = x''",
+    "event_data = CAST('a long secret' AS TEXT), codec = 0",
+    "event_data = CAST(x'ff' AS TEXT)",
+    "codec = 9999",
+    'codec = 0, event_data = CAST(\'{"metadata":{},"payload":[]}\' AS BLOB)',
+    "codec = 0, event_data = CAST('[]' AS BLOB)",
+]
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_scrub_empties_a_row_that_nobody_can_read(running: Running, damage: str) -> None:
+    """It stops nothing, is counted by itself, keeps its columns, and is sound afterwards."""
+    # Given a row that is damaged, and a sound one
+    running.write(event(1, payload={"prompt": "a long secret"}), event(2))
+    running.spoil(f"UPDATE traces SET {damage} WHERE sequence = 1")
+    # When it is scrubbed twice
+    changed = [running.scrub(), running.scrub()]
+    # Then
+    assert changed == [{"unreadable events": 1}, {}]
+    assert running.texts() == [
+        '{"metadata":{},"payload":{}}', '{"metadata":{},"payload":{"number":2}}'
+    ]  # fmt: skip
+    sessions = running.road.commits._connection.execute(
+        "SELECT n.text FROM traces t JOIN names n ON n.id = t.session"
+    )
+    assert sessions.fetchall() == [("session-1",)] * 2
+
+
+@pytest.mark.fault("C9")
+def test_scrub_brings_a_row_down_when_nobody_knows_its_platform(running: Running) -> None:
+    """A row whose kind is damaged is in no view, but in the file."""
+    # Given
+    running.write(event(1, payload={"prompt": "a long secret"}))
+    running.spoil("UPDATE traces SET kind = 9999")
+    # When / Then
+    assert running.scrub() == {"events": 1}
+    assert running.texts() == ['{"metadata":{},"payload":{"prompt":{"chars":13}}}']
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_forget_removes_a_damaged_row_by_its_columns_and_says_which_it_left(
+    running: Running, damage: str
+) -> None:
+    """A row that nobody can read goes with its session; that of another one is said to be there."""
+    # Given two damaged rows of two sessions
+    running.write(event(1, session_id="s-1"), event(2, session_id="s-2"))
+    running.spoil(f"UPDATE traces SET {damage}")
+    # When one session is forgotten
+    removed, notes = running.forget_in_doubt(session="s-1")
+    # Then
+    assert removed == {("database", "events"): (1, 0)}
+    [note] = notes
+    assert note.endswith("nobody can read, and that may name it: 1; `blueplane scrub` empties them")
+    # And nothing is said where it cannot matter: of a time, and after it was scrubbed
+    assert running.forget(before_ms=1) == {}
+    running.scrub()
+    assert running.forget(session="s-3") == {}
+
+
+def test_forget_empties_what_is_no_event_and_names_it(running: Running) -> None:
+    """A forged row that says something of a session, and is no JSON, keeps nothing."""
+    # Given two of them: nobody looks into what claims to come from a source of ours
+    for number, said in enumerate((b"no json, but of s-secret", b"no json")):
+        forged = event(number, session_id=f"s-{number}")._replace(payload=said)
+        running.road.append_foreign(forged, origin=True)
+    wait_until(lambda: running.road.writer.written == 2, WAIT_S, "written")
+    # When
+    removed, notes = running.forget_in_doubt(session="s-secret")
+    # Then
+    assert removed == {("database", "mentions by other events"): (1, 0)}
+    assert running.texts() == [
+        '{"metadata":{},"payload":{}}', '{"metadata":{},"payload":no json}'
+    ]  # fmt: skip
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(("levels", "what"), [(126, "events"), (127, "unreadable events")])
+def test_scrub_brings_down_whatever_may_be_stored_and_no_deeper(
+    running: Running, levels: int, what: str
+) -> None:
+    """A payload with as many levels as one may have is brought down; a forged one is emptied."""
+    # Given
+    lists = levels - 1
+    deep = b'{"prompt":' + b"[" * lists + b'"a long secret"' + b"]" * lists + b"}"
+    running.road.append_foreign(event(1)._replace(payload=deep), origin=True)
+    wait_until(lambda: running.road.writer.written == 1, WAIT_S, "written")
+    # When it is scrubbed twice
+    changed = [running.scrub(), running.scrub()]
+    # Then
+    assert changed == [{what: 1}, {}]
+    assert "secret" not in running.texts()[0]
+
+
+def test_scrub_reads_a_row_of_a_dictionary_that_was_trained_meanwhile(running: Running) -> None:
+    """Only what is damaged is emptied: not what came with a dictionary that nobody knew before."""
+    # Given a row, and another one with a new dictionary as soon as the first is scrubbed
+    running.write(event(1))
+
+    def train(said: Mapping[str, Any]) -> None:
+        if said.get("done") == 1:
+            commits = running.road.commits
+            running.road.writer.ask(lambda: commits.add_dictionary("hook", shipped()[0].data))
+            running.write(event(2, payload={"prompt": "number two, which is long" * 9}))
+
+    # When
+    answer = running.eraser.scrub(train)
+    # Then
+    changed = {row["what"]: row["changed"] for row in answer["rows"]}
+    assert (changed["events"], changed["unreadable events"]) == (1, 0)
+    assert running.texts()[1] == '{"metadata":{},"payload":{"prompt":{"chars":225}}}'
+
+
+def test_forget_works_without_a_spool(running: Running) -> None:
+    """A directory that somebody took away holds nothing, and is made again by others."""
+    # Given
+    running.write(event(1, "orchard"))
+    running.home.spool.rmdir()
+    # When / Then
+    assert running.eraser.plan(lambda _: None, project="orchard")[2]["count"] == 1
+    assert running.forget(project="orchard") == {("database", "events"): (1, 0)}
+    running.home.spool.mkdir(mode=0o700)
+
+
+def test_forget_refuses_a_spool_that_it_cannot_look_into(running: Running) -> None:
+    """What may be in there cannot be forgotten, so nothing is claimed."""
+    # Given something else in its place
+    running.home.spool.rmdir()
+    running.home.spool.write_bytes(b"")
+    # When / Then
+    with pytest.raises(HomeError, match="spool: Not a directory"):
+        running.forget(project="orchard")

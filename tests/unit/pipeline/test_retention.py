@@ -71,7 +71,7 @@ class Aging:
         self.ask(lambda: heal(self.road.commits._connection))
         return str(next(iter(self.ask(self.road.commits.letters.open_reasons))))
 
-    def ask(self, work: Any) -> Any:  # noqa: ANN401
+    def ask(self, work: Any) -> Any:
         """Have the writer do something."""
         return self.road.writer.ask(work)
 
@@ -238,7 +238,7 @@ def test_a_run_removes_no_more_than_its_share_when_all_is_old(
     removed: list[int] = []
     expire = Commits.expire
 
-    def noting(commits: Commits, work: Any) -> Mapping[str, int]:  # noqa: ANN401
+    def noting(commits: Commits, work: Any) -> Mapping[str, int]:
         amounts = expire(commits, work)
         removed.append(amounts.get("rows.expired", 0))
         return amounts

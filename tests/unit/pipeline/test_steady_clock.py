@@ -82,7 +82,7 @@ def test_time_is_not_sure_when_the_clock_was_steady_only_while_the_machine_slept
     ("gone_ms", "sure"),
     [(0, True), (STOP_MS, True), (-JUMP_MS, True), (STOP_MS + 1, False), (-JUMP_MS - 1, False)],
 )
-def test_time_after_a_stop_is_believed_when_it_was_not_too_long(gone_ms: int, sure: bool) -> None:  # noqa: FBT001
+def test_time_after_a_stop_is_believed_when_it_was_not_too_long(gone_ms: int, sure: bool) -> None:
     """Up to 31 days without a server are nothing special; more may be a wrong clock."""
     # Given / When
     belief = begin(Belief(NOW_MS, NOW_MS), NOW_MS + gone_ms)

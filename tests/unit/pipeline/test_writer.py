@@ -219,7 +219,7 @@ def test_writer_stops_in_time_when_the_store_stays_away(
 
     # Given a running writer whose store is away
     def away(_rows: object) -> None:
-        raise StoreUnavailableError("full")  # noqa: EM101
+        raise StoreUnavailableError("full")
 
     monkeypatch.setattr(road.commits, "write", away)
     road.append(make_event(0))
@@ -248,7 +248,7 @@ def test_writer_counts_nothing_twice_when_the_acknowledgement_is_lost(
     with monkeypatch.context() as patch:
 
         def gone(*_: object) -> None:
-            raise QueueUnavailableError("gone")  # noqa: EM101
+            raise QueueUnavailableError("gone")
 
         patch.setattr(Stream, "settle", gone)
         road.hand_over(entries)
@@ -319,7 +319,7 @@ def test_ask_returns_or_raises_what_the_work_does_when_it_is_done(road: Road) ->
     road.writer.start()
 
     def fail() -> None:
-        raise RowRefusedError("no")  # noqa: EM101
+        raise RowRefusedError("no")
 
     # When / Then
     assert road.writer.ask(lambda: 6 * 7) == 42

@@ -24,7 +24,7 @@ class Operations:
     def __init__(self) -> None:
         self.seen: list[Any] = []
 
-    def echo(self, **arguments: Any) -> Any:  # noqa: ANN401 - whatever was asked
+    def echo(self, **arguments: Any) -> Any:
         self.seen.append(arguments)
         return arguments
 
@@ -32,10 +32,10 @@ class Operations:
         return len(ids)
 
     def missing(self) -> None:
-        raise NotFoundError("missing")  # noqa: EM101
+        raise NotFoundError("missing")
 
     def broken(self) -> None:
-        raise ZeroDivisionError("secret")  # noqa: EM101
+        raise ZeroDivisionError("secret")
 
     def unspeakable(self) -> object:
         return object()
@@ -328,6 +328,32 @@ def test_the_socket_is_made_again_when_it_was_removed(
     # Then
     wait_until(lambda: connects(short_path), WAIT_S, "the server listens again")
     assert ask(short_path, "echo") == {}
+
+
+@pytest.mark.fault("F6")
+def test_control_goes_on_when_the_system_has_no_thread_left(
+    short_path: Path, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks is told to ask again, and no place is lost by it: the next ones are served."""
+
+    # Given a system that gives no thread
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+
+    # When more requests come than are served at once
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "Thread", NoThread)
+        for _ in range(module.MAX_CLIENTS + 1):
+            with pytest.raises(RemoteError, match="busy; ask again") as caught:
+                ask(short_path, "echo")
+            assert caught.value.exit_code == 4
+
+    # Then the same thread serves them as soon as there is one
+    assert ask(short_path, "echo", n=1) == {"n": 1}
+    assert server.alive()
+    assert server.error is None
 
 
 def test_long_operation_tells_how_far_it_is(short_path: Path) -> None:

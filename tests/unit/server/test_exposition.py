@@ -47,6 +47,9 @@ REPORTS = {
         "chain",
         {
             "chain_status": "healthy",
+            "messages_captured_last_hour": 12,
+            "quarantined_last_hour": 2,
+            "refused_last_hour": 1,
             "balance": {"enqueued": 9, "written": 8, "lost": 1, "balanced": False},
         },
     ),
@@ -86,6 +89,9 @@ def test_text_is_strict_and_in_base_units_when_figures_are_known() -> None:
     assert found["blueplane_hook_active"].value(platform="cursor", hook="stop") == 1
     assert found["blueplane_messages_settled_total"].value(outcome="lost") == 1
     assert found["blueplane_chain_balanced"].value() == 0
+    hour = found["blueplane_chain_last_hour"]
+    outcomes = ("captured", "quarantined", "refused")
+    assert [hour.value(outcome=word) for word in outcomes] == [12, 2, 1]
     assert found["blueplane_worker_lag_seconds"].value(component="usage") == 0.25
 
 

@@ -15,7 +15,7 @@ from helpers.smallfs import SmallFs
 def test_reserve_takes_up_its_room_when_there_is_plenty(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    allocates: bool,  # noqa: FBT001
+    allocates: bool,
 ) -> None:
     """The file is private, 8 MB, and really there, also where nothing can be allocated."""
     # Given

@@ -15,7 +15,8 @@ UNKNOWN: Final = "–"  # noqa: RUF001 - an en dash, on purpose
 
 _SIZES: Final = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
 _NEAR: Final = timedelta(minutes=10)
-_AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
+_SECOND_MS: Final = 1000
+_AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (_SECOND_MS, "s"))
 
 
 def shown(value: object) -> str:
@@ -57,11 +58,17 @@ def age(value: float | None) -> str:
     """Show how long ago something was, given in milliseconds: ``3 s ago``, ``now``, ``in 2 h``."""
     if value is None:
         return UNKNOWN
+    if abs(value) < _SECOND_MS:
+        return "now"
+    return f"{lasting(value)} ago" if value > 0 else f"in {lasting(-value)}"
+
+
+def lasting(value: float) -> str:
+    """Show for how long something has lasted, given in milliseconds: ``3 s``, ``2 h``."""
     for step, unit in _AGES:
-        if abs(value) >= step:
-            count = int(abs(value) // step)
-            return f"{count} {unit} ago" if value > 0 else f"in {count} {unit}"
-    return "now"
+        if value >= step:
+            return f"{int(value // step)} {unit}"
+    return "less than 1 s"
 
 
 def size(value: float | None) -> str:

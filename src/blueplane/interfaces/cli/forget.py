@@ -40,7 +40,7 @@ _DAYS: Final = {"d": 1, "w": 7, "m": 30, "y": 365}
 @click.option("--project", default="", help="The project of this name.")
 @click.option(
     "--before", default="",
-    help="All before a day (2026-01-31), or older than 90d, 6m (months) or 1y.",
+    help="All before a day (2026-01-31), or older than 90d (days), 6w (weeks), 6m (months) or 1y.",
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
@@ -97,7 +97,8 @@ def _moment(before: str) -> int:
     try:
         moment_ms = now_ms - int(age[1]) * _DAYS[age[2]] * MS_PER_DAY if age else _parse(before)
     except ValueError:
-        message = f"{before!r} is no day: write 2026-01-31, 2026-01-31T12:00 or an age as 90d"
+        wanted = "write 2026-01-31, 2026-01-31T12:00 or an age as 90d, 6m (months) or 1y"
+        message = f"{before!r} is no day: {wanted}"
         raise UsageError(message) from None
     if moment_ms > now_ms:
         message = f"{before} is in the future; nothing is removed that is not there yet"

@@ -32,7 +32,9 @@ LINES: Final = 23
 
 @click.command()
 @click.argument("part", required=False, type=click.Choice([*COMPONENTS, INCIDENTS]))
-@click.option("--since", metavar="TIME", help="How it went for so long: 90s, 30m, 24h or 7d.")
+@click.option(
+    "--since", metavar="TIME", help="How it went for so long: 90s, 30m (minutes), 24h or 7d."
+)
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME",
     help="With --since: of this figure; 'queue.*' for several.",

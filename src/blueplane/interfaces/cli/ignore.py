@@ -7,7 +7,7 @@ Leaves the file to ``config_edit.py`` and what a filter does to ``capture/filter
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path
 from typing import Final
 
 import click
@@ -77,8 +77,8 @@ def _named(path: str) -> str:
         raise UsageError(message)
     if not path.startswith(("~", "file:")):
         # Where links are, only the system knows what is above.
-        climbs = ".." in PurePath(path).parts
-        path = os.path.realpath(path) if climbs else os.path.abspath(path)  # noqa: PTH100
+        climbs = ".." in Path(path).parts
+        path = os.path.realpath(path) if climbs else str(Path(path).absolute())
     named = spelled(path)
     return named if named.startswith("/") else f"/{named}"  # a drive
 
@@ -97,7 +97,8 @@ def _leave_out(home: Home, directories: Sequence[str]) -> int:
         if directory not in added:
             click.echo(f"{text} is ignored already")
             continue
-        there = "" if os.path.exists(directory) else ", though nothing is there"  # noqa: PTH110
+        seen = os.path.exists(directory)  # noqa: PTH110 - what cannot be seen raises there
+        there = "" if seen else ", though nothing is there"
         click.echo(f"{text} is ignored {when}{there}")
     if added:
         click.echo("what is stored already stays; `blueplane forget` removes it")

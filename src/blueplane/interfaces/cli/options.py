@@ -48,6 +48,6 @@ def duration_s(text: str) -> int:
     written = _DURATION.fullmatch(text.lower())
     seconds = int(written[1]) * _SECONDS[written[2]] if written else 0
     if not 0 < seconds <= _LONGEST_S:
-        message = f"{text!r} is no duration: write 90s, 30m, 2h or 1d, at most 365d"
+        message = f"{text!r} is no duration: write 90s, 30m (minutes), 2h or 1d, at most 365d"
         raise UsageError(message)
     return seconds

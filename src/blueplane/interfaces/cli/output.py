@@ -112,16 +112,28 @@ def total_cells(table: Table, columns: Sequence[Column]) -> list[str]:
 
 
 def _align(table: Table) -> None:
-    lines = [[column.title for column in table.columns]]
-    lines += [[cell(column, row) for column in table.columns] for row in table.rows]
-    if table.total:
-        lines.append(total_cells(table, table.columns))
-    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    lines = _lines(table)
     for cells in lines:
-        padded = map(_pad, cells, widths, table.columns)
+        padded = map(_pad, cells, _widths(lines), table.columns)
         click.echo(GAP.join(padded).rstrip())
     if table.caption:
         click.echo(visible(table.caption))
+
+
+def width(table: Table) -> int:
+    """Return how many columns of a terminal a table takes of which no cell is broken into lines."""
+    widths = _widths(_lines(table))
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _lines(table: Table) -> list[list[str]]:
+    lines = [[column.title for column in table.columns]]
+    lines += [[cell(column, row) for column in table.columns] for row in table.rows]
+    return [*lines, total_cells(table, table.columns)] if table.total else lines
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
 
 
 def _pad(text: str, width: int, column: Column) -> str:

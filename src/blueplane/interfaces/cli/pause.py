@@ -20,9 +20,9 @@ from blueplane.paths import Home
 def pause(home: Home, duration: str | None) -> None:
     """Have the hooks take nothing, until `blueplane resume` or for a while.
 
-    DURATION is 90s, 30m, 2h or 1d; a bare number is minutes. It holds at once, with or without a
-    server. What was captured before is still written; what a hook refuses is counted and not kept.
-    Paused again, the new end counts.
+    DURATION is 90s (seconds), 30m (minutes), 2h (hours) or 1d (days); a bare number is minutes. It
+    holds at once, with or without a server. What was captured before is still written; what a hook
+    refuses is counted and not kept. Paused again, the new end counts.
     """
     seconds = None if duration is None else duration_s(duration)
     click.echo(f"capture is {in_words(begin(home, seconds))}; `blueplane resume` ends that")

@@ -1,8 +1,8 @@
 """``blueplane health --since``: how figures went, a line each.
 
 Owns the choice of figures and the sparkline.
-Promises a blank where nothing was measured, the worst of each cell, and plain ASCII where the
-encoding has no blocks.
+Promises a blank where nothing was measured, the worst of each cell, plain ASCII where the encoding
+has no blocks, and that on a terminal the sparkline makes room for the names.
 Leaves the samples to ``pipeline/health_log.py``, which it reads itself: no server is needed, but
 its Redis.
 """
@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from shutil import get_terminal_size
 from typing import Any, Final
 
 from blueplane.clock import MS_PER_DAY, wall_ms
@@ -19,8 +20,9 @@ from blueplane.errors import NotFoundError, QueueError, QueueUnavailableError, U
 from blueplane.health.check import Colour
 from blueplane.health.history import COLOUR, Point, Span, points
 from blueplane.interfaces.cli.figures import number
-from blueplane.interfaces.cli.output import Column, Form, Table, render
+from blueplane.interfaces.cli.output import GAP, Column, Form, Table, render, width
 from blueplane.interfaces.cli.reach import uses_private_redis
+from blueplane.interfaces.cli.screen import MAX_WIDTH
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline.health_log import KEPT_MS, MINUTE_MS, HealthLog, Series
@@ -39,21 +41,31 @@ OVERVIEW: Final = (
     "chain.messages_in_dlq",
     "chain.chain_break_count",
 )
-#: Cells of a sparkline.
+#: Cells of a sparkline, and the fewest that say anything.
 WIDTH: Final = 22
+MIN_WIDTH: Final = 6
+_MILLION: Final = 1_000_000
+_THOUSAND: Final = 1_000
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _ASCII: Final = "_.-=+*%#"
 #: A sparkline of colours always reaches up to red.
 _RED: Final = int(Colour.RED)
 
+
+def _brief(value: float | None) -> str:
+    """Show a number in few letters: without a fraction from 1,000 on, and in millions."""
+    if value is None or abs(value) < _THOUSAND:
+        return number(value)
+    return f"{value:,.0f}" if abs(value) < _MILLION else f"{value / _MILLION:,.1f}M"
+
+
 _COLUMNS: Final = (
     Column("metric", "metric"),
-    Column("spark", "past to now", whole=True),
-    Column("min", "min", number, "right", whole=True),
-    Column("avg", "avg", number, "right", whole=True),
-    Column("max", "max", number, "right", whole=True),
-    Column("last", "last", number, "right", whole=True),
+    Column("min", "min", _brief, "right", whole=True),
+    Column("avg", "avg", _brief, "right", whole=True),
+    Column("max", "max", _brief, "right", whole=True),
+    Column("last", "last", _brief, "right", whole=True),
 )
 
 
@@ -71,12 +83,7 @@ def show(home: Home, since_s: int, metrics: Sequence[str], form: Form) -> None:
     except QueueError as error:
         raise QueueUnavailableError(_unreachable(home, error)) from error
     rows = [_row(name, found, span) for name, found in series.items()]
-    caption = (
-        f"a cell is {span.step_ms // MINUTE_MS} min and shows its largest value; "
-        "blank: nothing was measured"
-    )
-    table_rows = [row | {"spark": spark(row["points"], row["metric"])} for row in rows]
-    render(Table(_COLUMNS, rows if form == "json" else table_rows, caption=caption), form)
+    render(Table(_COLUMNS, rows) if form == "json" else _drawn(rows, span), form)
 
 
 def _span(now_ms: int, since_ms: int) -> Span:
@@ -105,14 +112,16 @@ def _unreachable(home: Home, error: QueueError) -> str:
 def _chosen(known: Sequence[str], metrics: Sequence[str]) -> list[str]:
     """Return what of ``known`` is meant, in the order in which it was asked for."""
     patterns = metrics or OVERVIEW
-    found = [name for each in patterns for name in known if fnmatchcase(name, each)]
-    if not found:
-        message = "no history of that time: a sample is taken once a minute while a server runs"
-        if metrics and known:
-            every = "`blueplane health --since 7d --metric '*'` has every name"
-            message = f"no history of {', '.join(metrics)}; {every}"
+    found = {each: [name for name in known if fnmatchcase(name, each)] for each in patterns}
+    missing = [each for each in metrics if not found[each]]
+    if known and missing:
+        every = "`blueplane health --since 7d --metric '*'` has every name"
+        message = f"no history of {', '.join(missing)} in that time; {every}"
         raise NotFoundError(message)
-    return list(dict.fromkeys(found))
+    if not any(found.values()):
+        message = "no history of that time: a sample is taken once a minute while a server runs"
+        raise NotFoundError(message)
+    return list(dict.fromkeys(name for names in found.values() for name in names))
 
 
 def _row(metric: str, series: Series, span: Span) -> dict[str, Any]:
@@ -126,6 +135,43 @@ def _row(metric: str, series: Series, span: Span) -> dict[str, Any]:
         "last": series[max(series)] if some else None,
         "points": points(metric, series, span, "max"),
     }
+
+
+def _drawn(rows: Sequence[dict[str, Any]], span: Span) -> Table:
+    """Return the table for people: its sparklines have as many cells as there is room for."""
+    room = _room(rows)
+    if room < MIN_WIDTH:
+        return Table(_COLUMNS, rows)
+    joined = max(1, -(-len(rows[0]["points"]) // room))
+    sparks = [spark(join(row["points"], joined), row["metric"]) for row in rows]
+    title = next(each for each in ("past to now", "to now") if len(each) <= room)
+    caption = (
+        f"a cell is {joined * span.step_ms // MINUTE_MS} min and shows its largest value; "
+        "blank: nothing was measured"
+    )
+    drawn = [{**row, "spark": cells} for row, cells in zip(rows, sparks, strict=True)]
+    trend = Column("spark", title, whole=True)
+    return Table((_COLUMNS[0], trend, *_COLUMNS[1:]), drawn, caption=caption)
+
+
+def _room(rows: Sequence[dict[str, Any]]) -> int:
+    """Return how many columns are left for a sparkline; in a pipe there is room enough."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return MAX_WIDTH
+    columns = min(get_terminal_size().columns, MAX_WIDTH)
+    return columns - width(Table(_COLUMNS, rows)) - len(GAP)
+
+
+def join(cells: Sequence[Point], count: int) -> list[Point]:
+    """Make one cell of ``count``: their largest; the last one is of so many, the first of the rest.
+
+    A cell of which nothing was measured is None.
+    """
+    starts = range(-(-len(cells) % count), len(cells), count)
+    groups = [cells[max(0, start) : start + count] for start in starts]
+    return [
+        (group[0][0], max((v for _, v in group if v is not None), default=None)) for group in groups
+    ]
 
 
 def spark(cells: Sequence[Point], metric: str = "") -> str:

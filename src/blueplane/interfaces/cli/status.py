@@ -15,7 +15,7 @@ from blueplane.clock import parse_iso_ms
 from blueplane.config import load, settle
 from blueplane.errors import ConfigError
 from blueplane.health.laws import LAWS, remainder
-from blueplane.interfaces.cli.figures import UNKNOWN, age, count, moment, number, size
+from blueplane.interfaces.cli.figures import UNKNOWN, age, count, lasting, moment, number, size
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
     Column,
@@ -164,8 +164,9 @@ def _spool(spool: Mapping[str, Any]) -> str:
 
 def _pressure(pressure: Mapping[str, Any]) -> str:
     """Say why events wait in the spool; nothing is lost by it."""
+    waited = lasting(pressure["since_s"] * 1000)
     there = f"{number(pressure['in_flight'])} of {number(pressure['window'])} events on their way"
-    return f"wait, since {age(pressure['since_s'] * 1000)}, {there}: {pressure['reason']}"
+    return f"have waited for {waited}, {there}: {pressure['reason']}"
 
 
 def _quarantine(quarantine: Mapping[str, Any] | None) -> str:

@@ -16,7 +16,7 @@ from blueplane.clock import MS_PER_DAY, NS_PER_MS, iso_utc, wall_ms, wall_ns
 from blueplane.config import Settings
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
 from blueplane.health.laws import LAWS, remainder
-from blueplane.interfaces.cli.figures import age, count, size
+from blueplane.interfaces.cli.figures import count, lasting, size
 from blueplane.interfaces.cli.pause import in_words
 from blueplane.interfaces.cli.reach import uses_private_redis
 from blueplane.interfaces.cli.road import law_text
@@ -247,7 +247,7 @@ def _problems(answer: Mapping[str, Any]) -> Iterator[str]:
     yield from _server_problems(answer["server"], answer["redis"], waiting)
     pressure = answer["backpressure"] or {}
     if (pressure.get("since_s") or 0) >= PRESSURE_S and answer["redis"]["connected"]:
-        yield f"sources wait, since {age(pressure['since_s'] * 1000)}: {pressure['reason']}"
+        yield f"sources have waited for {lasting(pressure['since_s'] * 1000)}: {pressure['reason']}"
     if answer["hooks"]["refuse"]:
         yield f"hooks take nothing: {answer['hooks']['refuse']}"
     if answer["store"]["trouble"]:
