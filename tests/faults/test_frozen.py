@@ -22,7 +22,7 @@ FROZEN_S = 3.5
 HOURS_S = 9 * 3_600.0
 ALREADY_RUNNING = 3
 #: The first read is held for a moment, so that there is something in flight to freeze.
-HELD = "after_read:sleep=1"
+HELD = "after_read:sleep=3"
 
 
 @pytest.fixture

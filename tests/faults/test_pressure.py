@@ -2,6 +2,7 @@
 
 import resource
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -23,8 +24,8 @@ from helpers.smallfs import SmallFs
 from helpers.waiting import wait_until
 
 PATIENCE_S = 30.0
-#: Keeps a Redis busy for more than half a second.
-BUSY = "for i = 1, 2.5e8 do end"
+#: Far less than the longest that a command waits for Redis.
+ASLEEP_S = 0.7
 #: What a server may ever have held in memory; idle it has about 40 MB.
 MAX_PEAK_MB = 170
 
@@ -165,7 +166,15 @@ def test_sources_wait_when_redis_is_slow(
 
 def _sleep_often(redis_server: RedisServer) -> None:
     for _ in range(3):
-        redis_server.command("EVAL", BUSY, 0)
+        _sleep(redis_server)
+        redis_server.command("PING")  # awake for a moment
+
+
+def _sleep(redis_server: RedisServer) -> None:
+    began_s = time.monotonic()
+    redis_server.freeze()
+    wait_until(lambda: time.monotonic() - began_s > ASLEEP_S, PATIENCE_S, "it slept")
+    redis_server.thaw()
 
 
 @pytest.mark.fault("B7")
