@@ -31,6 +31,7 @@ from typing import Never
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+DIST = str(ROOT / "dist")
 BIN = VENV / "bin"
 #: Written last, so that a ``.venv`` without it was never finished.
 STAMP = VENV / "blueplane-stamp"
@@ -39,8 +40,11 @@ VENV_FORM = "1"
 RUNTIME_LOCK = ROOT / "requirements.lock"
 #: Holds everything of the runtime lock too.
 DEV_LOCK = ROOT / "requirements-dev.lock"
-#: Programs that some tests need; each is also the name of its Debian package.
-TEST_PROGRAMS = ("busybox", "redis-server", "strace", "zsh")
+#: Programs that some tests need, and the Debian packages that have them.
+TEST_PROGRAMS = {
+    "busybox": "busybox", "fish": "fish", "redis-server": "redis-server", "strace": "strace",
+    "strip": "binutils", "systemd-analyze": "systemd", "zsh": "zsh",
+}  # fmt: skip
 #: The longest that apt-get may take; on a machine without a mirror it would try for many minutes.
 APT_TIMEOUT_S = 240
 
@@ -92,12 +96,46 @@ def bench(name: str = "") -> int:
 
 
 def soak(*args: str) -> int:
-    """Kill a server 2,000 times while events come; `soak --kills N --seed S` for other figures."""
+    """Kill a server 2,000 times while events come; `soak --kills N --seed S` for others."""
     install_test_programs()
     ensure_venv(DEV_LOCK)
     command = [str(BIN / "python"), str(ROOT / "tests" / "soak" / "soak.py"), *args]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def test_systemd(*executable: str) -> int:
+    """Boot a real systemd, as root, and test the service in it, or an EXECUTABLE as one."""
+    if os.geteuid() != 0:
+        fail("only root can boot a systemd of its own")
+    ensure_venv(DEV_LOCK)
+    os.environ["BLUEPLANE_TEST_SYSTEMD"] = "".join(executable) or "source"
+    return tool("pytest", "tests/systemd")
+
+
+def binary(directory: str = DIST) -> int:
+    """Freeze the program into one executable in dist, or in the directory named."""
+    return make("binary", directory)
+
+
+def zipapp(directory: str = DIST) -> int:
+    """Make one file for those with the same Python, blueplane-VERSION-PYTHON-SYSTEM.pyz."""
+    return make("zipapp", directory)
+
+
+def wheel(directory: str = DIST) -> int:
+    """Make the wheel for pip, pipx and uv, in dist or the directory named."""
+    return make("wheel", directory)
+
+
+def sdist(directory: str = DIST) -> int:
+    """Make the source distribution, in dist or the directory named."""
+    return make("sdist", directory)
+
+
+def all_(directory: str = DIST) -> int:
+    """Make a whole release: all of these, requirements.txt and SHA256SUMS."""
+    return make("all", directory)
 
 
 def lock(*args: str) -> int:
@@ -112,8 +150,10 @@ def lock(*args: str) -> int:
     return call([*common, *runtime]) or call([*common, *dev, same_versions])
 
 
+RELEASE = (binary, zipapp, wheel, sdist, all_)
 VERBS: dict[str, Callable[..., int]] = {
-    verb.__name__: verb for verb in (run, setup, test, lint, bench, soak, lock)
+    verb.__name__.rstrip("_").replace("_", "-"): verb
+    for verb in (run, setup, test, lint, bench, soak, test_systemd, *RELEASE, lock)
 }
 
 
@@ -222,7 +262,16 @@ def link_project() -> None:
 
 def run_linters() -> int:
     """Run every linter, also after one has failed."""
-    return worst([tool("ruff", "check"), tool("ruff", "format", "--check"), tool("mypy")])
+    workflows = tool("zizmor", "--offline", "--quiet", "--no-progress", ".github")
+    python = [tool("ruff", "check"), tool("ruff", "format", "--check"), tool("mypy")]
+    return worst([*python, workflows])
+
+
+def make(artefact: str, directory: str) -> int:
+    """Make a part of a release, or all of it, in ``directory``; the same files every time."""
+    ensure_venv(DEV_LOCK)
+    script = ROOT / "packaging" / "release" / "make.py"
+    return call([str(BIN / "python"), str(script), artefact, str(Path(directory).resolve())])
 
 
 def run_benchmark(path: Path) -> object:
@@ -238,7 +287,7 @@ def run_benchmark(path: Path) -> object:
 
 def install_test_programs() -> None:
     """Install with apt-get, as root, what tests need; else say what to expect without it."""
-    wanted = [name for name in TEST_PROGRAMS if shutil.which(name) is None]
+    wanted = [each for name, each in TEST_PROGRAMS.items() if shutil.which(name) is None]
     if base_python().startswith("/usr/bin/") and not can_make_venv():
         wanted.append("python3-venv")
     if wanted and not apt_install(wanted):
@@ -309,7 +358,7 @@ def fail(text: str) -> Never:
 
 def usage() -> str:
     """List the verbs with one line each."""
-    lines = [f"  {name:<8}{inspect.getdoc(verb)}" for name, verb in VERBS.items()]
+    lines = [f"  {name:<13}{inspect.getdoc(verb)}" for name, verb in VERBS.items()]
     return "\n".join(["python3 build.py VERB [ARGUMENT ...]", *lines])
 
 

@@ -27,16 +27,18 @@ from blueplane.clock import NS_PER_MS, monotonic_s, wall_ns
 from blueplane.config import RedisSettings, load
 from blueplane.errors import BlueplaneError, QueueError, ServerUnavailableError
 from blueplane.event import COLUMNS, Event, derive_id, encode
-from blueplane.interfaces.cli.figures import count, milliseconds
+from blueplane.figures import count, milliseconds
+from blueplane.health.laws import LAWS, remainder
+from blueplane.interfaces.cli.law_words import law_text
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.output import Column, Fact, Table, render, render_facts
-from blueplane.interfaces.cli.road import HOPS, LAWS, law_text, remainder
 from blueplane.interfaces.cli.screen import Screen
 from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
 from blueplane.pipeline.link import COMMAND_TIMEOUT_S, Link
 from blueplane.pipeline.stream import Stream
 from blueplane.server.control import ask
+from blueplane.store.hops import HOPS
 from blueplane.store.queries import Reader
 
 PROJECT = "blueplane-smoke"

@@ -23,6 +23,18 @@ FAULT_IDS = Path(__file__).parent / "contract" / "fault_ids.txt"
 OUTSIDE = ("CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nobodys_home() -> Iterator[None]:
+    """Give every test an empty HOME: one that forgets its own must not find the user's."""
+    with tempfile.TemporaryDirectory(prefix="bp-", dir="/tmp") as place:
+        Path(place).chmod(0o755)  # some tests run us as another user
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOME", place)
+            for name in OUTSIDE:
+                patch.delenv(name, raising=False)
+            yield
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give a prepared home directory; BLUEPLANE_HOME names it, HOME is another, empty one."""

@@ -10,10 +10,11 @@ as good as none), else from ``config.yaml`` in the home directory, else from the
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from blueplane import config_file
 from blueplane.config_values import (
     LogLevel,
     Setting,
@@ -47,6 +48,11 @@ class RedisSettings:
     mode: RedisMode
     url: str | None = field(repr=False)
     key_prefix: str
+
+    @property
+    def private(self) -> bool:
+        """Whether the queue is in a server of our own."""
+        return self.mode == "private" or (self.mode == "auto" and not self.url)
 
     @property
     def shown_url(self) -> str | None:
@@ -341,8 +347,22 @@ def find(key: str) -> Setting:
 
 def in_file(home: Home) -> dict[str, Value]:
     """Return what the configuration file of ``home`` chooses, by full key."""
-    data = config_file.read(home.config_file)
-    return {} if data is None else config_file.values(home.config_file, data, BY_KEY)
+    path = home.config_file
+    if _is_missing(path):
+        return {}
+    config_file = import_module("blueplane.config_file")  # YAML is slow to import
+    data = config_file.read(path)
+    found: dict[str, Value] = {} if data is None else config_file.values(path, data, BY_KEY)
+    return found
+
+
+def _is_missing(path: Path) -> bool:
+    """Say whether there is no file; what is there and cannot be read is for the reading to say."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 def in_environment(environ: Mapping[str, str]) -> dict[str, Value]:

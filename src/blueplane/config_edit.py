@@ -6,11 +6,9 @@ cannot keep them is refused, and that the file is at any time the old or the new
 Leaves the text to ``config_text.py``, and telling the running server to whoever made the change.
 """
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from io import FileIO
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -21,7 +19,7 @@ from blueplane.config_text import ABSENT, comments, rewrite
 from blueplane.config_values import Setting, Value, parse_items
 from blueplane.errors import ConfigError, HomeError
 from blueplane.lock import one_at_a_time
-from blueplane.paths import Home, private_directory, private_file
+from blueplane.paths import Home, private_directory, replacing
 
 _Chosen = dict[str, Value]
 
@@ -99,23 +97,12 @@ def _alone(home: Home) -> Iterator[None]:
 
 
 def _replace(home: Home, data: bytes) -> None:
-    staged = home.root / ".config.yaml.new"
     try:
-        staged.unlink(missing_ok=True)  # of a command that was killed
-        with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as stream:
-            _write_all(stream, data)
-        staged.replace(home.config_file)
+        with replacing(home.config_file) as stream:
+            stream.write(data)
     except OSError as error:
-        with suppress(OSError):
-            staged.unlink()
         message = f"{home.config_file}: {error.strerror}; it is as it was"
         raise HomeError(message) from None
-
-
-def _write_all(stream: FileIO, data: bytes) -> None:
-    if stream.write(data) < len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.fsync(stream.fileno())
 
 
 def _changed(home: Home, text: str, setting: Setting, chosen: tuple[_Chosen, _Chosen]) -> str:

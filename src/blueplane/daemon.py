@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock
 from typing import Any, Final
 
-from blueplane import __version__
+from blueplane import __version__, proof
 from blueplane.capture.cursor.settings import user_hooks_file
 from blueplane.capture.filters import Filters
 from blueplane.capture.hook_event import HookReader
@@ -48,15 +49,20 @@ from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.pipeline.writer import Writer
+from blueplane.sandbox import look
 from blueplane.server.control import ControlServer
+from blueplane.server.guard import read_token
 from blueplane.store import location
 from blueplane.store.reserve import Reserve
+from blueplane.supervisor import Supervisor
 from blueplane.threads import Backoff, Service
 
 _log = get("main")
 
 #: Seconds that a stop takes at most (systemd would kill us later).
 STOP_S: Final = 10.0
+#: Seconds for a new balance, where somebody waits to be told how the server is.
+BALANCE_S: Final = 1.5
 #: Seconds between two looks at the threads.
 WATCH_S: Final = 1.0
 #: Deaths of threads within a window of seconds after which the service manager takes over.
@@ -91,6 +97,7 @@ class Daemon:
         self.home = home
         self.settings = settings
         self.stopping = Flag()
+        self.supervisor = Supervisor(os.environ)
         self._lock = ServerLock(home)
         self._reloading = Lock()
         self._deaths: list[float] = []
@@ -107,6 +114,7 @@ class Daemon:
         os.umask(0o077)
         self.home.prepare()
         self._lock.take()
+        self.sandbox = look(self.home, self._user_home())
         self._make()
         self.redis.watch()  # when nothing can fail any more: nobody would end its server
         # What exists now stays: only what batches make is worth the collector's time, and nearly
@@ -118,12 +126,18 @@ class Daemon:
         remark = location.trouble(self.home.root)
         if remark is not None:
             _log.warning("bad place", reason=remark)
-        _log.info("started", version=__version__, home=self.home.root, pid=os.getpid())
+        _log.info(
+            "started", version=__version__, home=self.home.root, pid=os.getpid(),
+            manager=self.supervisor.kind, sandbox=self.sandbox.level,
+        )  # fmt: skip
 
     def _make(self) -> None:
         # Of a VACUUM: what it writes down for a while is as private as the database.
         os.environ["SQLITE_TMPDIR"] = str(self.home.run)
         self.sanitiser = make_sanitiser(self.settings.privacy, self.home.secret())
+        self.token = read_token(self.home.token_file)
+        #: Proves to whoever asks that we are the server of this home.
+        self.prove = partial(proof.answer, self.token, self.home.home_id())
         self._make_pipeline()
         self._make_spooler()
         self._make_retention()
@@ -213,6 +227,7 @@ class Daemon:
         road = Road(
             self.home, self._user_home(), lambda: self.settings, self.redis, self._redis_status,
             self.stream, self.commits, self.writer, self.spooler, self.pressure,
+            self.token, self.prove,
         )  # fmt: skip
         onlookers = make_onlookers(road)
         self.sampler, self.http = onlookers.sampler, onlookers.http
@@ -224,6 +239,7 @@ class Daemon:
 
         Raises StoreBrokenError when the database is damaged, and must not be replaced.
         """
+        self.supervisor.ready()
         while not self.stopping.wait(WATCH_S):
             self._watch_redis()
             self.pressure.look()
@@ -233,8 +249,13 @@ class Daemon:
             if not all(self._revive(service) for service in self.services):
                 _log.error("giving up", deaths=len(self._deaths))
                 return 70
+            self.supervisor.look((self.writer, self.consumer, self.spooler), self._trouble())
             tick()
         return 0
+
+    def _trouble(self) -> str | None:
+        """Return what holds events up, None while nothing does."""
+        return self.writer.store_error or self._redis_status()["trouble"]
 
     def _revive(self, service: Service) -> bool:
         """Start a thread that died again; False when threads die too often."""
@@ -284,6 +305,7 @@ class Daemon:
 
         What is not written by then is pending in the stream, or still with its source.
         """
+        self.supervisor.stopping()
         deadline_s = monotonic_s() + STOP_S
         clean = True
         for service in reversed(self.services):
@@ -320,6 +342,7 @@ class Daemon:
         return {
             "status": self.status,
             "health": self.health,
+            "prove": self.prove,
             "stop": self.ask_to_stop,
             "reload": self.reload,
             "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.letters.retry(ids)),
@@ -368,21 +391,34 @@ class Daemon:
         """Return the last look at everything."""
         return self.sampler.snapshot.body()
 
-    def status(self) -> dict[str, Any]:
-        """Take the balance now, and tell how the server is."""
-        with suppress(StoreUnavailableError):  # the stored one is shown, and below why
-            self.writer.ask(self.writer.balance_now, 5.0)
+    def status(self, *, balance_s: float = BALANCE_S) -> dict[str, Any]:
+        """Take the balance now, and tell how the server is.
+
+        Waits ``balance_s`` seconds for the balance, and does without for none; where it could not
+        be taken, the stored one is older, and ``balance_trouble`` says why.
+        """
+        trouble = self._take_balance(balance_s) if balance_s else None
         return {
             "pid": os.getpid(),
             "version": __version__,
             "python": sys.version.split()[0],
+            "manager": self.supervisor.kind,
+            "sandbox": self.sandbox.body(),
             "redis": self._redis_status(),
             "store_error": self.writer.store_error,
+            "balance_trouble": trouble,
             "backpressure": self.pressure.status(),
             "http": self.http.status() if self.http else {"port": None, "trouble": None},
             "threads": {service.name: service.alive() for service in self.services},
             "deaths": len(self._deaths),
         }
+
+    def _take_balance(self, timeout_s: float) -> str | None:
+        try:
+            self.writer.ask(self.writer.balance_now, timeout_s)
+        except StoreUnavailableError as error:
+            return str(error)
+        return None
 
     def _redis_status(self) -> dict[str, Any]:
         connected = self.stream.attached

@@ -42,6 +42,18 @@ class HomeError(BlueplaneError):
     exit_code = 4
 
 
+class InstallError(BlueplaneError):
+    """A file that is to be installed, edited or removed cannot be, as it is or as it was found."""
+
+    exit_code = 2
+
+
+class ServiceError(BlueplaneError):
+    """The service manager of the system is not there, refuses, or could not do it."""
+
+    exit_code = 4
+
+
 # --- capture -----------------------------------------------------------------------------------
 
 

@@ -5,8 +5,9 @@ Promises to be a no-op unless that variable is set, and always in a frozen build
 Leaves it to the tests to say what must still hold afterwards.
 
 Format: ``point:action@n`` joined by commas. The action is ``kill`` (SIGKILL to this process),
-``term`` (SIGTERM to it), ``raise=NAME`` (a built-in exception) or ``sleep=SECONDS``; it acts at the
-n-th pass of the point (default 1), or at every pass from the n-th on with ``@n+``.
+``term`` and ``int`` (SIGTERM and SIGINT to it), ``raise=NAME`` (a built-in exception) or
+``sleep=SECONDS``; it acts at the n-th pass of the point (default 1), or at every pass from the n-th
+on with ``@n+``.
 """
 
 import builtins
@@ -45,6 +46,16 @@ POINTS = frozenset(
         "after_epoch_set",
         # forget and scrub
         "erased_piece",
+        # an install, between and in its steps
+        "install_step",
+        "version_staged",
+        "link_staged",
+        # a change of a file of the user's
+        "change_backup_staged",
+        "change_backed_up",
+        "change_opened",
+        "change_staged",
+        "change_made",
         # loops
         "spooler_loop",
         "consumer_loop",
@@ -87,6 +98,8 @@ def _act(action: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif verb == "term":
         os.kill(os.getpid(), signal.SIGTERM)
+    elif verb == "int":
+        os.kill(os.getpid(), signal.SIGINT)
     elif verb == "sleep":
         threading.Event().wait(float(argument))
     elif verb == "raise":

@@ -37,7 +37,6 @@ from blueplane.pipeline.redis_choice import RedisChoice
 from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.writer import Writer
 from blueplane.server.api import Api
-from blueplane.server.guard import read_token
 from blueplane.server.http import HttpServer
 
 #: Seconds between two snapshots that are stored, for whoever asks while no server runs.
@@ -58,6 +57,9 @@ class Road:
     writer: Writer
     spooler: Spooler
     pressure: Pressure
+    #: Opens what is personal over HTTP, and what proves that we are the server of this home.
+    token: str
+    prove: Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,16 @@ class Onlookers:
 
 
 def make_onlookers(road: Road) -> Onlookers:
-    """Put them together; raise HomeError when the token of HTTP cannot be had."""
+    """Put them together."""
     probes = _probes(road)
     history = History(HealthLog(lambda: _url(road), road.settings().redis.key_prefix))
     listeners = [_Keeper(road).keep, history.keep, _incidents(road).follow]
     http = None
     if port := road.settings().http.port:
         hidden = (str(road.home.root), str(road.user_home))
-        api = Api(probes, history.answer, hidden)
+        api = Api(probes, history.answer, hidden, road.prove)
         listeners.append(api.render)
-        http = HttpServer(port, read_token(road.home.token_file), api.answer)
+        http = HttpServer(port, road.token, api.answer)
     monitors = (QueueMonitor, DatabaseMonitor, CaptureMonitor, ChainMonitor, WorkersMonitor)
     return Onlookers(Sampler([make(probes) for make in monitors], listeners), http)
 

@@ -1,21 +1,24 @@
 """Every path of the program, and the making of private files.
 
 Owns the layout of the home directory and its permissions.
-Promises that what it makes is 0700 or 0600 from the start, owned by this user and not a link.
+Promises that what it makes is 0700 or 0600 from the start, owned by this user and not a link, and
+that a file which is replaced is at any instant the old or the new one.
 Leaves what is in the files to their owners.
 """
 
 import errno
 import os
 import stat
-import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedWriter, FileIO
 from pathlib import Path
+from threading import get_native_id
+from typing import BinaryIO
 from urllib.parse import quote
 
-from blueplane.digests import blake2b, random_bytes, random_hex
+from blueplane.digests import blake2b, random_bytes
 from blueplane.errors import HomeError
 
 #: Bytes of the longest path that a Unix socket can have on every system that we run on.
@@ -25,6 +28,12 @@ MAX_HOME_PATH = 480
 SECRET_BYTES = 32
 #: Of a directory that only its owner may use.
 PRIVATE_MODE = 0o700
+#: Of a file that only its owner may use.
+PRIVATE_FILE_MODE = 0o600
+#: What a mode allows anybody but the owner.
+OTHERS_MODE = stat.S_IRWXG | stat.S_IRWXO
+#: In the name of a file that is still being written; the ids of its process and thread follow.
+_STAGED = "blueplane-new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +161,7 @@ class Home:
         direct = self.run / name
         if len(os.fsencode(direct)) <= MAX_SOCKET_PATH:
             return direct
-        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - what is made in it is checked
         label = blake2b(os.fsencode(self.root), digest_size=8).hexdigest()
         return Path(base) / f"blueplane-{os.getuid()}-{label}" / name
 
@@ -176,17 +185,12 @@ class Home:
         """Return the per-install secret, made at the first call."""
         with suppress(FileNotFoundError):
             return self._read_secret()
-        staged = self.root / f".secret.{random_hex(8)}"
-        with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as stream:
+        with staged_file(self.secret_file) as (staged, stream):
             stream.write(random_bytes(SECRET_BYTES))
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            os.link(staged, self.secret_file)
-        except FileExistsError:
-            pass  # another process was first: its secret is the one
-        finally:
-            staged.unlink()
+            sync(stream)
+            with suppress(FileExistsError):  # another process was first: its secret is the one
+                os.link(staged, self.secret_file)
+        sync_directory(self.root)
         return self._read_secret()
 
     def _read_secret(self) -> bytes:
@@ -271,7 +275,8 @@ def private_file(path: Path, flags: int) -> FileIO:
     Raises OSError: ELOOP for the one, EMLINK for the other.
     """
     wanted = flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = FileIO(os.open(path, wanted, 0o600), "r" if _only_reads(flags) else "w")
+    descriptor = os.open(path, wanted, PRIVATE_FILE_MODE)
+    file = FileIO(descriptor, "r" if _only_reads(flags) else "w")
     if not _only_reads(flags) and os.fstat(file.fileno()).st_nlink > 1:
         file.close()
         raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), str(path))
@@ -282,6 +287,71 @@ def private_file(path: Path, flags: int) -> FileIO:
 
 def _only_reads(flags: int) -> bool:
     return flags & os.O_ACCMODE == os.O_RDONLY
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a private file that takes the place of ``path`` when the block ends well.
+
+    It is whole and on the disk before. Raises OSError; ``path`` is then as it was.
+    """
+    with staged_file(path) as (staged, stream):
+        yield stream
+        sync(stream)
+        staged.replace(path)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Give a new private file beside ``path``, gone afterwards unless it was moved; raise OSError.
+
+    What processes that were killed have left of such files goes, too.
+    """
+    staged = path.with_name(f".{path.name}.{_STAGED}-{os.getpid()}-{get_native_id()}")
+    _remove_leftovers(path, staged)
+    try:
+        with BufferedWriter(private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL)) as stream:
+            yield staged, stream
+    finally:
+        with suppress(OSError):
+            staged.unlink()
+
+
+def _remove_leftovers(path: Path, staged: Path) -> None:
+    prefix = f".{path.name}.{_STAGED}-"
+    with suppress(OSError):  # whoever makes the file says what is wrong
+        for other in path.parent.iterdir():
+            pid, _, thread = other.name.removeprefix(prefix).partition("-")
+            is_one = other.name.startswith(prefix) and pid.isdecimal() and thread.isdecimal()
+            if other == staged or (is_one and not _is_alive(int(pid))):
+                other.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sync(stream: BinaryIO) -> None:
+    """Have what was written survive a power cut; raise OSError."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def sync_directory(directory: Path) -> None:
+    """Have a change of names survive a power cut, where the file system can promise that."""
+    with suppress(OSError):  # the change is made: what is left is no failure of it
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def private_touch(path: Path) -> None:

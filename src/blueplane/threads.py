@@ -8,6 +8,8 @@ Leaves restarting, and giving up, to the daemon.
 import random
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from blueplane.clock import monotonic_s
 from blueplane.logs import get
@@ -23,6 +25,8 @@ class Service(ABC):
         self.stopping = threading.Event()
         self.error: Exception | None = None
         self.beat_s = monotonic_s()
+        #: Whether it does something that may take as long as it likes.
+        self.at_length = False
         self._thread: threading.Thread | None = None
 
     @abstractmethod
@@ -52,6 +56,16 @@ class Service(ABC):
     def beat(self) -> None:
         """Note that the loop went round: ``beat_s`` is the last sign of life."""
         self.beat_s = monotonic_s()
+
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Have nobody take the loop for hung within the block; only the thread itself may."""
+        self.at_length = True
+        try:
+            yield
+        finally:
+            self.beat()
+            self.at_length = False
 
     def _main(self) -> None:
         try:

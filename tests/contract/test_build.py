@@ -282,7 +282,7 @@ def test_wheel_carries_the_hook_when_built(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("blueplane_telemetry_core-*-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         files = {Path(name).name: name for name in archive.namelist()}
-        hook = archive.read("blueplane/_data/blueplane-hook")
+        hook = archive.read("blueplane/_data/hooks/blueplane-hook")
         entry_points = archive.read(files["entry_points.txt"]).decode()
     assert hook == (ROOT / "hooks" / "blueplane-hook").read_bytes()
     assert "blueplane = blueplane.interfaces.cli.main:main" in entry_points

@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "blueplane"
 
 BASE = (
     "clock", "config", "config_edit", "config_file", "config_text", "config_values", "digests",
-    "errors", "event", "faults", "lean", "lock", "logs", "paths", "refusal", "threads",
+    "errors", "event", "faults", "figures", "lean", "lock", "logs", "paths", "proof", "refusal",
+    "sandbox", "shipped", "supervisor", "threads",
 )  # fmt: skip
 #: What the base may import besides the standard library and itself.
 BASE_LIBRARIES = {"orjson", "yaml"}
@@ -69,7 +70,7 @@ USED_ONLY_IN: dict[str, tuple[str, ...]] = {
     "date.today": ("clock",),
     "os.fork": (),
     "os.forkpty": (),
-    "importlib.import_module": ("interfaces.cli.main", "pipeline.link"),
+    "importlib.import_module": ("config", "interfaces.cli.main", "pipeline.link"),
 }
 
 #: Imports commands when they are asked for, so that start-up stays quick.

@@ -17,6 +17,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "blueplane"
 CONNECTION = "store/connection.py"
 #: The only module that opens the write connection.
 COMMITS = "pipeline/commits.py"
+#: It makes a new file of what a damaged database holds, which nobody else has open.
+RECOVERY = "store/recovery.py"
 
 
 def sources() -> dict[str, str]:
@@ -84,7 +86,7 @@ def test_every_transaction_is_immediate_when_it_begins() -> None:
 def test_there_is_one_write_connection_when_all_sources_are_read() -> None:
     """It is opened in one place, readers cannot write, and checkpoints are made with it alone."""
     # Given / When / Then
-    assert using("open_writer") <= {CONNECTION, COMMITS}
+    assert using("open_writer") <= {CONNECTION, COMMITS, RECOVERY}
     checkpoints = {name for name, _ in matching(r"PRAGMA\s+wal_checkpoint")}
     assert all(name.startswith("store/") for name in checkpoints)
     assert not {name for name, _ in matching(r"PRAGMA\s+journal_mode")} - {CONNECTION}

@@ -3,8 +3,8 @@
 import pytest
 
 from blueplane.clock import NS_PER_S, wall_ms, wall_ns
-from blueplane.interfaces.cli.road import hops
 from blueplane.paths import Home
+from blueplane.store.hops import hops
 from blueplane.store.queries import reading
 from helpers.redis_server import RedisServer
 from helpers.road import Road, ids, make_event, turn_clock

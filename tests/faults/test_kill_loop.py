@@ -22,6 +22,19 @@ SEED = int(os.environ.get("BLUEPLANE_KILL_SEED", "7"))
 ELSEWHERE = {
     "migration_statement": "faults/test_store_killed.py",
     "erased_piece": "integration/test_forget.py",
+    **dict.fromkeys(
+        ("install_step", "version_staged", "link_staged"), "faults/test_install_broken_off.py"
+    ),
+    **dict.fromkeys(
+        (
+            "change_backup_staged",
+            "change_backed_up",
+            "change_opened",
+            "change_staged",
+            "change_made",
+        ),
+        "faults/test_settings_killed.py",
+    ),
 }
 TESTS = Path(__file__).parents[1]
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_native_id
 
 import psutil
 import pytest
@@ -75,7 +76,7 @@ def test_open_names_the_file_when_the_system_refuses_it(
 def test_rows_are_written_when_the_mark_cannot_be(private: Path) -> None:
     """A mark that cannot be replaced stops nothing."""
     # Given a directory where the new mark is written
-    (private / ".telemetry.mark.new").mkdir()
+    (private / f".telemetry.mark.blueplane-new-{os.getpid()}-{get_native_id()}").mkdir()
     # When / Then
     with as_nobody():
         commits = Commits(database_file(private))

@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 #: Seconds; generous, for only a failure takes that long.
 READY_S = 30.0
 END_S = 30.0
+#: The same for a balance, which the program itself does not wait for as long.
+BALANCE_S = 5.0
 
 
 class Server:
@@ -149,7 +151,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """Return the status; the server takes the balance for it."""
-        status: dict[str, Any] = self.ask("status")
+        status: dict[str, Any] = self.ask("status", balance_s=BALANCE_S)
         return status
 
     def balance(self) -> dict[str, Any]:

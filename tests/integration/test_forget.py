@@ -404,7 +404,8 @@ def test_forget_says_what_it_would_remove_when_it_asks(server: Server, spool: Sp
         r"^captured before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$", ended.out, re.MULTILINE
     )
     assert ended.code == 1
-    assert ended.err == "remove for good (events 1)? [y/N]: \nblueplane: stopped\n"
+    question = "remove for good (events 1)? [y/N]: "
+    assert ended.err == f"{question}\nblueplane: the answer was no, so nothing was changed\n"
     assert len(read(server.home)) == 1
 
 

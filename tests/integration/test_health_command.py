@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from blueplane.clock import wall_ms
+from blueplane.figures import UNKNOWN
 from blueplane.health.check import Colour, Report, Snapshot
 from blueplane.interfaces.cli import health as command
-from blueplane.interfaces.cli.figures import UNKNOWN
 from blueplane.interfaces.cli.health_screen import Look, overview, page
 from blueplane.interfaces.cli.main import main
 from blueplane.paths import Home

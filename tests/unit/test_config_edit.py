@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import get_native_id
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ from blueplane.paths import Home
 from helpers.config_texts import COMMENT, texts
 from helpers.configs import choices_of_all, valid_values
 
+#: Where the new file is written before it takes the place of the old one.
+STAGED = f".config.yaml.blueplane-new-{os.getpid()}-{get_native_id()}"
 LISTS = [setting.key for setting in SETTINGS if setting.many]
 #: What a strange file is made of.
 PIECES = [
@@ -305,7 +308,7 @@ def test_every_item_is_there_when_many_are_added_at_once(home: Home) -> None:
 
 
 @pytest.mark.fault("G9")
-@pytest.mark.parametrize("name", ["config.yaml", ".config.yaml.new"])
+@pytest.mark.parametrize("name", ["config.yaml", STAGED], ids=["file", "staged"])
 @pytest.mark.parametrize("make", [os.symlink, os.link], ids=["symlink", "hardlink"])
 def test_other_file_is_untouched_when_a_link_to_it_is_planted(
     home: Home, name: str, make: Callable[[Path, Path], None]
@@ -351,7 +354,7 @@ except errors.HomeError as error:
     assert ended.stdout.startswith(f"{home.config_file}: "), ended.stderr
     assert ended.stdout.endswith("; it is as it was\n")
     assert home.config_file.read_text() == text
-    assert not (home.root / ".config.yaml.new").exists()
+    assert not list(home.root.glob(".config*"))
 
 
 def test_change_is_an_error_of_the_home_when_it_cannot_be_written(
@@ -369,7 +372,7 @@ def test_change_is_an_error_of_the_home_when_it_cannot_be_written(
         set_value(home, "log.level", "debug")
     # Then nothing is there
     assert not home.config_file.exists()
-    assert not (home.root / ".config.yaml.new").exists()
+    assert not list(home.root.glob(".config*"))
 
 
 @pytest.mark.parametrize(

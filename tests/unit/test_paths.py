@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from blueplane import paths
 from blueplane.errors import HomeError
-from blueplane.paths import MAX_SOCKET_PATH, Home, default_home, private_directory, private_file
+from blueplane.paths import (
+    MAX_SOCKET_PATH,
+    Home,
+    default_home,
+    private_directory,
+    private_file,
+    replacing,
+)
 
 
 def mode(path: Path) -> int:
@@ -97,6 +105,81 @@ def test_file_is_private_when_it_is_made(tmp_path: Path) -> None:
     assert mode(tmp_path / "f") == 0o600
     with private_file(tmp_path / "f", os.O_RDONLY) as file:
         assert file.read() == b"ours"
+
+
+def test_file_is_on_the_disk_when_it_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new file is synced before it is moved, and the directory after; it is private."""
+    # Given a record of what is synced and what is moved
+    path, done = tmp_path / "f", []
+    path.write_bytes(b"old")
+    fsync, replace = os.fsync, Path.replace
+
+    def record_sync(descriptor: int) -> None:
+        done.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def record_move(self: Path, target: Path) -> Path:
+        assert self.read_bytes() == b"new"
+        done.append("move")
+        return replace(self, target)
+
+    monkeypatch.setattr(paths.os, "fsync", record_sync)
+    monkeypatch.setattr(Path, "replace", record_move)
+    # When
+    with replacing(path) as stream:
+        stream.write(b"new")
+    # Then
+    assert (done, path.read_bytes(), mode(path)) == (["file", "move", "directory"], b"new", 0o600)
+
+
+def test_file_is_as_it_was_when_its_successor_is_not_finished(tmp_path: Path) -> None:
+    """Whatever ends the block, the old file is there and nothing of the new one."""
+    # Given
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def break_off() -> None:
+        with replacing(path) as stream:
+            stream.write(b"ne")
+            raise KeyboardInterrupt
+
+    # When
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    # Then
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["f"]
+
+
+def test_file_is_whole_when_many_threads_replace_it_at_once(tmp_path: Path) -> None:
+    """Each writes a file of its own; the last one that is moved stays, as it was written."""
+    # Given several threads that begin at the same moment, each with a text of its own
+    path, start = tmp_path / "f", threading.Barrier(8)
+    texts = [b"%d" % number * 5_000 for number in range(8)]
+    failed: list[Exception] = []
+
+    def write(text: bytes) -> None:
+        start.wait()
+        for _ in range(5):
+            try:
+                with replacing(path) as stream:
+                    stream.write(text)
+                assert path.read_bytes() in texts
+            except (OSError, AssertionError) as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in texts]
+    # When
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Then
+    assert failed == []
+    assert path.read_bytes() in texts
+    assert [each.name for each in tmp_path.iterdir()] == ["f"]
 
 
 def test_secret_is_made_once_when_many_ask_for_it_at_once(home: Home) -> None:

@@ -1,4 +1,5 @@
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -74,3 +75,18 @@ def test_backoff_doubles_up_to_its_cap_when_it_goes_on() -> None:
     assert len(set(delays[4:])) > 1
     backoff.reset()
     assert backoff.next_s() <= 0.1
+
+
+def test_service_is_unhurried_only_as_long_as_it_says_so() -> None:
+    """Whatever happens within, it is over after it, and counts as a sign of life."""
+    # Given
+    worker = Worker()
+    worker.beat_s = 0.0
+    # When
+    seen = []
+    with suppress(ZeroDivisionError), worker.unhurried():
+        seen.append(worker.at_length)
+        raise ZeroDivisionError
+    # Then
+    assert (seen, worker.at_length) == ([True], False)
+    assert worker.beat_s > 0.0

@@ -20,6 +20,7 @@ from blueplane.capture.adapter import Platform
 from blueplane.capture.parse import Body
 from blueplane.capture.platforms import find_platform
 from blueplane.capture.pseudonyms import Pseudonyms
+from blueplane.capture.rule_names import NO_RULES, UNKNOWN_PLACE
 from blueplane.capture.sanitise import MAX_PROJECT_CHARS
 from blueplane.capture.vocabulary import PATHS
 from blueplane.capture.workspace import (
@@ -34,8 +35,6 @@ from blueplane.clock import monotonic_s
 from blueplane.config import FilterSettings
 from blueplane.errors import FilteredError
 
-#: Counts what cannot be looked into while there are rules for places: its place is not known.
-UNKNOWN_PLACE: Final = "workspace:unknown"
 #: Characters of all paths of one event that are looked at; with more its place is not known.
 MAX_CHARS: Final = 128 * 1024
 #: Seconds for which the place of a path is remembered: a link may lead elsewhere later.
@@ -246,5 +245,4 @@ def _texts(value: object) -> Iterator[str]:
 
 
 #: What holds where nothing is configured.
-NO_RULES: Final = FilterSettings((), (), (), (), ())
 NO_FILTERS: Final = Filters(NO_RULES, b"")

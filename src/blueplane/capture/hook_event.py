@@ -21,7 +21,8 @@ from blueplane.capture.cursor.hooks import COMPATIBILITY_NAMES
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.parse import Body, Marks, parse_payload
-from blueplane.capture.platforms import CANARY, find_platform
+from blueplane.capture.platforms import CANARY, CANARY_HOOK, INTERNAL, find_platform, is_canary
+from blueplane.capture.rule_names import CURSOR_COMPATIBILITY
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.vocabulary import MODEL, NAME
 from blueplane.capture.workspace import NO_WORKSPACE, Workspace
@@ -29,8 +30,6 @@ from blueplane.clock import NS_PER_MS, parse_iso_ms
 from blueplane.errors import FilteredError, MalformedPayloadError
 from blueplane.event import COLUMNS, MAX_INT, MAX_PAYLOAD_BYTES, Event, derive_id
 
-#: The rule that leaves out what our own Cursor hook sends too.
-CURSOR_COMPATIBILITY: Final = "cursor-compat"
 #: A larger payload is not even parsed: only its size is kept.
 MAX_PARSED_BYTES: Final = 5 * 1024 * 1024
 #: A platform's own time is believed between the years 2000 and 2100.
@@ -149,7 +148,14 @@ class HookReader:
         return _event(item, draft, envelope, payload)
 
     def _route(self, platform: Platform, hook_name: str, body: Body, marks: Marks) -> _Draft:
-        """Find whose event it is: Cursor also runs the hooks that Claude Code's settings name."""
+        """Find whose event it is.
+
+        Cursor also runs the hooks that Claude Code's settings name, and our canary may come through
+        the hook of any editor.
+        """
+        if is_canary(body):
+            via = {} if platform is INTERNAL else {"via": platform.name}
+            return _Draft(INTERNAL, CANARY_HOOK, {**marks, **via})
         if platform is not CLAUDE_CODE or "cursor_version" not in body:
             return _Draft(platform, hook_name, marks)
         native_name = COMPATIBILITY_NAMES.get(hook_name, hook_name)

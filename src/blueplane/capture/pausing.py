@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ns
-from blueplane.digests import random_hex
 from blueplane.errors import HomeError
 from blueplane.lock import one_at_a_time
-from blueplane.paths import Home, private_directory, private_file
+from blueplane.paths import Home, private_directory, replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +82,9 @@ def _end_ns(home: Home) -> int:
 
 def _place(path: Path, mtime_ns: int | None) -> None:
     """Put an empty file there in one step, with its time, and never through a link."""
-    staged = path.with_name(f"{path.name}.{random_hex(8)}")
-    try:
-        with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
-            if mtime_ns is not None:
-                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    with replacing(path) as file:
+        if mtime_ns is not None:
+            os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
 
 
 @contextmanager

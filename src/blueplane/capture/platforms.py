@@ -16,6 +16,7 @@ from blueplane.capture import vocabulary as words
 from blueplane.capture.adapter import PHASES, Hook, Platform
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
+from blueplane.capture.parse import Body
 from blueplane.event import COLUMNS, EVENT_TYPES
 from blueplane.logs import get
 
@@ -23,8 +24,11 @@ from blueplane.logs import get
 ENTRY_POINTS: Final = "blueplane.platforms"
 #: Our own event, which proves that the road is open.
 CANARY: Final = Hook("canary")
-INTERNAL: Final = Platform(name="blueplane", hooks={"Canary": CANARY})
+CANARY_HOOK: Final = "Canary"
+INTERNAL: Final = Platform(name="blueplane", hooks={CANARY_HOOK: CANARY})
 BUILT_IN: Final = (CURSOR, CLAUDE_CODE, INTERNAL)
+#: The session of a canary, which is all that its payload says.
+_CANARY_SESSION: Final = re.compile(r"canary-[0-9a-f]{16}\Z")
 #: What the hook script takes for a platform.
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 #: Keys that hold what people wrote: nobody may call it an id or a name.
@@ -52,6 +56,12 @@ def platforms() -> dict[str, Platform]:
 def find_platform(name: str) -> Platform:
     """Return the platform called ``name``, or one without any knowledge for an unknown name."""
     return platforms().get(name) or Platform(name=name)
+
+
+def is_canary(body: Body) -> bool:
+    """Say whether a payload is that of our canary, through whichever hook it came."""
+    session_id = body.get("session_id")
+    return len(body) == 1 and type(session_id) is str and bool(_CANARY_SESSION.match(session_id))
 
 
 def _names(platform: Platform) -> tuple[str, ...]:

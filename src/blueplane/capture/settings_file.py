@@ -6,7 +6,7 @@ Leaves where it is and how it is written to each platform, and installing to who
 """
 
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,16 +17,16 @@ OUR_COMMAND: Final = "blueplane-hook"
 #: A larger file is not read: the largest anybody writes has some kilobytes.
 MAX_BYTES: Final = 4 * 1024 * 1024
 
-_NONE: Final[frozenset[str]] = frozenset()
+_NONE: Final[Mapping[str, str]] = {}
 
 
 class SettingsFile:
-    """One settings file; ``find`` yields the events for which its JSON has a hook of ours.
+    """One settings file; ``find`` yields each event for which its JSON has a hook of ours.
 
-    Use it in one thread.
+    With the event it yields the hook's command line. Use it in one thread.
     """
 
-    def __init__(self, path: Path, find: Callable[[Any], Iterable[str]]) -> None:
+    def __init__(self, path: Path, find: Callable[[Any], Iterable[tuple[str, str]]]) -> None:
         self._path = path
         self._find = find
         self._version: tuple[int, int] | None = None
@@ -34,6 +34,10 @@ class SettingsFile:
 
     def ours(self) -> frozenset[str]:
         """Return the editor's native events for which a hook of ours is installed."""
+        return frozenset(self.commands())
+
+    def commands(self) -> Mapping[str, str]:
+        """Return our hooks' command lines, as they are written, by the editor's native events."""
         try:
             found = self._path.stat()
         except OSError:
@@ -48,10 +52,10 @@ class SettingsFile:
 
     def has_ours(self, event: str) -> bool:
         """Whether our hook for the native ``event`` is installed."""
-        return event in self.ours()
+        return event in self.commands()
 
-    def _read(self) -> frozenset[str]:
+    def _read(self) -> Mapping[str, str]:
         try:
-            return frozenset(self._find(orjson.loads(self._path.read_bytes())))
+            return dict(self._find(orjson.loads(self._path.read_bytes())))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return _NONE  # not a file that the editor would accept either

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from threading import Event as Flag
@@ -27,6 +28,7 @@ from blueplane.errors import (
     RemoteError,
     ServerUnavailableError,
 )
+from blueplane.install.system_programs import last_line
 from blueplane.lock import holder, is_running, named_holder
 from blueplane.paths import Home, private_file
 
@@ -42,12 +44,25 @@ _TAIL_BYTES: Final = 4096
 _MAX_WORDS: Final = 500
 #: What a server that finds another one running ends with.
 _ALREADY_RUNNING: Final = AlreadyRunningError.exit_code
-#: With -I alone a checkout would not be found that is no part of this Python. It is put last: it
-#: must not stand in for a module of the standard library.
-_BOOT: Final = (
-    "import sys; sys.path.append(sys.argv.pop(1)); "
+#: With -I alone a checkout would not be found that is no part of this Python. It comes after the
+#: standard library, which has the first three places and must not be stood in for, and before what
+#: is installed, which can be another version of us.
+BOOT: Final = (
+    "import sys; sys.path.insert(3, sys.argv.pop(1)); "
     "from blueplane.interfaces.cli.main import main; sys.exit(main())"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """The running server, as the interfaces reach it: its pid and version, and a wish to stop.
+
+    Each is None, or False, when none answers.
+    """
+
+    pid: Callable[[], int | None]
+    version: Callable[[], str | None]
+    asks_to_stop: Callable[[], bool]
 
 
 # --- starting ------------------------------------------------------------------------------------
@@ -84,7 +99,7 @@ def command(home: Home) -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable, *serve]
     package = Path(blueplane.__file__).parents[1]
-    return [sys.executable, "-I", "-c", _BOOT, str(package), *serve]
+    return [sys.executable, "-I", "-c", BOOT, str(package), *serve]
 
 
 def _launch(home: Home) -> "subprocess.Popen[bytes]":
@@ -103,7 +118,7 @@ def _launch(home: Home) -> "subprocess.Popen[bytes]":
 
 def _ended(home: Home, code: int) -> BlueplaneError:
     """Return what a server that ended at once has to say."""
-    words = _last_words(output_file(home)) or f"it said nothing; see {home.log_file}"
+    words = last_words(output_file(home)) or f"it said nothing; see {home.log_file}"
     if code == _ALREADY_RUNNING and is_running(home):
         return AlreadyRunningError(words)
     how = f"exit code {code}" if code >= 0 else f"signal {-code}"
@@ -111,12 +126,11 @@ def _ended(home: Home, code: int) -> BlueplaneError:
     return RemoteError(f"the server ended with {how}: {words}", code if code > 0 else needed)
 
 
-def _last_words(output: Path) -> str:
+def last_words(output: Path) -> str:
     """Return the last line that a server printed, without what every complaint begins with."""
     with suppress(OSError), private_file(output, os.O_RDONLY) as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
-        lines = stream.read().decode("utf-8", "replace").split("\n")
-        line = next((line for line in reversed(lines) if line.strip()), "")
+        line = last_line(stream.read().decode("utf-8", "replace"))
         return line.removeprefix("blueplane: ")[:_MAX_WORDS]
     return ""
 

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from blueplane import faults
 from blueplane.clock import wall_ms
 from blueplane.digests import random_hex
-from blueplane.errors import QueueRefusedError, QueueUnusableError
+from blueplane.errors import QueueRefusedError
 from blueplane.logs import get
 from blueplane.pipeline import entry
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Found, InFlight, Verdict, judge, unaccounted
-from blueplane.pipeline.redis_server import ServerInfo
+from blueplane.pipeline.redis_server import ServerInfo, check_owner
 from blueplane.pipeline.stream import Stream
 from blueplane.store.ledger import Epoch
 
@@ -80,14 +80,8 @@ class Attacher:
 
     def _check_owner(self) -> None:
         owner = self.stream.counts().epoch
-        if self.private():
-            return  # nobody else's can be in there: the home has a new secret
-        if owner is not None and owner.partition(":")[0] != self.home_id:
-            message = (
-                f"the stream in this redis belongs to home {owner.partition(':')[0]}, ours is "
-                f"{self.home_id}: give one of them another redis.key_prefix or redis.url"
-            )
-            raise QueueUnusableError(message)
+        if not self.private():  # else nobody else's can be in there: the home has a new secret
+            check_owner(owner, self.home_id)
 
     def _look(self) -> Found:
         """See what is in the stream; take out what has its outcome in the store.

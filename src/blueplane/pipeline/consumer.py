@@ -62,6 +62,7 @@ class Consumer(Service):
         """Attach, read what is pending, follow what is new; begin again after any error."""
         while not self.stopping.is_set():
             faults.point("consumer_loop")
+            self.beat()
             try:
                 self._attach()
                 self._read_pending()
@@ -75,7 +76,7 @@ class Consumer(Service):
         if early_s > 0 and self.stopping.wait(early_s):
             return
         job = Job(self._writer.attach)
-        if not self._writer.put(job, self.stopping):
+        if not self._writer.put(job, self.stopping, self.beat):
             return
         while not job.wait(TICK_S):
             self.beat()
@@ -145,7 +146,7 @@ class Consumer(Service):
 
     def _hand_over(self, batch: Batch) -> None:
         faults.point("in_batch")
-        self._writer.put(batch, self.stopping)
+        self._writer.put(batch, self.stopping, self.beat)
 
     def _wait(self, error: BlueplaneError) -> None:
         """Note the trouble, once, and wait before the next try."""

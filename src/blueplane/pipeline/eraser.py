@@ -217,7 +217,7 @@ class Eraser:
         """Leave nothing of it in free space, in the -wal and in the files of Redis."""
         report({"step": "writing the database anew"})
         self._erase(Erasure.remove_unused_names)
-        notes = [] if self._ask(self._writer.commits.rewrite, REWRITE_S) else self._empty_wal()
+        notes = [] if self._ask(self._writer.rewrite, REWRITE_S) else self._empty_wal()
         report({"step": "having redis write its files anew"})
         try:
             self._ask(self._writer.letters.mirror_anew)

@@ -16,7 +16,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -248,7 +247,7 @@ class PrivateRedis:
                 stdout=log,
                 stderr=log,
                 cwd=self._home.redis,
-                env=_environment(binary),
+                env=_environment(),
                 pass_fds=[lock.fileno()],
                 # Ctrl-C in a terminal is for us alone: we stop the server last.
                 start_new_session=True,
@@ -329,15 +328,9 @@ class PrivateRedis:
         return connection
 
 
-def _environment(binary: Path) -> dict[str, str]:
-    """Return the child's environment: nothing but where its libraries are.
-
-    A frozen program changes LD_LIBRARY_PATH for itself: right for a server in the bundle, wrong for
-    one of the system.
-    """
-    bundle = getattr(sys, "_MEIPASS", None)
-    restore = bundle is not None and not binary.is_relative_to(bundle)
-    value = os.environ.get("LD_LIBRARY_PATH_ORIG" if restore else "LD_LIBRARY_PATH")
+def _environment() -> dict[str, str]:
+    """Return the child's environment: nothing but where its libraries are."""
+    value = os.environ.get("LD_LIBRARY_PATH")
     return {"LC_ALL": "C"} | ({"LD_LIBRARY_PATH": value} if value else {})
 
 

@@ -29,7 +29,7 @@ class RedisChoice:
     def __init__(self, home: Home, settings: RedisSettings) -> None:
         self._settings = settings
         self._data = home.redis / "appendonlydir"
-        external = settings.mode == "external" or (settings.mode == "auto" and bool(settings.url))
+        external = not settings.private
         #: Whether sources wait until a private server, which is not used any more, is empty.
         self.draining = external and self._data.exists()
         self._private = None if external and not self.draining else PrivateRedis(home)

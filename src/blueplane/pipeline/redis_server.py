@@ -95,6 +95,17 @@ def check(info: Mapping[str, str], policy: str) -> ServerInfo:
     )
 
 
+def check_owner(epoch: str | None, home_id: str) -> None:
+    """Raise QueueUnusableError when a stream, by what its epoch key holds, is another home's."""
+    owner = home_id if epoch is None else epoch.partition(":")[0]
+    if owner != home_id:
+        message = (
+            f"the stream in this redis belongs to home {owner}, ours is {home_id}: "
+            "give one of them another redis.key_prefix or redis.url"
+        )
+        raise QueueUnusableError(message)
+
+
 def parse_version(text: str) -> tuple[int, ...]:
     """Return ``7.0.15`` as (7, 0, 15); parts that are not numbers end it."""
     parts: list[int] = []

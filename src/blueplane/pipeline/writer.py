@@ -132,9 +132,15 @@ class Writer(Service):
 
     # -- for other threads -----------------------------------------------------------------------
 
-    def put(self, item: Batch | Job[Any], stopping: Flag) -> bool:
-        """Hand over a batch or a job, waiting for room; False when ``stopping`` came first."""
+    def put(
+        self, item: Batch | Job[Any], stopping: Flag, beat: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Hand over a batch or a job, waiting for room; False when ``stopping`` came first.
+
+        ``beat`` is called while it waits: who waits for the writer does not hang.
+        """
         while not stopping.is_set():
+            beat()
             if self._offer(item):
                 return True
         return False
@@ -155,7 +161,7 @@ class Writer(Service):
                 return job.answer()
         job.cancel()
         away = f"the store is away: {self.store_error}" if self.store_error else None
-        message = away or f"the writer did not get to it in {timeout_s:.0f} s; ask again later"
+        message = away or f"the writer did not get to it in {timeout_s:g} s; ask again later"
         raise StoreUnavailableError(message)
 
     def tell(self, work: Callable[[], object]) -> bool:
@@ -193,6 +199,11 @@ class Writer(Service):
         if self.stream.attached:
             self.stream.detach()
             self.stream.unblock_reader()
+
+    def rewrite(self) -> bool:
+        """Write the database anew, in the writer's thread, however long that takes."""
+        with self.unhurried():
+            return self.commits.rewrite()
 
     # -- the loop --------------------------------------------------------------------------------
 

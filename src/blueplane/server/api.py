@@ -21,6 +21,7 @@ from blueplane.health.histograms import batch_seconds, road_seconds
 from blueplane.health.private import without_paths
 from blueplane.health.probes import Probes
 from blueplane.health.readiness import Readiness
+from blueplane.proof import CHALLENGE
 from blueplane.server import exposition
 from blueplane.server.wire import Answer, RefusedError, Request
 
@@ -48,12 +49,22 @@ History = Callable[[str, int, int], Mapping[str, Any]]
 
 
 class Api:
-    """What one server answers; ``secret_words`` are never in it: the home, and that of the user."""
+    """What one server answers; ``secret_words`` are never in it: the home, and that of the user.
 
-    def __init__(self, probes: Probes, history: History, secret_words: Sequence[str]) -> None:
+    ``prove`` answers a challenge (``proof.py``).
+    """
+
+    def __init__(
+        self,
+        probes: Probes,
+        history: History,
+        secret_words: Sequence[str],
+        prove: Callable[[str], str],
+    ) -> None:
         self._measures = probes.measures
         self._readiness = Readiness(probes)
         self._history = history
+        self._prove = prove
         self._words = sorted(filter(None, secret_words), key=len, reverse=True)
         self._turn = Lock()
         self._pages: Mapping[str, Answer] = {}
@@ -107,7 +118,7 @@ class Api:
         """Return the answer to a request that passed the guard; raise RefusedError for none."""
         path = request.path
         if path == _ALIVE:
-            return _page({"status": "alive"})
+            return self._alive(request.query)
         if path == _HISTORY:
             return self._past(request.query)
         if path not in {_READY, _METRICS, *_ALL, *_PARTS.values()}:
@@ -118,6 +129,13 @@ class Api:
         if monotonic_s() - self._rendered_s > STALE_S:
             return _stale(page, path)
         return page
+
+    def _alive(self, query: str) -> Answer:
+        """Say that we are alive, and to whoever asks with a challenge also that we are we."""
+        challenge = _fields(query).get("challenge", "")
+        if not CHALLENGE.fullmatch(challenge):
+            return _page({"status": "alive"})
+        return _page({"status": "alive", "proof": self._prove(challenge)})
 
     def _past(self, query: str) -> Answer:
         wanted = _fields(query)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import zstandard
@@ -172,7 +172,7 @@ def put_trained(connection: Connection, source: str, data: bytes, now_ms: int) -
 
 def shipped() -> list[Dictionary]:
     """Return the dictionaries of this program, by id; ``1-hook.zdict`` is id 1 of source hook."""
-    folder = resources.files(__package__) / "dictionaries"
+    folder = Path(__file__).with_name("dictionaries")
     found = []
     for item in folder.iterdir():
         name, _, suffix = item.name.partition(".")

@@ -25,6 +25,8 @@ from blueplane.paths import is_link, private_file
 
 #: Milliseconds to wait for another process's lock before the store counts as busy.
 BUSY_TIMEOUT_MS = 5_000
+#: Of the library that is linked here.
+SQLITE_VERSION = sqlite3.sqlite_version_info
 #: Pages of WAL (4 KiB each) after which a commit also moves them into the database. Each batch
 #: changes most pages of the index of event ids, which are random: the more batches a checkpoint
 #: covers, the fewer times each page is written.

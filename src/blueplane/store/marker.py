@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from blueplane.paths import private_file
+from blueplane.paths import private_file, staged_file
 
 #: Bytes that are read; a mark is some hundred.
 MAX_BYTES: Final = 4096
@@ -52,8 +52,8 @@ def read_mark(database: Path) -> Mark | None:
 def write_mark(database: Path, mark: Mark) -> None:
     """Replace the mark; where that fails the old one stays, which says less and nothing wrong."""
     path = mark_file(database)
-    staged = path.with_name(f".{path.name}.new")
-    with suppress(OSError):
-        with private_file(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
-            file.write(orjson.dumps(mark))
+    # Not synced: it is written with every batch, and what a power cut takes of it says less, too.
+    with suppress(OSError), staged_file(path) as (staged, file):
+        file.write(orjson.dumps(mark))
+        file.flush()
         staged.replace(path)

@@ -10,8 +10,9 @@ import pytest
 
 from blueplane.capture import filters as module
 from blueplane.capture.adapter import OwnKeys, Platform
-from blueplane.capture.filters import MAX_CHARS, UNKNOWN_PLACE, Filters
+from blueplane.capture.filters import MAX_CHARS, Filters
 from blueplane.capture.hook_event import MAX_PARSED_BYTES, HandOff, HookReader
+from blueplane.capture.rule_names import UNKNOWN_PLACE
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.config import FilterSettings
 from blueplane.errors import FilteredError, MalformedPayloadError

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blueplane.figures import age, number
 from blueplane.interfaces.cli import output
-from blueplane.interfaces.cli.figures import age, number
 from blueplane.interfaces.cli.output import Column, Fact, Table, render, render_facts
 
 COLUMNS = (

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from typing import Any
 
 import pytest
 
@@ -132,10 +133,10 @@ def test_consumer_reads_few_entries_at_once_when_the_stream_is_heavy(
         asked.append(count)
         return read_new(self, count, block_ms)
 
-    def putting(self: writer.Writer, item: Batch, stopping: object) -> bool:
+    def putting(self: writer.Writer, item: Batch, *arguments: Any) -> bool:
         if isinstance(item, Batch):
             handed.append(len(item))
-        return put(self, item, stopping)  # type: ignore[arg-type]
+        return put(self, item, *arguments)
 
     monkeypatch.setattr(Stream, "read_new", reading)
     monkeypatch.setattr(writer.Writer, "put", putting)

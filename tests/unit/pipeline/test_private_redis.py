@@ -567,18 +567,12 @@ def test_find_server_takes_nothing_from_the_working_directory_when_path_says_so(
     assert find_server() == tmp_path / "bin" / "redis-server"
 
 
-def test_environment_restores_the_library_path_when_frozen_and_not_bundled(
+def test_environment_of_the_server_is_where_its_libraries_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A frozen program's own library path reaches a server in the bundle only."""
-    # Given the variables as a frozen program finds them
-    monkeypatch.setenv("LD_LIBRARY_PATH", "/bundle")
-    monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", "/own")
-    # When it is not frozen / Then the variable is passed on
-    assert private_redis._environment(Path("/usr/bin/s"))["LD_LIBRARY_PATH"] == "/bundle"
-    # When it is / Then the place of the server decides
-    monkeypatch.setattr(sys, "_MEIPASS", "/bundle", raising=False)
-    assert private_redis._environment(Path("/bundle/s"))["LD_LIBRARY_PATH"] == "/bundle"
-    assert private_redis._environment(Path("/usr/bin/s"))["LD_LIBRARY_PATH"] == "/own"
-    monkeypatch.delenv("LD_LIBRARY_PATH_ORIG")
-    assert "LD_LIBRARY_PATH" not in private_redis._environment(Path("/usr/bin/s"))
+    """Of our environment the server gets the library path, when there is one, and nothing else."""
+    # Given / When / Then
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/own")
+    assert private_redis._environment() == {"LC_ALL": "C", "LD_LIBRARY_PATH": "/own"}
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert private_redis._environment() == {"LC_ALL": "C"}

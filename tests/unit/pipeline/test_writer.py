@@ -359,6 +359,37 @@ def test_put_gives_up_when_its_asker_stops(road: Road, monkeypatch: pytest.Monke
     assert answers == [False]
 
 
+def test_put_beats_as_long_as_it_waits(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a writer that is busy for long is not taken for hung itself."""
+    # Given a full inbox, and an asker that gives up after some beats
+    monkeypatch.setattr(module, "TICK_S", 0.001)
+    while not road.writer.inbox.full():
+        road.writer.inbox.put(Job(lambda: None))
+    stopping = threading.Event()
+    beats: list[int] = []
+
+    def beat() -> None:
+        beats.append(1)
+        if len(beats) == 3:
+            stopping.set()
+
+    # When / Then
+    assert road.writer.put(Job(lambda: None), stopping, beat) is False
+    assert len(beats) == 3
+
+
+def test_writer_is_not_hung_while_it_writes_the_database_anew(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes as long as the database is large."""
+    # Given
+    seen: list[bool] = []
+    monkeypatch.setattr(road.commits, "rewrite", lambda: seen.append(road.writer.at_length) or True)
+    # When / Then
+    assert road.writer.rewrite() is True
+    assert (seen, road.writer.at_length) == ([True], False)
+
+
 def test_loop_takes_what_is_left_when_it_is_stopped(road: Road) -> None:
     """A stop empties the inbox, and ends with a balance that counts it."""
     # Given a writer that is told to stop before it starts to work

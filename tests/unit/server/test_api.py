@@ -39,7 +39,7 @@ class Stand:
             store_error=lambda: self.error,
             backlog=lambda: self.backlog,
         )
-        self.api = Api(cast("Any", probes), self._history, (HOME, USER))
+        self.api = Api(cast("Any", probes), self._history, (HOME, USER), str.upper)
 
     def _history(self, metric: str, since_ms: int, step_ms: int) -> Mapping[str, Any]:
         self.asked.append((metric, since_ms, step_ms))
@@ -87,6 +87,8 @@ def test_pages_show_the_snapshot_when_it_was_rendered(stand: Stand) -> None:
         assert (found["depth"], found["unknown"]) == (1, None)
         assert (found["health_status"], found["state"], found["findings"]) == ("green", "ok", [])
     assert body(stand.get("/healthz")) == {"status": "alive"}
+    assert body(stand.get("/healthz", "challenge=" + "a0" * 32))["proof"] == "A0" * 32
+    assert body(stand.get("/healthz", "challenge=A0")) == {"status": "alive"}
     assert read(stand.get("/metrics").body.decode())["blueplane_health_status"].value() == 0
 
 

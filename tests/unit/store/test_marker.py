@@ -1,5 +1,7 @@
+import os
 import stat
 from pathlib import Path
+from threading import get_native_id
 
 import pytest
 
@@ -48,7 +50,7 @@ def test_mark_stays_when_it_cannot_be_replaced(tmp_path: Path) -> None:
     # Given
     path = database_file(tmp_path)
     write_mark(path, MARK)
-    (tmp_path / ".telemetry.mark.new").mkdir()
+    (tmp_path / f".telemetry.mark.blueplane-new-{os.getpid()}-{get_native_id()}").mkdir()
     # When
     write_mark(path, Mark(1, 11, 1, 1, 1))
     # Then

@@ -8,16 +8,16 @@ Leaves the sending to ``install/canary.py`` and the road to the running server.
 from textwrap import fill
 from typing import Any, Final
 
-from blueplane.capture.pausing import paused
 from blueplane.clock import monotonic_s
 from blueplane.daemon import Daemon
 from blueplane.errors import BlueplaneError
+from blueplane.figures import milliseconds, moment
 from blueplane.health.laws import LAWS
 from blueplane.install.canary import Canary
 from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.figures import milliseconds, moment
-from blueplane.interfaces.cli.road import hops, law_text
+from blueplane.interfaces.cli.law_words import law_text
 from blueplane.interfaces.cli.screen import MAX_WIDTH, Screen
+from blueplane.store.hops import hops
 from blueplane.store.queries import Reader, Snapshot, reading
 
 #: Seconds until a canary that is not written counts as lost on the way.
@@ -87,24 +87,13 @@ def _show_laws(snapshot: Snapshot | None, screen: Screen) -> bool:
 
 
 def _whereabouts(canary: Canary, reader: Reader, daemon: Daemon) -> str:
-    """Say how far a canary came, and what is in its way."""
-    letter = canary.letter(reader)
-    if letter is not None:
-        return f"it is the dead letter {letter.message_id} ({letter.reason})"
+    """Say how far a canary came, and what is in its way, as its server knows."""
     origin = canary.origin()
-    if origin is None:
-        return _not_captured(daemon)
+    if origin is None or canary.letter(reader) is not None:
+        return canary.whereabouts(reader)
     if origin in daemon.writer.in_flight.origins():
         return f"it was enqueued, and then: {daemon.writer.store_error or 'nothing; see the log'}"
     return f"it was captured and waits in the spool: {_queue_trouble(daemon)}"
-
-
-def _not_captured(daemon: Daemon) -> str:
-    if paused(daemon.home):
-        return "the hook did not take it, because capture is paused; `blueplane resume` ends that"
-    if daemon.home.full_flag.exists():
-        return "the hook did not take it, because the spool is full (run/full exists)"
-    return "it is neither in the spool nor in the database; see the log"
 
 
 def _queue_trouble(daemon: Daemon) -> str:

@@ -17,8 +17,8 @@ from blueplane.config_edit import set_value
 from blueplane.config_edit import unset as take_out
 from blueplane.config_values import Setting, Value, parse_items, parse_one, redact_url
 from blueplane.errors import ConfigError, RemoteError, ServerUnavailableError, UsageError
+from blueplane.figures import UNKNOWN
 from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.figures import UNKNOWN
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render, render_json
 from blueplane.paths import Home

@@ -14,10 +14,10 @@ import click
 
 from blueplane.clock import NS_PER_MS, wall_ms
 from blueplane.errors import NotFoundError, UsageError
+from blueplane.figures import age, count, moment, number
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.acting import acting
 from blueplane.interfaces.cli.asking import confirm
-from blueplane.interfaces.cli.figures import age, count, moment, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
     Column,

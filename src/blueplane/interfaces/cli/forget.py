@@ -15,10 +15,10 @@ import click
 
 from blueplane.clock import MS_PER_DAY, parse_iso_ms, wall_ms
 from blueplane.errors import UsageError
+from blueplane.figures import moment, number
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.acting import acting
 from blueplane.interfaces.cli.asking import confirm
-from blueplane.interfaces.cli.figures import moment, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
 from blueplane.interfaces.cli.progress import progress

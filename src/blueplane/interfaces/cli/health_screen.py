@@ -14,10 +14,7 @@ from typing import Any, Final
 import click
 
 from blueplane.clock import parse_iso_ms, wall_ms
-from blueplane.health.check import STALE_S
-from blueplane.health.laws import LAWS
-from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.figures import (
+from blueplane.figures import (
     age,
     milliseconds,
     moment,
@@ -26,7 +23,10 @@ from blueplane.interfaces.cli.figures import (
     shown,
     size,
 )
-from blueplane.interfaces.cli.road import law_text
+from blueplane.health.check import STALE_S
+from blueplane.health.laws import LAWS
+from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli.law_words import law_text
 
 STALE_MS: Final = int(STALE_S * 1000)
 WELL: Final = ("green", "yellow")

@@ -17,8 +17,8 @@ from blueplane.clock import wall_ms
 from blueplane.config import load
 from blueplane.config_edit import add_item, remove_item
 from blueplane.errors import NotFoundError, RemoteError, ServerUnavailableError, UsageError
+from blueplane.figures import age, number
 from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.figures import age, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Row, Table, render
 from blueplane.interfaces.cli.rules import filter_rules, kind_words

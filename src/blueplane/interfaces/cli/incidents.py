@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from blueplane.clock import MS_PER_DAY, wall_ms
-from blueplane.interfaces.cli.figures import milliseconds, moment, number
+from blueplane.figures import milliseconds, moment, number
 from blueplane.interfaces.cli.output import Column, Form, Row, Table, render
 from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home

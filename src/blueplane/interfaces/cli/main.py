@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
@@ -30,6 +31,7 @@ COMMANDS: Final = {
     "restart": ("blueplane.interfaces.cli.restart", "Stop the server and start it again."),
     "status": ("blueplane.interfaces.cli.status", "Show what runs and what became of the events."),
     "health": ("blueplane.interfaces.cli.health", "Show how every part is, and what is wrong."),
+    "doctor": ("blueplane.interfaces.cli.doctor", "Check everything, and say what to do."),
     "top": ("blueplane.interfaces.cli.top", "Watch the hops: rates, backlogs, errors."),
     "logs": ("blueplane.interfaces.cli.logs", "Show the server's log."),
     "pause": ("blueplane.interfaces.cli.pause", "Have the hooks take nothing, for a while."),
@@ -40,6 +42,8 @@ COMMANDS: Final = {
     "forget": ("blueplane.interfaces.cli.forget", "Remove what is stored of a session or project."),
     "scrub": ("blueplane.interfaces.cli.scrub", "Bring old rows down to the privacy level."),
     "config": ("blueplane.interfaces.cli.config", "List, get or change settings."),
+    "install": ("blueplane.interfaces.cli.install", "Connect the editors, run as a service."),
+    "uninstall": ("blueplane.interfaces.cli.uninstall", "Take out what `install` put in."),
     "hook": ("blueplane.interfaces.cli.hook", "Hand one event over, where there is no shell."),
 }
 
@@ -53,6 +57,8 @@ _MACHINE_ERRNOS: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
 )
 _DEBUG: Final = "--debug"
+#: Set by the completion of a shell: which answer it wants.
+COMPLETE: Final = "_BLUEPLANE_COMPLETE"
 
 
 class _Group(click.Group):
@@ -71,6 +77,12 @@ class _Group(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        item = import_module("click.shell_completion").CompletionItem
+        fitting = [name for name in COMMANDS if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(item(name, help=COMMANDS[name][1]) for name in fitting), *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         with formatter.section("Commands"):
@@ -104,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(arguments: list[str], *, debug: bool) -> int:
     try:
+        if wanted := os.environ.get(COMPLETE):
+            return _complete(wanted)
         return _run(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -129,6 +143,14 @@ def _run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _complete(wanted: str) -> int:
+    """Answer a shell; what cannot be completed has no answer, and no complaint either."""
+    complete = import_module("click.shell_completion").shell_complete
+    with suppress(click.UsageError):
+        return int(complete(blueplane, {}, "blueplane", COMPLETE, wanted))
+    return 0
+
+
 def load(module: str, name: str) -> Any:  # noqa: ANN401 - a function or a class of ours
     """Import what a command needs only now and then; start-up stays quick without it."""
     return getattr(import_module(f"blueplane.interfaces.cli.{module}"), name)
@@ -143,7 +165,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
     if isinstance(error, click.Abort):
-        return 1, "stopped"
+        return 1, "the answer was no, so nothing was changed"
     hint = "run with --debug for the traceback"
     if isinstance(error, PermissionError) and error.filename:
         hint = "make it yours to read and write"

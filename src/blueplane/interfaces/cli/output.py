@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 import click
 from rich.cells import cell_len
 
+from blueplane.figures import UNKNOWN, shown
 from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.figures import UNKNOWN, shown
 from blueplane.interfaces.cli.main import load
 
 #: What stands between two columns.

@@ -9,7 +9,7 @@ import click
 
 from blueplane.capture.pausing import Pause
 from blueplane.capture.pausing import pause as begin
-from blueplane.interfaces.cli.figures import until
+from blueplane.figures import until
 from blueplane.interfaces.cli.options import duration_s, home_option
 from blueplane.paths import Home
 

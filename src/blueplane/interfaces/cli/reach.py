@@ -1,6 +1,6 @@
 """How a command reaches the stream.
 
-Owns opening it to look, and saying whose Redis it is in.
+Owns opening it to look.
 Promises to change nothing.
 Leaves what to look for to the commands.
 """
@@ -14,11 +14,6 @@ from blueplane.paths import Home
 from blueplane.pipeline.stream import Stream
 
 
-def uses_private_redis(settings: RedisSettings) -> bool:
-    """Say whether the queue is in a server of our own."""
-    return settings.mode == "private" or (settings.mode == "auto" and settings.url is None)
-
-
 def in_stream(
     home: Home, settings: RedisSettings, wanted: Callable[[Event], bool]
 ) -> list[tuple[str, Event]]:
@@ -26,7 +21,7 @@ def in_stream(
 
     Raises QueueError when Redis cannot be asked.
     """
-    url = home.redis_url if uses_private_redis(settings) else str(settings.url)
+    url = home.redis_url if settings.private else str(settings.url)
     stream = Stream(lambda: url, settings.key_prefix)
     try:
         stream.inspect()

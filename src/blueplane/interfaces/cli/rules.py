@@ -5,12 +5,12 @@ Promises every rule that is configured and every one that ever left something ou
 Leaves the rules to ``capture/filters.py`` and showing them to the commands.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
-from blueplane.capture.filters import NO_RULES, UNKNOWN_PLACE, Filters
-from blueplane.capture.hook_event import CURSOR_COMPATIBILITY
+from blueplane.capture.rule_names import CURSOR_COMPATIBILITY, NO_RULES, UNKNOWN_PLACE
 from blueplane.config import FilterSettings
+from blueplane.interfaces.cli.main import load
 from blueplane.interfaces.cli.output import Row
 from blueplane.paths import Home
 from blueplane.store.queries import RuleCount
@@ -29,7 +29,7 @@ def filter_rules(home: Home, settings: FilterSettings, counts: Iterable[RuleCoun
     ``configured``; ``events``; ``last_ms``, None for never.
     """
     counted = {each.rule: each for each in counts if each.outcome == "filtered"}
-    known = dict(_configured(home, settings))
+    known = _configured(home, settings)
     others = [name for name in counted if name not in known]
     rows = [(*words, name, True) for name, words in known.items()]
     rows += [(*_words(name), name, name in _OWN) for name in others]
@@ -51,19 +51,10 @@ def kind_words(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _configured(home: Home, settings: FilterSettings) -> Iterator[tuple[str, tuple[str, str]]]:
+def _configured(home: Home, settings: FilterSettings) -> dict[str, tuple[str, str]]:
     if settings == NO_RULES:
-        return  # asks for no secret, which a home without a server does not have
-    filters = Filters(settings, home.secret())
-    for kind, items in (
-        ("workspace", settings.workspaces),
-        ("project", settings.projects),
-        ("platform", settings.platforms),
-        ("event_type", settings.event_types),
-        ("hook", settings.hooks),
-    ):
-        for item in items:
-            yield filters.rule(kind, item), (kind, item)
+        return {}  # asks for no secret, which a home without a server does not have
+    return dict(load("configured_rules", "configured")(home, settings))
 
 
 def _words(name: str) -> tuple[str, str]:

@@ -11,9 +11,9 @@ from typing import Final
 import click
 
 from blueplane.config import load
+from blueplane.figures import number
 from blueplane.interfaces.cli.acting import acting
 from blueplane.interfaces.cli.asking import confirm
-from blueplane.interfaces.cli.figures import number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
 from blueplane.interfaces.cli.progress import progress

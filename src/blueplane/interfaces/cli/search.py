@@ -16,12 +16,12 @@ from blueplane.clock import NS_PER_MS
 from blueplane.config import load
 from blueplane.errors import QueueError, UndecodableEntryError, UsageError
 from blueplane.event import EVENT_ID_BYTES, Event, decode
-from blueplane.interfaces.cli.figures import count
-from blueplane.interfaces.cli.reach import in_stream, uses_private_redis
-from blueplane.interfaces.cli.road import Hop, chain, hops, lasted
+from blueplane.figures import count
+from blueplane.interfaces.cli.reach import in_stream
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline.dead_letters import unpack_fields
+from blueplane.store.hops import Hop, chain, hops, lasted
 from blueplane.store.letters import Letter
 from blueplane.store.queries import Reader
 
@@ -130,7 +130,7 @@ def queued(home: Home, name: str) -> tuple[list[tuple[str, Event]], str]:
         return by_id or event.session_id == name
 
     settings = load(home, os.environ).redis
-    if uses_private_redis(settings) and not is_running(home):
+    if settings.private and not is_running(home):
         return [], "no server runs, so its queue cannot be looked at (`blueplane start`)"
     try:
         return in_stream(home, settings, wanted), "not in the queue"

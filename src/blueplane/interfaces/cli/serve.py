@@ -17,9 +17,9 @@ from blueplane.clock import iso_utc, monotonic_s, wall_ms
 from blueplane.config import Settings, load
 from blueplane.daemon import Daemon
 from blueplane.errors import StoreError
+from blueplane.figures import number
 from blueplane.install.background import output_file
 from blueplane.interfaces.cli.canary import fly
-from blueplane.interfaces.cli.figures import number
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.screen import Screen
 from blueplane.logs import set_up
@@ -61,6 +61,8 @@ def serve(home: Home, *, canary: bool, once: bool) -> int:
       4   the home directory or the database cannot be used
       70  gave up after its threads died too often, or did not stop in time
     """  # noqa: D301 - click wants the character, not its name
+    if _in_background(home):
+        os.ftruncate(_STDOUT, 0)  # launchd only ever adds to it, at every try
     settings = load(home, os.environ)
     screen = Screen(sys.stdout)
     _set_up_log(home, settings, screen)

@@ -17,11 +17,10 @@ from typing import Any, Final
 from blueplane.clock import MS_PER_DAY, wall_ms
 from blueplane.config import Settings, load
 from blueplane.errors import NotFoundError, QueueError, QueueUnavailableError, UsageError
+from blueplane.figures import number
 from blueplane.health.check import Colour
 from blueplane.health.history import COLOUR, Point, Span, points
-from blueplane.interfaces.cli.figures import number
 from blueplane.interfaces.cli.output import GAP, Column, Form, Table, render, width
-from blueplane.interfaces.cli.reach import uses_private_redis
 from blueplane.interfaces.cli.screen import MAX_WIDTH
 from blueplane.lock import is_running
 from blueplane.paths import Home
@@ -96,7 +95,7 @@ def _span(now_ms: int, since_ms: int) -> Span:
 
 def _log(home: Home, settings: Settings) -> HealthLog:
     redis = settings.redis
-    url = home.redis_url if uses_private_redis(redis) else str(redis.url)
+    url = home.redis_url if redis.private else str(redis.url)
     return HealthLog(lambda: url, redis.key_prefix)
 
 

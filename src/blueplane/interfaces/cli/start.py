@@ -1,30 +1,30 @@
-"""``blueplane start``: the server in the background.
+"""``blueplane start``: the server as a service, or, without one, in the background.
 
 Owns nothing. Promises to come back when the server answers, or to say why it does not.
-Leaves the process to ``install/background.py``.
+Leaves the process to ``install/services.py`` and ``install/background.py``.
 """
+
+import os
 
 import click
 
-from blueplane.errors import AlreadyRunningError, BlueplaneError
-from blueplane.install import background
+from blueplane.errors import AlreadyRunningError
+from blueplane.install import background, services
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.options import home_option
+from blueplane.interfaces.cli.running import server_of
 from blueplane.lock import holder, is_running
 from blueplane.paths import Home
-from blueplane.server.control import ask
-
-#: Seconds that a server has to answer while it starts; it is asked again.
-_ANSWER_S = 6.0
 
 
 @click.command()
 @home_option
 def start(home: Home) -> None:
-    """Start the server in the background.
+    """Start the server: as a service, if that is installed, else in the background.
 
-    It comes back when the server answers, after 15 s at most, and runs until `blueplane stop`, or
-    until the machine goes down. What it prints goes to logs/serve.out in the home directory.
+    It comes back when the server answers, after 15 s at most. In the background the server runs
+    until `blueplane stop`, or until the machine goes down; a service is started again after that.
+    What it prints goes to logs/serve.out in the home directory.
     """
     begin(home)
 
@@ -34,21 +34,17 @@ def begin(home: Home) -> None:
     if is_running(home):
         _say_running(home)
         return
+    service, server = services.of(home, os.environ), server_of(home)
     try:
-        pid = background.start(home, lambda: _pid(home))
+        if service is None:
+            pid, how = background.start(home, server.pid), ""
+        else:
+            pid, how = services.start(service, home, server.pid), f" under {service.kind}"
     except AlreadyRunningError:
         _say_running(home)
     else:
-        click.echo(f"the server runs, pid {pid}; `blueplane stop` stops it")
+        click.echo(f"the server runs{how}, pid {pid}; `blueplane stop` stops it")
 
 
 def _say_running(home: Home) -> None:
     click.echo(visible(f"the server runs already ({holder(home.lock_file)})"))
-
-
-def _pid(home: Home) -> int | None:
-    try:
-        answer = ask(home.control_socket, "status", timeout_s=_ANSWER_S)
-    except BlueplaneError:
-        return None
-    return int(answer["pid"])

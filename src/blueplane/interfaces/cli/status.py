@@ -14,8 +14,9 @@ import click
 from blueplane.clock import parse_iso_ms
 from blueplane.config import load, settle
 from blueplane.errors import ConfigError
+from blueplane.figures import UNKNOWN, age, count, lasting, moment, number, size
 from blueplane.health.laws import LAWS, remainder
-from blueplane.interfaces.cli.figures import UNKNOWN, age, count, lasting, moment, number, size
+from blueplane.interfaces.cli.law_words import law_text
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
     Column,
@@ -27,7 +28,6 @@ from blueplane.interfaces.cli.output import (
     render_facts,
     render_json,
 )
-from blueplane.interfaces.cli.road import law_text
 from blueplane.interfaces.cli.rules import kind_words
 from blueplane.interfaces.cli.survey import survey
 from blueplane.paths import Home
@@ -127,7 +127,23 @@ def _server(server: Mapping[str, Any]) -> str:
     if not server["running"]:
         return "not running; `blueplane start` starts it"
     version = f" {server['version']}" if server["version"] else ""
-    return f"running{version}, pid {server['pid'] or UNKNOWN}, since {_since(server['since'])}"
+    pid = server["pid"] or UNKNOWN
+    return f"running{version}, pid {pid}, since {_since(server['since'])}{_held(server)}"
+
+
+#: How much the system holds the server back, in words; without, nothing is to be said.
+_SANDBOX: Final = {
+    "full": ", which lets it write nothing but its home",
+    "filter": ", which lets it write wherever you can",
+}
+
+
+def _held(server: Mapping[str, Any]) -> str:
+    """Say which service manager keeps the server, and what that lets it do."""
+    if not server.get("manager"):
+        return ""
+    level = (server.get("sandbox") or {}).get("level", "")
+    return f", kept by {server['manager']}{_SANDBOX.get(level, '')}"
 
 
 def _since(text: str | None) -> str:

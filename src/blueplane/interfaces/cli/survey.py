@@ -15,11 +15,10 @@ from blueplane.capture.pausing import paused
 from blueplane.clock import MS_PER_DAY, NS_PER_MS, iso_utc, wall_ms, wall_ns
 from blueplane.config import Settings
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
+from blueplane.figures import count, lasting, size
 from blueplane.health.laws import LAWS, remainder
-from blueplane.interfaces.cli.figures import count, lasting, size
+from blueplane.interfaces.cli.law_words import law_text
 from blueplane.interfaces.cli.pause import in_words
-from blueplane.interfaces.cli.reach import uses_private_redis
-from blueplane.interfaces.cli.road import law_text
 from blueplane.interfaces.cli.rules import filter_rules
 from blueplane.interfaces.cli.storage import stored
 from blueplane.lock import is_running, named_holder
@@ -64,7 +63,10 @@ def survey(home: Home, settings: Settings, config_trouble: str | None = None) ->
     }
     problems = [config_trouble] if config_trouble else []
     problems += _problems(answer)
-    remarks = (_pause(home), location.trouble(home.root), _no_http(live.get("http") or {}))
+    remarks = (
+        _pause(home), location.trouble(home.root), _no_http(live.get("http") or {}),
+        _old_balance(live),
+    )  # fmt: skip
     answer["notes"] = [remark for remark in remarks if remark]
     return {**answer, "problems": problems, "healthy": not problems}
 
@@ -74,7 +76,8 @@ def survey(home: Home, settings: Settings, config_trouble: str | None = None) ->
 
 def _ask_server(home: Home) -> tuple[Answer, Answer]:
     """Return what is known of the server, and what it says itself after taking the balance."""
-    server: Answer = dict.fromkeys(("running", "pid", "since", "version", "trouble"))
+    known = ("running", "pid", "since", "version", "trouble", "manager", "sandbox")
+    server: Answer = dict.fromkeys(known)  # one of an older version may not know all of it
     if not is_running(home):
         return {**server, "running": False}, {}
     server["running"] = True
@@ -85,12 +88,12 @@ def _ask_server(home: Home) -> tuple[Answer, Answer]:
         live = ask(home.control_socket, "status", timeout_s=STATUS_S)
     except BlueplaneError as error:
         return {**server, "trouble": str(error)}, {}
-    kept = ("version", "python", "threads", "deaths")
-    return {**server, "pid": live["pid"], **{key: live[key] for key in kept}}, live
+    kept = ("version", "python", "threads", "deaths", "manager", "sandbox")
+    return {**server, "pid": live["pid"], **{key: live[key] for key in kept if key in live}}, live
 
 
 def _redis(home: Home, settings: Settings, live: Answer) -> Answer:
-    private = uses_private_redis(settings.redis)
+    private = settings.redis.private
     known: Answer = {
         "mode": "private" if private else "external",
         "url": home.redis_url if private else settings.redis.shown_url,
@@ -108,6 +111,12 @@ def _no_http(http: Answer) -> str | None:
     if not http.get("trouble"):
         return None
     return f"no HTTP: {http['trouble']}; the server tries again, or set http.port to another"
+
+
+def _old_balance(live: Answer) -> str | None:
+    """Say that the balance is not of now, of a store that answers: else a problem says it."""
+    trouble = live.get("balance_trouble")
+    return f"no new balance: {trouble}" if trouble and not live.get("store_error") else None
 
 
 # --- files ---------------------------------------------------------------------------------------

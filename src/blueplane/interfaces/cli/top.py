@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from blueplane.errors import ServerUnavailableError
-from blueplane.interfaces.cli.figures import milliseconds, number
+from blueplane.figures import milliseconds, number
 from blueplane.interfaces.cli.main import load
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render, render_json

@@ -2,7 +2,7 @@
 
 Owns how a road looks.
 Promises to say where an event is, or everywhere it is not.
-Leaves the search to ``search.py`` and the names of the hops to ``road.py``.
+Leaves the search to ``search.py`` and the names of the hops to ``store/hops.py``.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any, Final
 import click
 
 from blueplane.errors import NotFoundError
+from blueplane.figures import count, milliseconds, moment, number
 from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.figures import count, milliseconds, moment, number
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import (
     Column,
@@ -25,7 +25,6 @@ from blueplane.interfaces.cli.output import (
     render_facts,
     render_json,
 )
-from blueplane.interfaces.cli.road import HOPS
 from blueplane.interfaces.cli.search import (
     Found,
     envelope,
@@ -40,6 +39,7 @@ from blueplane.interfaces.cli.search import (
 )
 from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
+from blueplane.store.hops import HOPS
 
 #: Events of a session that are shown unless asked otherwise.
 LIMIT: Final = 50

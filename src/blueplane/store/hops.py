@@ -1,16 +1,13 @@
-"""The road of an event and its two laws, in words.
+"""The hops of an event on its road, with their times.
 
-Owns the names and order of the hops, and how a law reads.
+Owns the names and order of the hops.
 Promises numbers as the store has them: nothing is computed but differences.
-Leaves the numbers to the store and the place on the screen to the commands.
+Leaves how they are shown to whoever shows them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-from blueplane.health.laws import LAWS, remainder
-from blueplane.interfaces.cli.figures import number
 
 #: The hops in their order, and the column of ``raw_traces`` that has the time of each.
 HOPS: Final = {
@@ -52,13 +49,3 @@ def lasted(begin_ms: int, end_ms: int) -> int | None:
 def hops(row: Mapping[str, Any]) -> list[Hop]:
     """Return the hops of a row of ``raw_traces``."""
     return chain([(name, row[column]) for name, column in HOPS.items()])
-
-
-def law_text(law: str, body: Mapping[str, Any]) -> str:
-    """Return a law with every number, and before it whether it closes."""
-    terms = dict(body[law])
-    whole = LAWS[law]
-    left = f"{whole} {number(terms.pop(whole))}"
-    right = " + ".join(f"{name.replace('_', ' ')} {number(n)}" for name, n in terms.items())
-    open_by = remainder(law, body)
-    return f"{f'OPEN by {number(open_by)}' if open_by else 'closed'}: {left} = {right}"

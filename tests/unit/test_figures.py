@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blueplane.interfaces.cli.figures import (
+from blueplane.figures import (
     UNKNOWN,
     age,
     count,
