@@ -42,8 +42,8 @@ RUNTIME_LOCK = ROOT / "requirements.lock"
 DEV_LOCK = ROOT / "requirements-dev.lock"
 #: Programs that some tests need, and the Debian packages that have them.
 TEST_PROGRAMS = {
-    "busybox": "busybox", "fish": "fish", "redis-server": "redis-server", "strace": "strace",
-    "strip": "binutils", "systemd-analyze": "systemd", "zsh": "zsh",
+    "busybox": "busybox", "fish": "fish", "node": "nodejs", "redis-server": "redis-server",
+    "strace": "strace", "strip": "binutils", "systemd-analyze": "systemd", "zsh": "zsh",
 }  # fmt: skip
 #: The longest that apt-get may take; on a machine without a mirror it would try for many minutes.
 APT_TIMEOUT_S = 240
@@ -133,6 +133,11 @@ def sdist(directory: str = DIST) -> int:
     return make("sdist", directory)
 
 
+def extension(directory: str = DIST) -> int:
+    """Compile and pack the extension for Cursor, in dist or the directory named."""
+    return make("extension", directory)
+
+
 def all_(directory: str = DIST) -> int:
     """Make a whole release: all of these, requirements.txt and SHA256SUMS."""
     return make("all", directory)
@@ -150,7 +155,7 @@ def lock(*args: str) -> int:
     return call([*common, *runtime]) or call([*common, *dev, same_versions])
 
 
-RELEASE = (binary, zipapp, wheel, sdist, all_)
+RELEASE = (binary, zipapp, wheel, sdist, extension, all_)
 VERBS: dict[str, Callable[..., int]] = {
     verb.__name__.rstrip("_").replace("_", "-"): verb
     for verb in (run, setup, test, lint, bench, soak, test_systemd, *RELEASE, lock)

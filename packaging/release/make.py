@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import archives
+import editor
 import frozen
 from blueplane import __version__
 from contents import LOCK
@@ -39,6 +40,11 @@ def zipapp(directory: Path, work: Path) -> list[Path]:
     return [archives.zipapp(__version__, directory, work)]
 
 
+def extension(directory: Path, work: Path) -> list[Path]:
+    """Make the extension for Cursor."""
+    return [editor.extension(__version__, directory, work)]
+
+
 def binary(directory: Path, work: Path) -> list[Path]:
     """Make the executable, and beside it the list of its parts and their licences."""
     done = frozen.freeze(__version__, work)
@@ -54,7 +60,7 @@ def everything(directory: Path, work: Path) -> list[Path]:
     """Make a whole release; what is left of another one is removed."""
     for old in (*directory.glob("blueplane*"), directory / "SHA256SUMS"):
         old.unlink(missing_ok=True)
-    made = [path for make in (wheel, sdist, zipapp, binary) for path in make(directory, work)]
+    made = [path for make in SINGLE for path in make(directory, work)]
     made.append(Path(shutil.copy(LOCK, directory / "requirements.txt")))
     (directory / "SHA256SUMS").write_text(sums(made))
     return [*made, directory / "SHA256SUMS"]
@@ -69,9 +75,11 @@ def same_every_time() -> None:
     os.environ.setdefault("SOURCE_DATE_EPOCH", DATE)
 
 
+#: The extension first, for the others carry what is compiled for it.
+SINGLE = (extension, wheel, sdist, zipapp, binary)
 ARTEFACTS: dict[str, Callable[[Path, Path], list[Path]]] = {
     "all": everything,
-    **{make.__name__: make for make in (wheel, sdist, zipapp, binary)},
+    **{make.__name__: make for make in SINGLE},
 }
 
 

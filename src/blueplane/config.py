@@ -149,6 +149,17 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """What is read besides what hooks hand over."""
+
+    transcripts: bool
+    claude_dirs: tuple[str, ...]
+    databases: bool
+    cursor_data: str | None
+    cursor_home: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where health is shown to browsers and programs; port 0 is nowhere."""
 
@@ -177,6 +188,7 @@ class Settings:
     store: StoreSettings
     health: HealthSettings
     http: HttpSettings
+    capture: CaptureSettings
 
 
 _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -191,6 +203,7 @@ _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
     "store": StoreSettings,
     "health": HealthSettings,
     "http": HttpSettings,
+    "capture": CaptureSettings,
 }
 
 
@@ -322,6 +335,31 @@ SETTINGS: Final = (
         "http.port", int, 7531,
         "port on 127.0.0.1 that health is shown on; 0 is none",
         most=65_535,
+    ),
+    Setting(
+        "capture.transcripts", bool,
+        default=True,
+        help="read the transcripts that Claude Code writes",
+    ),
+    Setting(
+        "capture.claude_dirs", str, (),
+        "directories of Claude Code's configuration besides the usual ones",
+        many=True, check=check_workspace,
+    ),
+    Setting(
+        "capture.databases", bool,
+        default=True,
+        help="read what Cursor stores of conversations, commits and agents",
+    ),
+    Setting(
+        "capture.cursor_data", str, None,
+        "directory of Cursor's data, if it is not the system's, as ~/.config/Cursor",
+        nullable=True, check=check_workspace,
+    ),
+    Setting(
+        "capture.cursor_home", str, None,
+        "directory of Cursor's agents, if it is not ~/.cursor",
+        nullable=True, check=check_workspace,
     ),
 )  # fmt: skip
 

@@ -20,21 +20,35 @@ from threading import Lock
 from typing import Any, Final
 
 from blueplane import __version__, proof
+from blueplane.analytics.sessions import Sessions
+from blueplane.analytics.usage import Usage
+from blueplane.analytics.witnesses import Witnesses
+from blueplane.analytics.worker import Store, Workers
+from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
+from blueplane.capture.claude_code.transcript import TranscriptReader
+from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.cursor.settings import user_hooks_file
+from blueplane.capture.cursor.workspaces import Places
+from blueplane.capture.databases import Maker, Monitor
 from blueplane.capture.filters import Filters
+from blueplane.capture.history import STORES, TRANSCRIPTS, Again, History
 from blueplane.capture.hook_event import HookReader
+from blueplane.capture.pausing import paused_since_ms
 from blueplane.capture.poller import Poller, Task
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.spool import Spooler
+from blueplane.capture.transcripts import Surroundings, TranscriptMonitor
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings, changes, load
 from blueplane.errors import StoreError, StoreUnavailableError
+from blueplane.health.probes import MonitorState
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
 from blueplane.onlookers import Road, make_onlookers
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
+from blueplane.pipeline.backfill import Backfill, Origin
 from blueplane.pipeline.checking import Checker
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.consumer import Consumer
@@ -44,6 +58,7 @@ from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.pressure import Pressure
 from blueplane.pipeline.records import StoreRecords
 from blueplane.pipeline.redis_choice import RedisChoice
+from blueplane.pipeline.refresher import Refresher
 from blueplane.pipeline.retention import Retention
 from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
@@ -84,6 +99,8 @@ RETENTION_S: Final = 3600.0
 RETENTION_FIRST_S: Final = 300.0
 #: Seconds between two looks whether the database is to be checked.
 CHECK_S: Final = 60.0
+#: Entries in the stream above which workers give way.
+BUSY: Final = 200
 #: Settings that only a start can take up.
 AT_START: Final = ("redis.", "http.")
 #: Why sources wait: a private server that was left for another one is read empty first.
@@ -140,17 +157,22 @@ class Daemon:
         self.prove = partial(proof.answer, self.token, self.home.home_id())
         self._make_pipeline()
         self._make_spooler()
+        self._make_transcripts()
+        self._make_databases()
         self._make_retention()
         self._make_poller()
         self.eraser = Eraser(self.home, self.writer, self.intake, self._renewal)
+        self._make_backfill()
+        self._make_workers()
         self._make_onlookers()
         self.control = ControlServer(
             self.home.control_socket, self.operations(), self.long_operations()
         )
         #: In the order of starting; they are stopped the other way round.
         self.services: tuple[Service, ...] = (
-            self.writer, self.consumer, self.spooler, self.poller, self.sampler,
-            *([self.http] if self.http else []), self.control,
+            self.writer, self.consumer, self.spooler, self.transcripts, self.databases,
+            self.poller, self.workers, self.sampler, *([self.http] if self.http else []),
+            self.control,
         )  # fmt: skip
 
     def _make_pipeline(self) -> None:
@@ -188,6 +210,52 @@ class Daemon:
             trouble=lambda: self.consumer.trouble or self.redis.trouble,
         )
 
+    def _make_transcripts(self) -> None:
+        self._transcript_records = StoreRecords(self.home.database, self.writer)
+        self.transcript_reader = TranscriptReader(self.sanitiser, self._filters())
+        around = Surroundings(
+            roots=lambda: self._history().roots(),
+            wanted=lambda: self.settings.capture.transcripts,
+            paused_ms=lambda: paused_since_ms(self.home),
+            secret=self.home.secret(),
+        )
+        self.transcripts = TranscriptMonitor(
+            self.transcript_reader, self.intake, self._transcript_records, around
+        )
+        self.writer.sources.append(self.transcripts)
+        self.spooler.listeners.append(self.transcripts.turn_ended)
+
+    def _make_databases(self) -> None:
+        self._database_records = StoreRecords(self.home.database, self.writer)
+        self.database_maker = Maker(
+            self.sanitiser,
+            self._filters(),
+            self.home.secret(),
+            paused_ms=lambda: paused_since_ms(self.home),
+        )
+        self.databases = Monitor(
+            self._places, self.database_maker, self.intake, self._database_records
+        )
+        self.writer.sources.append(self.databases)
+        self.spooler.listeners.append(self.databases.turn_ended)
+
+    def _places(self) -> Places | None:
+        return self._history().places()
+
+    def _history(self) -> History:
+        secret = self.home.secret()
+        return History(self.settings.capture, self._user_home(), os.environ, secret)
+
+    def _make_backfill(self) -> None:
+        transcripts, stores = self.transcripts.extent, self.databases.extent
+        origins = (
+            Origin(TRANSCRIPTS, transcripts, CLAUDE_CODE.name, ("transcript",), even=True),
+            Origin(STORES, stores, CURSOR.name, ("database", "transcript"), even=False),
+        )
+        self.backfill = Backfill(self.home.database, origins, self._trouble)
+        again = Again(self._history, lambda: self.settings.privacy)
+        self.refresher = Refresher(self.home.database, self.writer, again, self.eraser.busy)
+
     def _user_home(self) -> Path:
         return Path(os.environ.get("HOME") or self.home.root.parent)
 
@@ -223,14 +291,40 @@ class Daemon:
             ]
         )
 
+    def _make_workers(self) -> None:
+        store = Store(
+            self.home.database,
+            codec=lambda: self.commits.codec,
+            edition=lambda: self.commits.edition,
+            derive=self.writer.derive,
+            busy=lambda: self.writer.backlog() > BUSY,
+        )
+        self.workers = Workers(store, (Usage(), Sessions(), Witnesses()))
+        self.writer.announced = self.workers.wake
+
     def _make_onlookers(self) -> None:
         road = Road(
             self.home, self._user_home(), lambda: self.settings, self.redis, self._redis_status,
-            self.stream, self.commits, self.writer, self.spooler, self.pressure,
-            self.token, self.prove,
+            self.stream, self.commits, self.writer, self.spooler, self.pressure, self.workers,
+            self._monitors, self.token, self.prove,
         )  # fmt: skip
         onlookers = make_onlookers(road)
         self.sampler, self.http = onlookers.sampler, onlookers.http
+
+    def _monitors(self) -> dict[str, MonitorState]:
+        """Return how those monitors are that have something to watch over."""
+        states: dict[str, MonitorState] = {}
+        transcripts = self.transcripts
+        if transcripts.installed:
+            states["transcript_monitor"] = MonitorState(
+                transcripts.alive(), transcripts.sessions, transcripts.captured,
+                transcripts.active_ms, transcripts.errors_count, transcripts.events_per_min(),
+                transcripts.backlog_bytes,
+            )  # fmt: skip
+        if self.databases.installed:
+            active = self.databases.alive()
+            states["database_monitor"] = MonitorState(active, *self.databases.activity())
+        return states
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -261,7 +355,7 @@ class Daemon:
         """Start a thread that died again; False when threads die too often."""
         if service.alive():
             return True
-        if service in (self.sampler, self.http):
+        if service in (self.sampler, self.http, self.workers):
             self._revive_onlooker(service)
             return True
         now_s = monotonic_s()
@@ -319,7 +413,10 @@ class Daemon:
                 if snapshot.reports:  # else nothing was looked at yet
                     self.commits.put_health(snapshot.as_of_ms, snapshot.body())
             self.spooler.close()
+            self.transcripts.close()
             self._records.close()
+            self._transcript_records.close()
+            self._database_records.close()
             self.commits.close()
         self._lock.release()
         _log.info("stopped", clean=clean)
@@ -345,6 +442,7 @@ class Daemon:
             "prove": self.prove,
             "stop": self.ask_to_stop,
             "reload": self.reload,
+            "backfill.status": self.backfill.status,
             "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.letters.retry(ids)),
             "dlq.drop": lambda ids: self.writer.ask(lambda: self.writer.letters.drop(ids)),
         }
@@ -355,6 +453,7 @@ class Daemon:
             "forget.plan": self.eraser.plan,
             "forget": self.eraser.forget,
             "scrub": self.eraser.scrub,
+            "backfill.refresh": self.refresher.refresh,
         }
 
     def ask_to_stop(self) -> dict[str, int]:
@@ -377,6 +476,8 @@ class Daemon:
         self.settings = replace(new, redis=self.settings.redis, http=self.settings.http)
         self.sanitiser = make_sanitiser(self.settings.privacy, self.home.secret())
         self.reader.use(self.sanitiser, self._filters())
+        self.transcript_reader.use(self.sanitiser, self._filters())
+        self.database_maker.use(self.sanitiser, self._filters())
         self.spooler.settings = new.spool
         self.intake.limit(new.queue.max_entries, new.queue.max_bytes)
         self.writer.max_retries = new.pipeline.max_retries

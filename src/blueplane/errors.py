@@ -78,6 +78,16 @@ class FilteredError(BlueplaneError):
         self.rule = rule
 
 
+class EditorDatabaseError(BlueplaneError):
+    """A database of an editor cannot be read now; ``cause`` says why, in words without a path."""
+
+    exit_code = 4
+
+    def __init__(self, path: object, cause: str) -> None:
+        super().__init__(f"{path}: {cause}")
+        self.cause = cause
+
+
 # --- queue ---------------------------------------------------------------------------------------
 
 

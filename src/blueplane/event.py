@@ -124,7 +124,8 @@ class Event(NamedTuple):
 class Settlement:
     """What became of a captured item that never reached the stream, and by which rule.
 
-    ``outcome`` is ``filtered`` or ``quarantined``, ``size`` that of the item in bytes.
+    ``outcome`` is ``filtered`` or ``quarantined``, ``size`` that of the item in bytes, ``source``
+    the event's.
     """
 
     origin: str
@@ -133,6 +134,38 @@ class Settlement:
     platform: str
     hook_type: str
     size: int
+    source: str = "hook"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far an item of a source is settled: a file of an editor, or a table of its database.
+
+    Everything before ``offset`` has its outcome stored. ``inode`` and ``fingerprint`` tell whether
+    it is still the same item; ``generation`` counts how often it was not, and was begun anew.
+    ``born_ms`` dates what has no time of its own.
+    """
+
+    offset: int
+    inode: int
+    fingerprint: str
+    generation: int = 0
+    born_ms: int = 0
+
+
+class Extent(NamedTuple):
+    """How much a source has to read, and what of it is left.
+
+    ``known`` says whether it has looked for all of it; ``waiting`` are things that were read and
+    have no outcome yet.
+    """
+
+    known: bool
+    files: int
+    files_left: int
+    bytes: int
+    bytes_left: int
+    waiting: int
 
 
 def derive_id(*parts: bytes | str) -> bytes:
@@ -146,6 +179,11 @@ def derive_id(*parts: bytes | str) -> bytes:
         hashed.update(len(data).to_bytes(8, "big"))
         hashed.update(data)
     return hashed.digest()
+
+
+def line_id(uuid: str, line_type: str) -> bytes:
+    """Derive the event id of a transcript's line that has a uuid; its copies have the same."""
+    return derive_id("line", uuid, line_type)
 
 
 def encode(event: Event) -> list[bytes]:
@@ -243,6 +281,14 @@ def read_text(value: bytes) -> str:
     except UnicodeDecodeError:
         message = "a text field is not UTF-8"
         raise UndecodableEntryError(message) from None
+
+
+def read_texts(values: Sequence[bytes]) -> list[str]:
+    """Read fields that hold text, of many entries at once."""
+    try:
+        return list(map(bytes.decode, values))
+    except UnicodeDecodeError:
+        return list(map(read_text, values))
 
 
 def read_event_id(value: bytes) -> bytes:

@@ -39,6 +39,9 @@ POINTS = frozenset(
         "in_dlq",
         "after_settlement",
         "after_retry_commit",
+        # workers, in the transaction of a worker and after it
+        "mid_derive",
+        "after_derive",
         # a step of the schema
         "migration_statement",
         # attach
@@ -46,6 +49,8 @@ POINTS = frozenset(
         "after_epoch_set",
         # forget and scrub
         "erased_piece",
+        # refresh
+        "refreshed_piece",
         # an install, between and in its steps
         "install_step",
         "version_staged",

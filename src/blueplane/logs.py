@@ -26,8 +26,9 @@ OLD_FILES: Final = 3
 MAX_VALUE: Final = 500
 #: Who logs: every word that ``get`` is called with.
 COMPONENTS: Final = (
-    "capture", "consumer", "control", "custody", "eraser", "health", "http", "intake", "letters",
-    "main", "poller", "redis", "retention", "spooler", "store", "threads", "trainer", "writer",
+    "capture", "consumer", "control", "custody", "databases", "eraser", "health", "http", "intake",
+    "letters", "main", "poller", "redis", "refresher", "retention", "spooler", "store", "threads",
+    "trainer", "transcripts", "workers", "writer",
 )  # fmt: skip
 
 _ROOT: Final = logging.getLogger("blueplane")

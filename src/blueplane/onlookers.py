@@ -7,15 +7,17 @@ Leaves the road itself, and starting and stopping, to the daemon.
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from blueplane.capture.claude_code.settings import user_settings_file
-from blueplane.capture.cursor.settings import user_hooks_file
+from blueplane.analytics.worker import Workers
+from blueplane.capture.claude_code.settings import user_settings_file, user_settings_path
+from blueplane.capture.cursor.settings import user_hooks_file, user_hooks_path
 from blueplane.capture.pausing import paused
 from blueplane.capture.spool import Spooler
-from blueplane.clock import monotonic_s
+from blueplane.clock import NS_PER_MS, monotonic_s
 from blueplane.config import Settings
 from blueplane.errors import QueueDetachedError
 from blueplane.health.capture import CaptureMonitor
@@ -24,7 +26,7 @@ from blueplane.health.check import Moment, Snapshot
 from blueplane.health.database import DatabaseMonitor
 from blueplane.health.history import History
 from blueplane.health.incidents import Incidents
-from blueplane.health.probes import Probes
+from blueplane.health.probes import MonitorState, Probes, WorkerState
 from blueplane.health.queue import QueueMonitor
 from blueplane.health.sampler import Sampler
 from blueplane.health.workers import WorkersMonitor
@@ -57,6 +59,9 @@ class Road:
     writer: Writer
     spooler: Spooler
     pressure: Pressure
+    workers: Workers
+    #: The monitors of what editors store, as ``Probes.monitors`` has them.
+    monitors: Callable[[], Mapping[str, MonitorState]]
     #: Opens what is personal over HTTP, and what proves that we are the server of this home.
     token: str
     prove: Callable[[str], str]
@@ -104,8 +109,26 @@ def _probes(road: Road) -> Probes:
             "cursor": cursor_hooks.ours(),
             "claude_code": claude_hooks.ours(),
         },
+        monitors=road.monitors,
+        workers=lambda: {
+            name: WorkerState(*state) for name, state in road.workers.states().items()
+        },
+        settings_changed_ms=lambda: _changed_ms(road.user_home),
         paused_until_ms=lambda: _paused_until_ms(road.home),
     )
+
+
+def _changed_ms(user_home: Path) -> dict[str, int]:
+    """Return when the settings that list hooks were last changed, by platform, where they are."""
+    files = {
+        "cursor": user_hooks_path(user_home),
+        "claude_code": user_settings_path(user_home, os.environ),
+    }
+    changed = {}
+    for platform, path in files.items():
+        with suppress(OSError):
+            changed[platform] = path.stat().st_mtime_ns // NS_PER_MS
+    return changed
 
 
 def _paused_until_ms(home: Home) -> int | None:

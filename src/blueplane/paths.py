@@ -78,6 +78,11 @@ class Home:
         return self.root / "hooks"
 
     @property
+    def extension_file(self) -> Path:
+        """The extension that Cursor installed."""
+        return self.hooks / "blueplane.vsix"
+
+    @property
     def run(self) -> Path:
         """The lock, the sockets, and the flags that hooks look at."""
         return self.root / "run"

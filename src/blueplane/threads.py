@@ -5,16 +5,23 @@ Promises one catch-all, here, so that everything below a loop may simply raise.
 Leaves restarting, and giving up, to the daemon.
 """
 
+import os
 import random
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from blueplane.clock import monotonic_s
 from blueplane.logs import get
 
 _log = get("threads")
+
+#: Of a thread that gives way. More, and it would hold up the others on a busy machine: it has
+#: Python's lock in turn with them.
+NICE: Final = 5
 
 
 class Service(ABC):
@@ -73,6 +80,15 @@ class Service(ABC):
         except Exception as error:  # noqa: BLE001 - the one catch-all: the daemon decides
             self.error = error
             _log.error("died", thread=self.name, error=error)
+
+
+def be_nice() -> None:
+    """Have the calling thread give way to other programs, where a thread alone can do that."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with suppress(OSError):  # refused, in some sandboxes
+            now = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, max(now, NICE))
 
 
 class Backoff:

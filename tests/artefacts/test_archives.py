@@ -17,7 +17,8 @@ FIND = (
 )
 #: A few of what is shipped beside the code.
 SHIPPED = (
-    shipped.HOOK, "packaging/prometheus/alerts.yml", "packaging/systemd/blueplane.service"
+    shipped.HOOK, "extension/package.json", "extension/out/extension.js", "LICENSE",
+    "packaging/prometheus/alerts.yml", "packaging/systemd/blueplane.service",
 )  # fmt: skip
 
 

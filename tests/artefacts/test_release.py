@@ -2,13 +2,17 @@
 
 import hashlib
 import importlib.util
+import io
 import json
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from blueplane.install import vsix
 from helpers.artefacts import ROOT, build, only
 
 MOST_BYTES = 20 * 1024 * 1024
@@ -45,7 +49,7 @@ def test_release_has_its_files_and_their_sums(release: Path) -> None:
     # Then
     sums = {name: digest(path) for name, path in files.items()}
     assert lines == [f"{digest}  {name}" for name, digest in sorted(sums.items())]
-    assert len(files) == 7
+    assert len(files) == 8
     assert files["requirements.txt"].read_bytes() == (ROOT / "requirements.lock").read_bytes()
 
 
@@ -57,7 +61,7 @@ def test_executable_is_one_file_of_at_most_20_mb(binary: Path) -> None:
     assert size <= MOST_BYTES
 
 
-@pytest.mark.parametrize("verb", ["binary", "zipapp", "wheel", "sdist"])
+@pytest.mark.parametrize("verb", ["binary", "zipapp", "wheel", "sdist", "extension"])
 def test_artefact_has_the_same_bytes_when_built_again(
     release: Path, tmp_path: Path, verb: str
 ) -> None:
@@ -69,6 +73,29 @@ def test_artefact_has_the_same_bytes_when_built_again(
     made = {path.name: digest(path) for path in tmp_path.iterdir()}
     assert made
     assert made == {name: digest(release / name) for name in made}
+
+
+def test_extension_is_the_same_whoever_packs_it(release: Path) -> None:
+    """What the official packager made, where it could be had, has what our own packer makes."""
+    # Given
+    with (
+        zipfile.ZipFile(only(release, "*.vsix")) as made,
+        zipfile.ZipFile(io.BytesIO(vsix.pack())) as ours,
+    ):
+        # When
+        descriptions = {name for name in ours.namelist() if not name.startswith("extension/")}
+        files = set(ours.namelist()) - descriptions
+        # Then
+        assert sorted(made.namelist()) == sorted(ours.namelist())
+        assert [name for name in sorted(files) if made.read(name) != ours.read(name)] == []
+        for name in descriptions:
+            assert elements(made.read(name)) == elements(ours.read(name))
+
+
+def elements(xml: bytes) -> list[tuple[str, dict[str, str], str]]:
+    """Return every element of a document with its attributes and text."""
+    tree = ET.fromstring(xml)  # noqa: S314 - made by us
+    return [(each.tag, each.attrib, (each.text or "").strip()) for each in tree.iter()]
 
 
 def test_parts_are_listed_with_version_and_licence(release: Path, binary: Path) -> None:

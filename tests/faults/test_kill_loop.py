@@ -22,6 +22,9 @@ SEED = int(os.environ.get("BLUEPLANE_KILL_SEED", "7"))
 ELSEWHERE = {
     "migration_statement": "faults/test_store_killed.py",
     "erased_piece": "integration/test_forget.py",
+    "refreshed_piece": "integration/test_backfill.py",
+    "mid_derive": "faults/test_derived_killed.py",
+    "after_derive": "faults/test_derived_killed.py",
     **dict.fromkeys(
         ("install_step", "version_staged", "link_staged"), "faults/test_install_broken_off.py"
     ),

@@ -272,6 +272,7 @@ def test_change_is_refused_when_the_directory_is_read_only(public: Path) -> None
     # Given a file of nobody's in a directory that he may not write to
     directory = public / ".cursor"
     directory.mkdir()
+    directory.chmod(0o755)
     path = directory / "hooks.json"
     path.write_bytes(b"{}")
     os.chown(path, NOBODY, NOBODY)

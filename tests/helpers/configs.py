@@ -20,6 +20,9 @@ LEVELS = ("debug", "info", "warning", "error")
 _TEXTS: dict[str, st.SearchStrategy[Any]] = {
     "redis.url": st.sampled_from(["redis://localhost", "rediss://h:1/2?db=3", "unix:///r.sock"]),
     "redis.key_prefix": st.from_regex(r"[A-Za-z0-9_.:{}-]{1,64}", fullmatch=True),
+    "capture.claude_dirs": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
+    "capture.cursor_data": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
+    "capture.cursor_home": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
     "filter.workspaces": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
 }
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from blueplane.capture.spool import Spooler
 from blueplane.interfaces.cli.main import main
 from blueplane.pipeline.batch import Delivery
 from blueplane.pipeline.commits import Commits
@@ -48,9 +49,9 @@ def _release_before_commit() -> None:
 
     def broken(writer: Writer, ready: Sequence[Delivery]) -> None:
         rows = [delivery.row for delivery in ready if isinstance(delivery.row, Row)]
-        for source in writer.sources:
-            source.release([row.origin for row in rows])
-            wait_until(lambda source=source: not source._released, REMOVED_S, "they are removed")
+        (spooler,) = (each for each in writer.sources if isinstance(each, Spooler))
+        spooler.release([row.origin for row in rows])
+        wait_until(lambda: not spooler._released, REMOVED_S, "they are removed")
         write(writer, ready)
 
     _put(Writer, "_write", broken)

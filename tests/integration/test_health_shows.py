@@ -60,7 +60,7 @@ FIGURES = {
     },
     "capture": {
         "cursor_hooks", "claude_hooks", "database_monitor", "transcript_monitor",
-        "capture_rate_events_per_min", "unattributed_failure_count",
+        "capture_rate_events_per_min", "unattributed_failure_count", "coverage",
     },
     "chain": {
         "chain_status", "messages_captured_last_hour", "messages_enqueued_last_hour",
@@ -69,7 +69,7 @@ FIGURES = {
         "recovered_last_hour", "chain_break_count", "last_chain_break_timestamp", "success_rate",
         "balance", "breaks", "dead_letters", "refused", "last_hour", "since_start",
     },
-    "workers": set(),
+    "workers": {"usage", "sessions", "witnesses"},
 }  # fmt: skip
 #: The figures of what is inside another.
 INNER = {
@@ -239,7 +239,7 @@ def test_idle_server_is_green_and_says_so(daemon: Daemon, clock: TurnedClock, ev
     capture = "idle" if events else "not installed"
     assert states == {
         "queue": "idle", "database": "idle", "chain": "idle", "capture": capture,
-        "workers": "not installed",
+        "workers": "idle",
     }  # fmt: skip
     screen = list(overview(Look(looks[-1].body(), 0), 80, 23))
     assert len(screen) == 1 + len(FIGURES)

@@ -1,9 +1,11 @@
+import os
+import sys
 import threading
 from contextlib import suppress
 
 import pytest
 
-from blueplane.threads import Backoff, Service
+from blueplane.threads import NICE, Backoff, Service, be_nice
 from helpers.waiting import wait_until
 
 WAIT_S = 20.0
@@ -90,3 +92,24 @@ def test_service_is_unhurried_only_as_long_as_it_says_so() -> None:
     # Then
     assert (seen, worker.at_length) == ([True], False)
     assert worker.beat_s > 0.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only a whole process can")
+def test_thread_gives_way_alone_when_it_is_nice() -> None:
+    """A thread that is nice is so itself; the others of the process stay as they were."""
+    # Given
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    found = []
+
+    def look() -> None:
+        be_nice()
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    # When
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join(WAIT_S)
+
+    # Then
+    assert found == [max(before, NICE)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before

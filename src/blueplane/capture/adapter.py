@@ -38,14 +38,19 @@ COLUMN_KEYS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """What a native hook means: our event type, and ``before|after|failure|denied`` or nothing."""
+    """What a native hook means: our event type, and ``before|after|failure|denied`` or nothing.
+
+    ``source`` is ``hook`` unless somebody else than an editor's hook hands the event over.
+    """
 
     event_type: str
     phase: str = ""
+    source: str = "hook"
 
 
 UNKNOWN_HOOK: Final = Hook("other")
 PHASES: Final = frozenset({"", "before", "after", "failure", "denied"})
+SOURCES: Final = frozenset({"hook", "extension", "canary"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -91,7 +91,10 @@ class Filters:
 
     def check_hook(self, platform: Platform, hook_name: str) -> None:
         """Raise FilteredError when the platform, the native hook or its event type is left out."""
-        event_type = platform.hook(hook_name).event_type
+        self.check_kind(platform, hook_name, platform.hook(hook_name).event_type)
+
+    def check_kind(self, platform: Platform, hook_name: str, event_type: str) -> None:
+        """Do as ``check_hook`` for an event whose type is known."""
         for kind, name, left_out in (
             ("platform", platform.name, self._platforms),
             ("event_type", event_type, self._event_types),

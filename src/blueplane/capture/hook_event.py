@@ -21,7 +21,7 @@ from blueplane.capture.cursor.hooks import COMPATIBILITY_NAMES
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.parse import Body, Marks, parse_payload
-from blueplane.capture.platforms import CANARY, CANARY_HOOK, INTERNAL, find_platform, is_canary
+from blueplane.capture.platforms import CANARY_HOOK, INTERNAL, find_platform, is_canary
 from blueplane.capture.rule_names import CURSOR_COMPATIBILITY
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.vocabulary import MODEL, NAME
@@ -168,7 +168,7 @@ class HookReader:
         platform = draft.platform
         identity = platform.identify(body, draft.hook_name)
         session_id, path = platform.session_id(body), platform.workspace(body)
-        timestamp_ms = _take_time(body)
+        timestamp_ms = take_time(body)
         workspace = self._sanitiser.workspace(path) if path else NO_WORKSPACE
         _take(body, platform.session_keys, session_id)
         _take(body, platform.workspace_keys, path)
@@ -204,7 +204,7 @@ def _event(item: HandOff, draft: _Draft, envelope: _Envelope, payload: bytes | N
     return Event(
         envelope.event_id,
         draft.platform.name,
-        "canary" if hook is CANARY else "hook",
+        hook.source,
         draft.hook_name,
         hook.event_type,
         envelope.session_id,
@@ -241,7 +241,7 @@ def _take_transcript(body: Body, session_id: str) -> None:
         del body["transcript_path"]
 
 
-def _take_time(body: Body) -> int | None:
+def take_time(body: Body) -> int | None:
     """Take the platform's own time, ISO 8601 or a Unix time in s or ms, if it can be believed."""
     value = body.get("timestamp")
     moment: int | None = None
@@ -269,7 +269,7 @@ def _lift_columns(draft: _Draft, body: Body) -> None:
         value = body.get(key)
         if value is None or column in metadata:
             continue
-        fitting = _FITTING[column](value)
+        fitting = FITTING[column](value)
         if fitting is not None:
             metadata[column] = fitting
             del body[key]
@@ -290,6 +290,6 @@ def _name(value: object) -> str | None:
     return value if type(value) is str and NAME.match(value) else None
 
 
-_FITTING: Final[Mapping[str, Callable[[object], str | int | None]]] = {
+FITTING: Final[Mapping[str, Callable[[object], str | int | None]]] = {
     column: _amount if kind is int else _name for column, kind in COLUMNS.items()
 } | {"model": _model}

@@ -8,6 +8,7 @@ Leaves what may be kept of the object to the sanitiser.
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
 import orjson
@@ -73,6 +74,35 @@ def parse_payload(raw: bytes) -> tuple[Body, Marks]:
     return _as_object(value), {}
 
 
+def parse_leniently(raw: bytes) -> tuple[Body, Marks]:
+    """Read one JSON object as ``parse_payload`` does; a number that is not finite becomes null.
+
+    Nobody can be asked to write a line anew: the rest of it counts. ``nulled`` counts the numbers.
+    """
+    try:
+        return parse_payload(raw)
+    except MalformedPayloadError as error:
+        if error.rule != NOT_FINITE:
+            raise
+    nulled = 0
+
+    def null(_text: str) -> None:
+        nonlocal nulled
+        nulled += 1
+
+    def read_float(text: str) -> float | None:
+        number = float(text)
+        if math.isfinite(number):
+            return number
+        null(text)
+        return None
+
+    text = raw.removeprefix(_BOM).decode("utf-8", "replace")
+    value, big_numbers = _load_exactly(text, read_float, null)
+    marks = {"big_numbers": big_numbers} if big_numbers else {}
+    return _as_object(_mend(value)), marks | {"nulled": nulled}
+
+
 def _as_object(value: object) -> Body:
     if not isinstance(value, dict):
         raise MalformedPayloadError(NOT_AN_OBJECT, f"the payload is a {type(value).__name__}")
@@ -118,7 +148,11 @@ def _nests_deeply(text: bytes) -> bool:
     return False
 
 
-def _load_exactly(text: str) -> tuple[object, int]:
+def _load_exactly(
+    text: str,
+    read_float: Callable[[str], float | None] | None = None,
+    read_constant: Callable[[str], None] | None = None,
+) -> tuple[object, int]:
     """Parse ``text``, at most MAX_DEPTH deep, and count the integers that became BigNumber."""
     big_numbers = 0
 
@@ -136,8 +170,8 @@ def _load_exactly(text: str) -> tuple[object, int]:
             text,
             strict=False,  # raw control characters in strings are let through
             parse_int=read_integer,
-            parse_float=_read_float,
-            parse_constant=_refuse_constant,
+            parse_float=read_float or _read_float,
+            parse_constant=read_constant or _refuse_constant,
         )
     except json.JSONDecodeError as error:
         # The parser's own message may quote a character of the payload.

@@ -34,6 +34,19 @@ def paused(home: Home) -> Pause | None:
     return Pause(until_ns // NS_PER_MS) if until_ns > wall_ns() else None
 
 
+def paused_since_ms(home: Home) -> int | None:
+    """Return since when capture is paused, in ms since the epoch; None while it is not.
+
+    A pause that took the place of another one counts for itself. What cannot be seen is no pause.
+    """
+    with suppress(OSError):
+        pause = paused(home)
+        if pause is not None:
+            path = home.paused_flag if pause.until_ms is None else home.paused_until
+            return path.stat().st_ctime_ns // NS_PER_MS
+    return None
+
+
 def pause(home: Home, seconds: int | None) -> Pause:
     """Pause, or change the pause that holds; for good without ``seconds``.
 

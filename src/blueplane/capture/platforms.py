@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from blueplane.capture import vocabulary as words
-from blueplane.capture.adapter import PHASES, Hook, Platform
+from blueplane.capture.adapter import PHASES, SOURCES, Hook, Platform
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.parse import Body
@@ -23,7 +23,7 @@ from blueplane.logs import get
 #: Third parties name a ``Platform`` under this group.
 ENTRY_POINTS: Final = "blueplane.platforms"
 #: Our own event, which proves that the road is open.
-CANARY: Final = Hook("canary")
+CANARY: Final = Hook("canary", source="canary")
 CANARY_HOOK: Final = "Canary"
 INTERNAL: Final = Platform(name="blueplane", hooks={CANARY_HOOK: CANARY})
 BUILT_IN: Final = (CURSOR, CLAUDE_CODE, INTERNAL)
@@ -95,6 +95,8 @@ def _faults(platform: object) -> Iterator[str]:
     for name, hook in platform.hooks.items():
         if hook.event_type not in EVENT_TYPES or hook.phase not in PHASES:
             yield f"hook {name} is not of our event types and phases"
+        if hook.source not in SOURCES:
+            yield f"hook {name} is of no source that a platform has"
     yield from _faulty_keys(platform)
 
 

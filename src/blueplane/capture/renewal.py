@@ -45,6 +45,11 @@ class Renewal:
         """Return the name that a stored project has now."""
         return self._pseudonyms.name("n:", stored) if self._hash_project_names else stored
 
+    def shown_branch(self, stored: str) -> str:
+        """Return the name that a stored branch has now; no level names one that was hashed."""
+        kept = orjson.loads(self._now.payload({"gitBranch": stored}))["gitBranch"]
+        return kept if isinstance(kept, str) else ""
+
 
 def make_sanitiser(privacy: PrivacySettings, secret: bytes) -> Sanitiser:
     """Return the sanitiser of these settings."""

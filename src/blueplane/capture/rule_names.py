@@ -11,6 +11,8 @@ from blueplane.config import FilterSettings
 
 #: What our own Cursor hook sends too.
 CURSOR_COMPATIBILITY: Final = "cursor-compat"
+#: What was written while capture was paused, and is read all the same.
+PAUSED: Final = "paused"
 #: Counts what cannot be looked into while there are rules for places: its place is not known.
 UNKNOWN_PLACE: Final = "workspace:unknown"
 #: What holds where nothing is configured.

@@ -14,7 +14,7 @@ import heapq
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,8 @@ ROUND_S: Final = 5.0
 LEASE_STEP_S: Final = 3600
 #: Seconds before a queue or store that failed is tried again: the first delay and the longest.
 RETRY_S: Final = (0.1, 2.0)
+#: Events after which an editor has stored all of a turn.
+ENDS: Final = frozenset({"turn_end", "session_end"})
 #: Share of the cap at which a full spool takes events again.
 REOPEN_AT: Final = 0.9
 
@@ -154,6 +156,8 @@ class Spooler(Service):
         self._backoff = Backoff(*RETRY_S)
         self._round_due_s = monotonic_s()
         self._trouble: str | None = None
+        #: Told (platform, session id) at the end of each turn and session, in this thread.
+        self.listeners: list[Callable[[str, str], None]] = []
 
     # -- for the writer ----------------------------------------------------------------------------
 
@@ -460,10 +464,10 @@ class Spooler(Service):
             if file.suspect and self._is_settled(item):
                 self._remove(file)
                 return None
-            return Settlement(file.origin, "filtered", error.rule, platform, hook, file.size)
+            return _settlement(file, "filtered", error.rule, platform, hook)
         except MalformedPayloadError as error:
             _log.warning("quarantined", file=file.name, rule=error.rule, detail=error.detail)
-            return Settlement(file.origin, "quarantined", error.rule, platform, hook, file.size)
+            return _settlement(file, "quarantined", error.rule, platform, hook)
 
     def _is_settled(self, item: HandOff) -> bool:
         """Say whether a filtered event was stored before, under the rules of that time."""
@@ -566,6 +570,14 @@ class Spooler(Service):
                     file.sent = False
                     self._sent.pop(event.origin, None)
                 raise
+            self._tell_ends([event for _, event in chosen])
+
+    def _tell_ends(self, events: Sequence[Event]) -> None:
+        """Have what an editor stores of a turn be read when the turn has ended."""
+        for event in events:
+            if event.event_type in ENDS:
+                for listener in self.listeners:
+                    listener(event.platform, event.session_id)
 
     def _mark_sent(self, events: Sequence[tuple[_File, Event]]) -> list[tuple[_File, Event]]:
         """Mark files as sent; leave out those that an attach found in the stream meanwhile."""
@@ -666,6 +678,12 @@ class _Census:
 
     bytes: int = 0
     files: int = 0
+
+
+def _settlement(file: _File, outcome: str, rule: str, platform: str, hook: str) -> Settlement:
+    """Settle a whole file without an event."""
+    source = find_platform(platform).hook(hook).source
+    return Settlement(file.origin, outcome, rule, platform, hook, file.size, source)
 
 
 def _occupied(size: int) -> int:

@@ -32,25 +32,40 @@ CODE: Final = frozenset(
     },
 )  # fmt: skip
 COMMANDS: Final = frozenset({"command", "cmd", "command_name"})
-BRANCHES: Final = frozenset({"git_branch", "gitBranch", "branch"})
+BRANCHES: Final = frozenset({"git_branch", "gitBranch", "branch", "branchName"})
 #: Lists of which only the count is kept.
-COUNTED: Final = frozenset({"todos", "oldTodos", "newTodos", "filenames", "permission_suggestions"})
+COUNTED: Final = frozenset(
+    {
+        "todos", "oldTodos", "newTodos", "filenames", "permission_suggestions", "iterations",
+    },
+)  # fmt: skip
 IDS: Final = frozenset(
     {
         "session_id", "conversation_id", "generation_id", "prompt_id", "tool_use_id",
         "tool_call_id", "agent_id", "agentId", "subagent_id", "parent_conversation_id",
         "parent_session_id", "message_id", "turn_id", "task_id", "taskId", "request_id",
         "bash_id", "shell_id", "shellId", "backgroundTaskId", "cell_id", "id", "nonce",
+        # of transcripts
+        "uuid", "parentUuid", "logicalParentUuid", "leafUuid", "requestId", "messageId",
+        "sourceToolAssistantUUID", "sourceToolUseID", "toolUseID", "toolUseId", "parentToolUseID",
+        "parentAgentId", "sessionId", "promptId",
+        # of Cursor's databases
+        "bubbleId", "serverBubbleId", "usageUuid", "checkpointId", "codeblockId", "commitHash",
+        "latestChatGenerationUUID",
     },
 )  # fmt: skip
 MODELS: Final = frozenset({"model", "model_id", "subagent_model", "resolvedModel"})
 NAMES: Final = frozenset({"tool_name", "mcp_server_name", "hook_event_name"})
-VERSIONS: Final = frozenset({"cursor_version", "version", "blueplane_version"})
+VERSIONS: Final = frozenset({"cursor_version", "vscode_version", "version", "blueplane_version"})
 TIMES: Final = frozenset({"timestamp"})
 #: Names that people give to agents: the platforms' own stay, others become a keyed hash.
 LABELS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     dict.fromkeys(
-        ("agent_type", "subagent_type", "agentType"),
+        (
+            "agent_type", "subagent_type", "agentType", "attributionAgent", "attributionSkill",
+            "attributionPlugin", "attributionMcpServer", "attributionMcpTool",
+            "subagentTypeName",
+        ),
         frozenset(
             {
                 "", "general-purpose", "generalPurpose", "Explore", "explore", "Plan", "plan",
@@ -90,6 +105,7 @@ ENUMERATIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
             {
                 "startup", "resume", "clear", "compact", "fork", "user_settings", "skills",
                 "project_settings", "local_settings", "policy_settings", "builtin", "plugin",
+                "composer", "tab", "cli", "human",
             },
         ),
         "reason": frozenset(
@@ -103,6 +119,7 @@ ENUMERATIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
             {
                 "completed", "aborted", "error", "none", "running", "pending", "in_progress",
                 "success", "failed", "cancelled", "async_launched", "killed", "stopped",
+                "accepted", "rejected", "applied", "applying", "generating", "loading", "outdated",
             },
         ),
         "final_status": frozenset({"completed", "aborted", "error", "none"}),
@@ -124,14 +141,28 @@ ENUMERATIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "composer_mode": frozenset(
             {"agent", "ask", "chat", "edit", "plan", "debug", "background", "normal"},
         ),
-        "level": frozenset({"minimal", "low", "medium", "high", "xhigh", "max"}),
+        "level": frozenset(
+            {
+                "minimal", "low", "medium", "high", "xhigh", "max", "info", "warning", "error",
+                "suggestion",
+            },
+        ),
         "effort": frozenset({"minimal", "low", "medium", "high", "xhigh", "max"}),
         "type": frozenset(
             {
                 "text", "image", "file", "rule", "create", "update", "document", "notebook", "pdf",
                 "tool_result", "tool_use", "shell", "subagent", "folder", "file_unchanged",
+                "thinking", "redacted_thinking", "server_tool_use", "web_search_tool_result",
+                "hook_progress", "bash_progress", "agent_progress", "mcp_progress",
+                "waiting_for_task", "query_update", "search_results_received",
             },
         ),
+        "userDecision": frozenset({"accepted", "rejected", "undecided"}),
+        **dict.fromkeys(
+            ("unifiedMode", "forceMode"),
+            frozenset({"agent", "ask", "background", "chat", "debug", "edit", "plan", "project"}),
+        ),
+        "role": frozenset({"user", "assistant", "system", "tool"}),
         "edit_mode": frozenset({"replace", "insert", "delete"}),
         "cell_type": frozenset({"code", "markdown"}),
         "output_mode": frozenset({"content", "files_with_matches", "count"}),
@@ -152,6 +183,30 @@ ENUMERATIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
             },
         ),
         "event": frozenset({"change", "add", "unlink"}),
+        # of transcripts
+        "stop_reason": frozenset(
+            {
+                "end_turn", "tool_use", "max_tokens", "stop_sequence", "pause_turn", "refusal",
+                "model_context_window_exceeded",
+            },
+        ),
+        "subtype": frozenset(
+            {
+                "turn_duration", "stop_hook_summary", "compact_boundary", "microcompact_boundary",
+                "local_command", "api_error", "away_summary", "bridge_status", "informational",
+                "model_refusal_fallback",
+            },
+        ),
+        "entrypoint": frozenset(
+            {"cli", "sdk-cli", "sdk-py", "sdk-ts", "claude-vscode", "claude-desktop"},
+        ),
+        "service_tier": frozenset({"standard", "priority", "batch"}),
+        "speed": frozenset({"standard", "fast"}),
+        "operation": frozenset({"enqueue", "dequeue", "remove", "popAll"}),
+        "permissionMode": frozenset(
+            {"default", "plan", "acceptEdits", "auto", "dontAsk", "bypassPermissions"},
+        ),
+        "perTurnEffort": frozenset({"minimal", "low", "medium", "high", "xhigh", "max"}),
     },
 )  # fmt: skip
 
@@ -185,7 +240,19 @@ PLAIN: Final = frozenset(
         "totalDurationMs", "totalTokens", "totalToolUseCount", "usage", "isAsync", "success",
         "exit_code", "exitCode", "explanation", "instructions", "start_line", "end_line", "code",
         "codeText", "result", "results", "bytesWritten", "is_background", "block_until_ms",
-        "-A", "-B", "-C", "-i", "-n",
+        "-A", "-B", "-C", "-i", "-n", "_v",
+        # transcripts
+        "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation",
+        "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "server_tool_use",
+        "web_search_requests", "web_fetch_requests", "output_tokens_details", "thinking_tokens",
+        "is_error", "isSidechain", "isMeta", "isCompactSummary", "isApiErrorMessage",
+        "isVisibleInTranscriptOnly", "apiErrorStatus", "apiBlockIndex", "costUSD", "preTokens",
+        "postTokens", "cumulativeDroppedTokens", "compactMetadata", "spawnDepth", "modelUsage",
+        "inputTokens", "outputTokens", "thinkingTokens", "cacheReadInputTokens",
+        "cacheCreationInputTokens", "webSearchRequests", "totalCostUSD", "totalAPIDuration",
+        "totalToolDuration", "totalLinesAdded", "totalLinesRemoved", "totalDuration", "startTime",
+        "hasUnknownModelCost", "toolUseResult", "snapshot", "data", "attachment", "origin",
+        "isSnapshotUpdate", "toolUseCount", "hookCount",
     },
 )  # fmt: skip
 
@@ -225,7 +292,9 @@ IDENTIFIER_KEY: Final = re.compile(r"[a-z][A-Za-z0-9_]{0,31}\Z")
 #: Some of Cursor's ids are two, with a newline between them.
 ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,96}(?:\n[A-Za-z0-9_.:-]{1,96})?\Z")
 NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,127}\Z")
+#: Claude Code calls the author of its own messages ``<synthetic>``.
 MODEL: Final = re.compile(
+    r"<synthetic>\Z|"
     r"(?=.{1,80}\Z)[A-Za-z][A-Za-z0-9_.:-]*(?:/[A-Za-z0-9_.:-]+){0,2}(?:@\d{1,8})?(?:\[\w{1,8}\])?\Z",
 )
 VERSION: Final = re.compile(r"[0-9][0-9A-Za-z.+-]{0,31}\Z")

@@ -38,7 +38,7 @@ class Watch(Protocol):
         """Give the descriptors back."""
 
 
-class _Wakeable:
+class Wakeable:
     """A pipe that ends a wait."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class _Wakeable:
         os.close(self._write_end)
 
 
-class InotifyWatch(_Wakeable):
+class InotifyWatch(Wakeable):
     """Linux: the kernel names each file at the moment its last writer closes it."""
 
     def __init__(self, directory: Path) -> None:
@@ -109,7 +109,7 @@ class InotifyWatch(_Wakeable):
         super().close()
 
 
-class KqueueWatch(_Wakeable):
+class KqueueWatch(Wakeable):
     """macOS and BSD: the kernel says that the directory changed, not what finished in it.
 
     A file changes its directory when it is made, before it is whole: after a change we look again
@@ -147,7 +147,7 @@ class KqueueWatch(_Wakeable):
         super().close()
 
 
-class PollWatch(_Wakeable):
+class PollWatch(Wakeable):
     """Anywhere: look again every ``POLL_S``."""
 
     def wait(self, timeout_s: float) -> None:

@@ -20,8 +20,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from blueplane.clock import iso_utc
 from blueplane.health.check import Colour, Finding, Moment, Report, State, falling_band
-from blueplane.health.probes import Probes
+from blueplane.health.probes import MonitorState, Probes
 from blueplane.health.window import Window
+from blueplane.health.witnesses import WitnessMonitor
 from blueplane.store.queries import SERVER_READ_S, HookCount, reading
 
 #: For so long after its last event an editor is active, and a hook not yet silent.
@@ -41,7 +42,7 @@ MAX_HOOKS: Final = 32
 MAX_PLATFORMS: Final = 8
 #: What may be shown as the name of a hook or platform.
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-#: Both monitors that read what editors store, until there are any.
+#: A monitor of what an editor stores that does not run.
 NOT_INSTALLED: Final = {
     "state": "not installed",
     "active": None,
@@ -132,6 +133,7 @@ class CaptureMonitor:
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes
+        self._witnesses = WitnessMonitor(probes)
         self._stretches: defaultdict[str, _Stretch] = defaultdict(_Stretch)
         #: Fewer executions than before are those of another database.
         self._past = Window(WINDOW_S, _total, SAMPLE_S)
@@ -145,6 +147,7 @@ class CaptureMonitor:
         """Return the figures of capture; raises StoreError."""
         with reading(self._probes.database, SERVER_READ_S) as reader:
             found = _by_platform(reader.hooks())
+        coverage, silent = self._witnesses.look(moment)
         installed = self._probes.installed_hooks()
         now = {name: each.counts for name, each in found.items()}
         self._past.add(moment.monotonic_s, now)
@@ -157,7 +160,10 @@ class CaptureMonitor:
         recent = _attribute(self._recent(now, moment.monotonic_s), known)
         ever = _attribute(now, known)
         figures = self._figures(found, installed, ever, recent, moment.wall_ms)
-        findings = [*_bad_rates(recent), *self._bad_pace(), *_pause(paused_until_ms, moment)]
+        figures["coverage"] = coverage
+        findings = [
+            *_bad_rates(recent), *self._bad_pace(), *silent, *_pause(paused_until_ms, moment)
+        ]  # fmt: skip
         return Report(self.component, figures, findings, self._state(known))
 
     # -- what happens ------------------------------------------------------------------------------
@@ -211,10 +217,16 @@ class CaptureMonitor:
         }
         return {
             **platforms,
-            "database_monitor": NOT_INSTALLED,
-            "transcript_monitor": NOT_INSTALLED,
+            **self._monitors(now_ms),
             "capture_rate_events_per_min": self._pace,
             "unattributed_failure_count": ever.get("", _NONE).failed,
+        }
+
+    def _monitors(self, now_ms: int) -> dict[str, Any]:
+        running = self._probes.monitors()
+        return {
+            name: _monitor_figures(running[name], now_ms) if name in running else NOT_INSTALLED
+            for name in ("database_monitor", "transcript_monitor")
         }
 
     def _hooks_active(
@@ -282,6 +294,21 @@ def _hook_figures(hooks: _Hooks, installed: frozenset[str] | None) -> dict[str, 
         "last_execution_timestamp": iso_utc(hooks.newest_ms) if hooks.newest_ms else None,
         "overhead_ms_p50": None,
         "overhead_ms_p99": None,
+    }
+
+
+def _monitor_figures(state: MonitorState, now_ms: int) -> dict[str, Any]:
+    last_ms = state.last_activity_ms
+    busy = last_ms is not None and 0 <= now_ms - last_ms <= ACTIVE_MS
+    return {
+        "state": "ok" if busy else "idle",
+        "active": state.active,
+        "sessions_monitored": state.sessions_monitored,
+        "events_captured": state.events_captured,
+        "last_activity_timestamp": None if last_ms is None else iso_utc(last_ms),
+        "errors_count": state.errors_count,
+        "ingest_rate_events_per_min": state.events_per_min,
+        "backlog_bytes": state.backlog_bytes,
     }
 
 

@@ -24,6 +24,19 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorState:
+    """How a monitor of what an editor stores is; ``events_captured`` are those of this process."""
+
+    active: bool
+    sessions_monitored: int
+    events_captured: int
+    last_activity_ms: int | None
+    errors_count: int
+    events_per_min: float
+    backlog_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Probes:
     """The probes of one server."""
 
@@ -46,7 +59,11 @@ class Probes:
     backlog: Callable[[], int] = field(default=int, kw_only=True)
     #: The workers that were started, by name.
     workers: Callable[[], Mapping[str, WorkerState]] = field(default=dict, kw_only=True)
+    #: The monitors that run, ``transcript_monitor`` and ``database_monitor``.
+    monitors: Callable[[], Mapping[str, MonitorState]] = field(default=dict, kw_only=True)
     #: The hooks of ours that are installed, by platform, for those whose settings we can read.
     installed_hooks: Callable[[], Mapping[str, frozenset[str]]] = field(default=dict, kw_only=True)
+    #: When the settings that list hooks were last changed, in ms, by platform.
+    settings_changed_ms: Callable[[], Mapping[str, int]] = field(default=dict, kw_only=True)
     #: None while capture is not paused; else when the pause ends, in ms since the epoch, or 0.
     paused_until_ms: Callable[[], int | None] = field(default=lambda: None, kw_only=True)

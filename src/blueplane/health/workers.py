@@ -44,12 +44,14 @@ class WorkersMonitor:
         states = self._probes.workers()
         with reading(self._probes.database, SERVER_READ_S) as reader:
             progress = _progress(reader, states, moment.wall_ms)
+            underived = reader.count_underived()
         self._marks = {name: self._marks.get(name, Window(WINDOW_S, int)) for name in progress}
         figures = {
             name: self._figures(name, found, states.get(name), moment.monotonic_s)
             for name, found in progress.items()
         }
         findings = [each for name, found in figures.items() for each in _findings(name, found)]
+        findings += _letters(underived)
         return Report(self.component, figures, findings, _state(figures, findings))
 
     def _figures(
@@ -92,6 +94,13 @@ def _state(figures: Mapping[str, Mapping[str, Any]], findings: list[Finding]) ->
         return "not installed"
     busy = any(each["backlog"] or each["processed_per_sec"] for each in figures.values())
     return "ok" if busy or findings else "idle"
+
+
+def _letters(underived: int) -> list[Finding]:
+    if not underived:
+        return []
+    sentence = f"nothing could be derived from {underived:,} of the stored events"
+    return [Finding("underived", Colour.YELLOW, sentence, "blueplane dlq list")]
 
 
 def _findings(name: str, figures: Mapping[str, Any]) -> Iterator[Finding]:

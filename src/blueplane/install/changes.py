@@ -267,6 +267,9 @@ def _diff(change: FileChange) -> Iterator[str]:
         return
     old = os.devnull if change.before is None else str(change.path)
     new = os.devnull if change.after is None else str(change.path)
+    if b"\0" in (change.before or b"") + (change.after or b""):
+        yield f"Binary files {old} and {new} differ\n"
+        return
     for line in difflib.unified_diff(_lines(change.before), _lines(change.after), old, new):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 

@@ -18,6 +18,7 @@ from blueplane.errors import InstallError
 from blueplane.install import (
     background,
     changes,
+    extension,
     hooks,
     manifest,
     pruning,
@@ -70,9 +71,12 @@ class Removal:
 
     def plan(self) -> Plan:
         """Return the steps that are needed."""
-        parts = [self._hooks, self._serving, self._files, self._programs]
+        parts = [self._hooks, self._extension, self._serving, self._files, self._programs]
         if self._is_full:  # first what gives room; a hook whose script is gone is silent
-            parts = [self._reserve, self._serving, self._programs, self._files, self._hooks]
+            parts = [
+                self._reserve, self._extension, self._serving, self._programs, self._files,
+                self._hooks,
+            ]  # fmt: skip
         steps = [step for part in (*parts, self._rest) for step in part()]
         needed = tuple(step for step in steps if step.is_needed())
         return Plan(needed, (), tuple(self._remarks), tuple(self._problems))
@@ -99,6 +103,20 @@ class Removal:
         """Return every editor whose settings can have entries of ours, also one that is gone."""
         machine = Machine(self._places.home, self._unwanted.environment)
         return [find_editor(name, machine) for name in NAMES.values()]
+
+    def _extension(self) -> Iterator[Step]:
+        user_home, environment = self._places.home, self._unwanted.environment
+        if self._known.file(self._home.extension_file) is None:
+            return
+        command = extension.find_command(user_home, environment)
+        if command is not None:
+            yield Step(
+                "extension", f"have {command} remove the extension",
+                lambda: extension.take_out(command, user_home, environment),
+                lambda: extension.installed_version(user_home) is not None,
+            )  # fmt: skip
+        elif extension.installed_version(user_home) is not None:
+            self._remarks.append("remove the extension Blueplane in Cursor, under Extensions")
 
     # -- nothing runs ----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from blueplane.errors import InstallError, StoreError
 from blueplane.install import (
     background,
     completion,
+    extension,
     hooks,
     manifest,
     pruning,
@@ -40,8 +41,9 @@ from blueplane.pipeline.commits import Commits
 from blueplane.store.connection import open_reader, translated
 from blueplane.store.migrations import STEPS, version
 
-#: The parts, in the order in which they are done.
-PARTS: Final = ("program", "database", "hooks", "service", "completion")
+#: The parts of every install, in the order in which they are done, and all there are.
+USUAL: Final = ("program", "database", "hooks", "service", "completion")
+PARTS: Final = (*USUAL, "extension")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Wanted:
     places: UserPlaces
     environment: Mapping[str, str]
     completion_text: Callable[[Shell], str]
-    parts: frozenset[str] = frozenset(PARTS)
+    parts: frozenset[str] = frozenset(USUAL)
     only: str = ""
     service: bool = True
     completions: tuple[Shell, ...] = ()
@@ -93,6 +95,7 @@ class Setup:
             "hooks": self._hooks,
             "service": self._serving,
             "completion": self._completion,
+            "extension": self._extension,
         }
         _, remark = manifest.load(self._home)
         self._remarks += [remark] if remark else []
@@ -298,6 +301,23 @@ class Setup:
             hint = completion.hint(shell, self._places)
             self._remarks += [hint] if hint and change.is_needed else []
 
+    # -- extension -------------------------------------------------------------------------------
+
+    def _extension(self) -> Iterator[Step]:
+        user_home, environment = self._places.home, self._wanted.environment
+        yield step(self._home, "extension", extension.plan(self._home))
+        command = extension.find_command(user_home, environment)
+        if command is not None:
+            yield Step(
+                "extension", f"have {command} install it",
+                lambda: extension.put_in(command, self._home, __version__, user_home, environment),
+                lambda: extension.installed_version(user_home) != __version__,
+            )  # fmt: skip
+        elif extension.installed_version(user_home) != __version__:
+            self._remarks.append(f"Cursor has no command here: {extension.by_hand(self._home)}")
+        if self._home.root != user_home / ".blueplane":
+            self._remarks.append(f"set `blueplane.home` in Cursor's settings to {self._home.root}")
+
     # -- the manifest ------------------------------------------------------------------------------
 
     def _record_step(self) -> Step:
@@ -306,6 +326,12 @@ class Setup:
             lambda: record(self._home, lambda known: replace(known, version=__version__)),
             lambda: manifest.load(self._home)[0].version != __version__,
         )  # fmt: skip
+
+
+def usual_parts(home: Home) -> frozenset[str]:
+    """Return the parts of a whole install: the extension only where it was asked for before."""
+    known, _ = manifest.load(home)
+    return frozenset(PARTS if known.file(home.extension_file) else USUAL)
 
 
 def tidy(places: UserPlaces) -> list[str]:

@@ -16,6 +16,7 @@ from blueplane import faults
 from blueplane.clock import wall_ms
 from blueplane.digests import random_bytes
 from blueplane.errors import RowRefusedError, StoreBrokenError, StoreUnavailableError
+from blueplane.event import Mark as ItemMark
 from blueplane.event import Settlement
 from blueplane.logs import get
 from blueplane.pipeline.continuity import DAMAGED, MAX_AHEAD, Loss, compare, rolled_back
@@ -28,16 +29,19 @@ from blueplane.pipeline.custody import (
     letter_id,
     settled,
 )
+from blueplane.pipeline.progress import Progress
 from blueplane.refusal import Refusal
 from blueplane.store import connection as store
 from blueplane.store.codec import load_codec, put_trained
 from blueplane.store.damage import find_damage, set_aside
+from blueplane.store.derived import Derivation, Derived
 from blueplane.store.erasure import ERASING, Erasure, overwrite_removed, rewrite
 from blueplane.store.ledger import Epoch, HealthIncident, Incident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.marker import Mark, read_mark, write_mark
 from blueplane.store.migrations import migrate
 from blueplane.store.names import remove_names
+from blueplane.store.offsets import Offsets
 from blueplane.store.traces import Inserted, Row, Traces
 from blueplane.store.wal import Wal, cut, empty_wal
 
@@ -64,6 +68,8 @@ class Commits:
         self.path = path
         self.replace = replace
         self._wal = Wal(path)
+        #: Another number whenever rows may be gone that somebody has read.
+        self.edition = 0
         #: Where a damaged database is that was here, until that is recorded in the new one.
         self._aside: Path | None = None
         self._open()
@@ -99,7 +105,9 @@ class Commits:
             raise
         self.ledger = Ledger(self._connection)
         self.letters = Letters(self._connection)
+        self.progress = Progress(Offsets(self._connection))
         self._traces = Traces(self._connection, self.codec)
+        self.edition += 1
 
     def _set_aside(self, damage: str) -> None:
         if not self.replace:
@@ -202,10 +210,12 @@ class Commits:
                 inserted = self._traces.insert(rows, now_ms)
                 faults.point("mid_batch")
                 self._count(inserted, now_ms)
+                self.progress.advance([row.origin for row in rows])
                 faults.point("before_commit")
         except BaseException:
             self._traces.forget_interned()
             raise
+        self.progress.keep()
         return inserted
 
     def _count(self, inserted: Inserted, now_ms: int) -> None:
@@ -213,7 +223,10 @@ class Commits:
         letters = [row for row in inserted.written if is_letter(row.origin)]
         for row in letters:
             tally.retried(row, "written", self._settle_letter(row.origin, now_ms))
-        tally.written([row for row in inserted.written if not is_letter(row.origin)])
+        written = inserted.written
+        if letters:
+            written = [row for row in written if not is_letter(row.origin)]
+        tally.written(written)
         for duplicate in self.ledger.add_duplicates(inserted.duplicates, now_ms):
             if is_letter(duplicate.row.origin):
                 letter = self._settle_letter(duplicate.row.origin, now_ms)
@@ -247,6 +260,7 @@ class Commits:
         """
         with self._bookkeeping():
             now_ms = wall_ms()
+            self.progress.advance([letter.origin])
             retried = None
             own = bool(letter.origin)
             if is_letter(letter.origin):
@@ -258,19 +272,27 @@ class Commits:
                 tally = Tally()
                 tally.dead_lettered(letter, own=own, retried=retried is not None)
                 self._add(tally, now_ms)
+        self.progress.keep()
         return opened
 
-    def settle(self, settlements: Iterable[Settlement]) -> None:
-        """Record items that were filtered or quarantined before the stream."""
+    def settle(self, settlements: Sequence[Settlement], passed: Sequence[str] = ()) -> None:
+        """Record items that were filtered or quarantined before the stream.
+
+        ``passed`` are origins whose outcome was stored before: they only move marks.
+        """
         with self._bookkeeping():
             now_ms = wall_ms()
             tally = Tally()
             for item in self.ledger.add_settlements(settlements, now_ms):
-                tally.event(item.outcome)
-                tally.minutes[item.platform, "hook", item.outcome] += 1
-                outcome = "succeeded" if item.outcome == "filtered" else "failed"
-                tally.hook((item.platform, item.hook_type), outcome, now_ms)
+                tally.settled(item, now_ms)
             self._add(tally, now_ms)
+            self.progress.advance([*(item.origin for item in settlements), *passed])
+        self.progress.keep()
+
+    def put_marks(self, source: str, marks: Mapping[str, ItemMark]) -> None:
+        """Set how far items of a source are settled."""
+        with self._bookkeeping():
+            Offsets(self._connection).put(source, marks)
 
     def refused_offset(self) -> int:
         """Return up to where the hooks' refusals are counted."""
@@ -366,15 +388,42 @@ class Commits:
             self.ledger.put_epoch(epoch)
         self._put_mark()
 
+    def derive(self, done: Derivation) -> bool:
+        """Store what a worker derived; False when rows that it read may be gone.
+
+        Raises what the store says, or the worker's own, and then nothing is stored.
+        """
+        if done.edition != self.edition:
+            return False
+        with store.transaction(self._connection):
+            now_ms = wall_ms()
+            tables = Derived(self._connection)
+            done.write(tables)
+            if done.upto is not None:
+                tables.put_watermark(done.worker, done.upto)
+            for letter in done.letters:
+                self.letters.open(letter, now_ms)
+            for letter_id in done.settled:
+                self.letters.settle(letter_id, now_ms)
+            for letter_id in done.reopened:
+                self.letters.reopen(letter_id)
+            faults.point("mid_derive")
+        return True
+
     def overwrite_removed(self) -> None:
         """Write zeros over everything that is removed from now on."""
         overwrite_removed(self._connection)
 
-    def erase(self, work: Callable[[Erasure], Mapping[str, int]]) -> None:
-        """Remove or change what was stored; ``work`` returns what it adds to the counters."""
+    def erase(self, work: Callable[[Erasure], Mapping[str, int]], *, traces: bool = True) -> None:
+        """Remove or change what was stored; ``work`` returns what it adds to the counters.
+
+        ``traces`` says that files may still hold what nobody is to find there.
+        """
+        self.edition += 1
         self._traces.forget_interned()
         with self._bookkeeping():
-            self.ledger.put_cursor(ERASING, 1)
+            if traces:
+                self.ledger.put_cursor(ERASING, 1)
             self.ledger.add(work(Erasure(self._connection)))
 
     def expire(self, work: Callable[[store.Connection], Mapping[str, int]]) -> Mapping[str, int]:

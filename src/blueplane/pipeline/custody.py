@@ -21,6 +21,7 @@ from threading import Lock
 from typing import Final
 
 from blueplane.clock import NS_PER_MS
+from blueplane.event import Settlement
 from blueplane.pipeline.stream import Counts
 from blueplane.store.ledger import Epoch, Hook
 from blueplane.store.letters import Letter
@@ -167,6 +168,14 @@ class Tally:
         platform, source, _, hook_type = kind
         if source == "hook":
             self.hook((platform, hook_type), "succeeded", captured_ns // NS_PER_MS, count)
+
+    def settled(self, item: Settlement, now_ms: int) -> None:
+        """Count an event that never reached the stream."""
+        self.event(item.outcome)
+        self.minutes[item.platform, item.source, item.outcome] += 1
+        if item.source == "hook":
+            outcome = "succeeded" if item.outcome == "filtered" else "failed"
+            self.hook((item.platform, item.hook_type), outcome, now_ms)
 
     def duplicate(self, duplicate: Duplicate) -> None:
         """Count a duplicate that no retried letter stands behind.

@@ -85,7 +85,8 @@ class Eraser:
         self._stream = writer.stream
         self._intake = intake
         self._words = words
-        self._busy = Lock()
+        #: Held by whoever changes what is stored.
+        self.busy = Lock()
 
     def plan(self, report: Report, **wanted: Any) -> list[Answer]:  # noqa: ANN401 - Wanted's
         """Return what ``forget`` would clear now: rows of ``place``, ``what`` and ``count``.
@@ -123,6 +124,7 @@ class Eraser:
             changed = {
                 **self._scrub_rows(stored, words, report),
                 "project names": self._scrub_projects(stored.erasure, words),
+                "figures": self._scrub_labels(stored.erasure, words),
                 "dead letters": self._scrub_letters(stored.letters, words),
             }
             unfinished = any(changed.values()) or stored.erasure.is_unfinished()
@@ -138,8 +140,8 @@ class Eraser:
     @contextmanager
     def _alone(self, report: Report) -> Iterator[None]:
         """Hold the sources up while nothing is on the way."""
-        if not self._busy.acquire(blocking=False):
-            message = "another forget or scrub is under way; wait for it"
+        if not self.busy.acquire(blocking=False):
+            message = "another forget or scrub, or a refresh, is under way; wait for it"
             raise StoreUnavailableError(message)
         try:
             self._wait_for(self._is_nothing_captured, report)
@@ -151,7 +153,7 @@ class Eraser:
             self._intake.holders.discard(_ERASING)
             for source in self._writer.sources:
                 source.wake()
-            self._busy.release()
+            self.busy.release()
 
     def _is_nothing_captured(self) -> bool:
         return self._is_spool_empty() and self._is_nothing_in_flight()
@@ -288,6 +290,17 @@ class Eraser:
         for old, new in others.items():
             self._erase(partial(Erasure.rename_project, old=old, new=new))
         return len(others)
+
+    def _scrub_labels(self, erasure: Erasure, words: Words) -> int:
+        """Rename projects and branches in derived rows, as they are in events."""
+        changed = 0
+        for kind, shown in (("project", words.shown_project), ("branch", words.shown_branch)):
+            for old in erasure.labels(kind):
+                new = shown(old)
+                if new != old:
+                    self._erase(partial(Erasure.rename_label, kind=kind, old=old, new=new))
+                    changed += 1
+        return changed
 
     def _scrub_letters(self, letters: Letters, words: Words) -> int:
         changed = 0

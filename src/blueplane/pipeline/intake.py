@@ -49,6 +49,10 @@ class Intake:
         """How many events are on their way."""
         return max(len(self._in_flight), self._stream.length)
 
+    def origins(self) -> list[str]:
+        """Return the origins of all events of ours that are on their way."""
+        return self._in_flight.origins()
+
     @property
     def window(self) -> int:
         """How many may be."""

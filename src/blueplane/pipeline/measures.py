@@ -63,9 +63,12 @@ class Measures:
     #: Events that the present outage was counted with; None while there is no outage.
     _refused: int | None = None
 
-    def batch(self, seconds: float, road_ms: Sequence[int]) -> None:
-        """Note a batch that is durable, and how long each of its events took to get there."""
-        rows, now_s = len(road_ms), monotonic_s()
+    def batch(self, seconds: float, road_ms: Sequence[int], *, others: int = 0) -> None:
+        """Note a batch that is durable, and how long each of its events took to get there.
+
+        ``others`` are rows of which nobody knows how long they took.
+        """
+        rows, now_s = len(road_ms) + others, monotonic_s()
         self.batches.append(BatchTime(now_s, rows, seconds * 1000))
         self.batch_ms[int(seconds * 1000).bit_length()] += 1
         self.batch_sum_ms += seconds * 1000

@@ -25,6 +25,7 @@ from blueplane.pipeline import entry, needles
 from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.store.codec import PLAIN, Codec
 from blueplane.store.erasure import AT_ONCE, EMPTY, FORGOTTEN, Erasure, Selection, StoredRow
+from blueplane.store.figures import Figures
 from blueplane.store.letters import Letter, Letters
 
 #: Has work done in one transaction of the writer's.
@@ -46,6 +47,9 @@ class Words(Protocol):
 
     def shown_project(self, stored: str) -> str:
         """Return the name that a stored project has at the present settings."""
+
+    def shown_branch(self, stored: str) -> str:
+        """Return the name that a stored branch has at the present settings."""
 
     def renew(self, event: bytes, platform: str) -> bytes:
         """Bring a stored event down to the present level."""
@@ -108,13 +112,16 @@ class Stored:
 def places(home: Home, wanted: Wanted, words: Words, stored: Stored, erase: Erase) -> list[Place]:
     """Return the places of what is wanted, in the order in which they are cleared."""
     names = words.project_names(wanted.project) if wanted.project else ()
-    rows = _Rows(stored, erase, Selection(wanted.session, names, wanted.before_ms))
+    selection = Selection(wanted.session, names, wanted.before_ms)
+    rows = _Rows(stored, erase, selection)
+    figures = stored.erasure.figures(selection)
     traces = partial(_traces, stored.erasure)
     letters = _Letters(wanted, names, stored, erase)
     found = [
         Place("home", "traces of an earlier forget", traces, traces),  # before this one leaves any
         Place("database", "dead letters", letters.count, letters.clear),
         Place("database", "events", rows.count, rows.clear),
+        Place("database", "figures", figures.count, partial(_unlearn, erase, figures)),
         _files("quarantine", "files", partial(_meant, home.quarantine, wanted)),
         _files("home", "damaged databases", partial(_damaged, home, wanted)),
     ]
@@ -134,6 +141,13 @@ def places(home: Home, wanted: Wanted, words: Words, stored: Stored, erase: Eras
 def _traces(erasure: Erasure) -> int:
     """Return 1 when files are still to be written anew, which whoever clears does in any case."""
     return int(erasure.is_unfinished())
+
+
+def _unlearn(erase: Erase, figures: Figures) -> int:
+    found = figures.count()
+    for statement in figures.removals():
+        erase(partial(Erasure.remove_derived, statement=statement))
+    return found
 
 
 def _unname(erase: Erase, needle: str, count: Callable[[], int]) -> int:

@@ -5,17 +5,20 @@ Promises answers of the database that is there now, also after it was replaced.
 Leaves every write to the writer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from blueplane.errors import StoreBrokenError
-from blueplane.event import Event, Settlement
+from blueplane.event import Event, Mark, Settlement
 from blueplane.pipeline.writer import Writer
 from blueplane.store.queries import SERVER_READ_S, Reader
 
+T = TypeVar("T")
+
 
 class StoreRecords:
-    """What the spooler asks of the store: reads on its own connection, writes by the writer."""
+    """What one source asks of the store: reads on its own connection, writes by the writer."""
 
     def __init__(self, path: Path, writer: Writer) -> None:
         self._path = path
@@ -24,20 +27,42 @@ class StoreRecords:
 
     def settled(self, events: Sequence[Event]) -> set[str]:
         """Return the origins of those events whose outcome is stored."""
+        return self._read(lambda reader: reader.settled(events))
+
+    def _read(self, ask: Callable[[Reader], T]) -> T:
         if self._reader is not None and self._reader.moved():
             self.close()  # what another file says of them does not count
         try:
             if self._reader is None:
                 self._reader = Reader(self._path, SERVER_READ_S)
-            return self._reader.settled(events)
+            return ask(self._reader)
         except StoreBrokenError:
             self.close()
             self._writer.suspect_store()
             raise
 
-    def settle(self, outcomes: Sequence[Settlement]) -> None:
-        """Store what became of files that never reached the stream."""
-        self._writer.ask(lambda: self._writer.commits.settle(outcomes))
+    def settle(self, outcomes: Sequence[Settlement], passed: Sequence[str] = ()) -> None:
+        """Store what became of items that never reached the stream.
+
+        ``passed`` are origins that were found to be settled.
+        """
+        self._writer.ask(lambda: self._writer.commits.settle(outcomes, passed))
+
+    def marks(self, source: str) -> dict[str, Mark]:
+        """Return how far each item of a source is settled."""
+        return self._read(lambda reader: reader.marks(source))
+
+    def mark(self, source: str, item: str) -> Mark | None:
+        """Return how far one item is settled; None for one that is not known."""
+        return self._read(lambda reader: reader.mark(source, item))
+
+    def announce(self, item: str, mark: Mark) -> None:
+        """Say what file an item is, before its lines are on the road; costs nothing."""
+        self._writer.commits.progress.announce(item, mark)
+
+    def put_marks(self, source: str, marks: Mapping[str, Mark]) -> None:
+        """Set how far items of a source are settled."""
+        self._writer.ask(lambda: self._writer.commits.put_marks(source, marks))
 
     def close(self) -> None:
         """Close the reader: the last connection to go removes the -wal file."""

@@ -38,6 +38,7 @@ from blueplane.pipeline.jobs import Job
 from blueplane.pipeline.measures import Measures
 from blueplane.pipeline.stream import Commit, Stream
 from blueplane.store.connection import translated
+from blueplane.store.derived import Derivation
 from blueplane.store.ledger import Epoch
 from blueplane.store.traces import Inserted, Row
 from blueplane.threads import Backoff, Service
@@ -105,6 +106,8 @@ class Writer(Service):
         self.sources: list[Source] = []
         #: Makes room when the disk of the store is full; called between two transactions.
         self.relieve: Callable[[], None] = lambda: None
+        #: Told after each commit that wrote rows.
+        self.announced: Callable[[], None] = lambda: None
         self.attachment: Attachment | None = None
         self.store_error: str | None = None
         #: What ends the server: the store is damaged, and must not be replaced.
@@ -186,13 +189,25 @@ class Writer(Service):
         with suppress(queue.Full):
             self.inbox.put_nowait(Job(lambda: None))
 
+    def derive(self, done: Derivation) -> bool:
+        """Have a derivation stored; see ``Commits.derive``."""
+        return self.ask(lambda: self._derive(done))
+
+    def _derive(self, done: Derivation) -> bool:
+        stored = self.commits.derive(done)
+        if done.letters or done.settled or done.reopened:
+            self.letters.note_change()
+        return stored
+
     def suspect_store(self) -> None:
         """Have the store looked at: somebody could not read it."""
         self._suspected.set()
 
     def backlog(self) -> int:
         """Return how many entries are in the stream, or in hand."""
-        return self.stream.length + len(self._failures) + self.inbox.qsize()
+        with self.inbox.mutex:
+            batches = sum(isinstance(item, Batch) for item in self.inbox.queue)
+        return self.stream.length + len(self._failures) + batches
 
     def reattach(self) -> None:
         """Have the consumer attach again: something about the stream is not as it should be."""
@@ -300,7 +315,10 @@ class Writer(Service):
             self._write(ready[half:])
             return
         seconds, now_ms = monotonic_s() - began_s, wall_ms()
-        self.measures.batch(seconds, [now_ms - row.captured_ns // NS_PER_MS for row in rows])
+        # Only a hook is captured now: what an editor wrote down may be years old.
+        hooks = [row for row in rows if row.kind[1] == "hook"]
+        road_ms = [now_ms - row.captured_ns // NS_PER_MS for row in hooks]
+        self.measures.batch(seconds, road_ms, others=len(rows) - len(hooks))
         _log.debug("flush", rows=len(rows), ms=seconds * 1000)
         self._let_go(inserted, [delivery.message_id for delivery in ready], rows)
 
@@ -314,6 +332,8 @@ class Writer(Service):
         self._balancer.note_change()
         self.written += len(inserted.written)
         self._settle(message_ids, _announce(inserted))
+        if inserted.written:
+            self.announced()
         faults.point("after_ack")
         if self._failures:
             for message_id in message_ids:

@@ -153,9 +153,9 @@ def load_codec(connection: Connection) -> Codec:
 
 
 def put_shipped(connection: Connection) -> None:
-    """Add the dictionaries of this program to a database."""
+    """Add the dictionaries of this program that a database does not have."""
     connection.executemany(
-        "INSERT INTO dictionaries (id, source, data, trained_ms) VALUES (?, ?, ?, 0)",
+        "INSERT OR IGNORE INTO dictionaries (id, source, data, trained_ms) VALUES (?, ?, ?, 0)",
         [(each.id, each.source, each.data) for each in shipped()],
     )
 

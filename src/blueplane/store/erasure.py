@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from blueplane.store.connection import Connection, translated
+from blueplane.store.figures import Figures, Statement, renaming
 from blueplane.store.names import remove_unused_names
 
 #: Rows that are read, or changed, at once; fewer than a statement takes parameters.
@@ -45,6 +46,15 @@ class StoredRow(NamedTuple):
     sequence: int
     platform: str
     source: str
+    codec: int
+    data: bytes
+
+
+class CapturedRow(NamedTuple):
+    """The content of a row that is known by its event and when that was captured."""
+
+    event_id: bytes
+    captured_ns: int
     codec: int
     data: bytes
 
@@ -99,6 +109,18 @@ class Erasure:
             yield [StoredRow(*row) for row in found]
             after = found[-1][0]
 
+    def captured(self, event_ids: Sequence[bytes]) -> Iterator[CapturedRow]:
+        """Yield the rows of events."""
+        for start in range(0, len(event_ids), AT_ONCE):
+            chunk = event_ids[start : start + AT_ONCE]
+            with translated():
+                found = self._connection.execute(
+                    "SELECT event_id, captured_ns, codec, CAST(event_data AS BLOB) FROM traces"
+                    f" WHERE event_id IN ({', '.join('?' * len(chunk))})",
+                    chunk,
+                ).fetchall()
+            yield from (CapturedRow(*row) for row in found)
+
     def count_rows(self) -> int:
         """Return how many rows there are, by counting them."""
         with translated():
@@ -111,6 +133,17 @@ class Erasure:
                 f"SELECT count(*) FROM settlements WHERE {_NAMES}", (text,)
             )
             return int(found.fetchone()[0])
+
+    def figures(self, selection: Selection) -> Figures:
+        """Return what is derived from what is meant."""
+        wanted = (selection.session_id, selection.projects, selection.before_ms)
+        return Figures(self._connection, *wanted)
+
+    def labels(self, kind: str) -> list[str]:
+        """Return the labels of derived rows of a kind: ``project``, ``branch`` and others."""
+        with translated():
+            found = self._connection.execute("SELECT text FROM labels WHERE kind = ?", (kind,))
+            return [row[0] for row in found]
 
     def is_unfinished(self) -> bool:
         """Return whether something was removed of which files may still hold a trace."""
@@ -138,6 +171,11 @@ class Erasure:
             f" (SELECT event_id FROM traces WHERE sequence IN ({marks}))",
             sequences,
         )
+        self._connection.execute(  # of a worker, and in neither law
+            "DELETE FROM dead_letters WHERE hop = 'derived' AND event_id IN"
+            f" (SELECT event_id FROM traces WHERE sequence IN ({marks}))",
+            sequences,
+        )
         removed = self._connection.execute(
             f"DELETE FROM traces WHERE sequence IN ({marks})", sequences
         )
@@ -150,6 +188,13 @@ class Erasure:
             [(row.codec, row.data, row.sequence) for row in rows],
         )
         return {}
+
+    def refresh_contents(self, rows: Sequence[CapturedRow]) -> None:
+        """Store other content for rows, as far as they are still there."""
+        self._connection.executemany(
+            "UPDATE traces SET codec = ?, event_data = ? WHERE event_id = ? AND captured_ns = ?",
+            [(row.codec, row.data, row.event_id, row.captured_ns) for row in rows],
+        )
 
     def rename_project(self, old: str, new: str) -> Mapping[str, int]:
         """Give the rows of a project another name."""
@@ -173,6 +218,17 @@ class Erasure:
             " WHERE message_id = ?",
             [(FORGOTTEN, now_ms, message_id) for message_id in message_ids],
         )
+        return {}
+
+    def remove_derived(self, statement: Statement) -> Mapping[str, int]:
+        """Remove derived rows: one of ``Figures.removals``."""
+        self._connection.execute(*statement)
+        return {}
+
+    def rename_label(self, kind: str, old: str, new: str) -> Mapping[str, int]:
+        """Give what has a label of derived rows another one."""
+        for statement in renaming(kind, old, new):
+            self._connection.execute(*statement)
         return {}
 
     def replace_letter(self, message_id: str, raw: bytes) -> Mapping[str, int]:

@@ -134,13 +134,33 @@ class Letters:
                 yield letter
 
     def waiting(self, limit: int) -> list[str]:
-        """Return the ids of retried letters whose new message has no outcome yet, oldest first."""
+        """Return the ids of retried letters whose new message has no outcome yet, oldest first.
+
+        Those of workers have no message: ``to_derive`` has them.
+        """
         rows = self._connection.execute(
-            "SELECT message_id FROM dead_letters"
-            " WHERE state = 'retried' AND settled_ms IS NULL ORDER BY retried_ms LIMIT ?",
+            "SELECT message_id FROM dead_letters WHERE state = 'retried' AND settled_ms IS NULL"
+            " AND hop != 'derived' ORDER BY retried_ms LIMIT ?",
             (limit,),
         )
         return [row[0] for row in rows]
+
+    def to_derive(self, limit: int) -> list[Letter]:
+        """Return retried letters of workers that have no outcome yet, oldest first."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM dead_letters WHERE state = 'retried' AND settled_ms IS NULL"
+            " AND hop = 'derived' ORDER BY retried_ms LIMIT ?",
+            (limit,),
+        )
+        return [Letter(*row) for row in rows]
+
+    def reopen(self, message_id: str) -> None:
+        """Open a retried letter again: it failed once more."""
+        self._connection.execute(
+            "UPDATE dead_letters SET state = 'open', failures = failures + 1, retried_ms = NULL"
+            " WHERE message_id = ? AND state = 'retried'",
+            (message_id,),
+        )
 
     def open_reasons(self, limit: int = MAX_MIRRORED) -> dict[str, str]:
         """Return the newest open letters: message id -> reason."""

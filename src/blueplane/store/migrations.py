@@ -52,12 +52,18 @@ def _chain(connection: Connection) -> None:
     run_script(connection, schema.CHAIN)
 
 
+def _capture(connection: Connection) -> None:
+    run_script(connection, schema.CAPTURE)
+    codec.put_shipped(connection)  # those that came since
+
+
 #: In order; version n of the schema is what stands after the first n steps.
 STEPS: tuple[Step, ...] = (
     Step("the road of an event", _road),
     Step("counts per rule, so that old settlements may go", _rules),
     Step("health, as it was last seen", _health),
     Step("what became of each source, by outcome", _chain),
+    Step("how far the stores of editors were read", _capture),
 )
 
 

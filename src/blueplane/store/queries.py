@@ -7,9 +7,10 @@ Leaves showing them to the interfaces, and reading what is to be removed to ``er
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +18,14 @@ import orjson
 
 from blueplane.clock import iso_utc, monotonic_s
 from blueplane.errors import StoreBrokenError, StoreUnavailableError
-from blueplane.event import Event
+from blueplane.event import Event, Mark
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, identity, open_reader, translated
+from blueplane.store.derived import Content, Trace
 from blueplane.store.ledger import MS_PER_MINUTE, HealthIncident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
+from blueplane.store.offsets import Offsets
 from blueplane.store.traces import MAX_PARAMETERS
 
 #: Seconds after which a read is given up: a command may have to do with a slow disk.
@@ -256,6 +259,16 @@ class Reader:
                 done.update(row[0] for row in filtered)
         return done & {event.origin for event in events}
 
+    def marks(self, source: str) -> dict[str, Mark]:
+        """Return how far the items of a source are settled, by item."""
+        with self._call():
+            return Offsets(self._connection).all(source)
+
+    def mark(self, source: str, item: str) -> Mark | None:
+        """Return how far an item of a source is settled; None for one that is not known."""
+        with self._call():
+            return Offsets(self._connection).get(source, item)
+
     def traces(self, column: str, value: str, limit: int = 1000) -> list[dict[str, Any]]:
         """Return rows of ``raw_traces`` by ``event_id`` (hex) or ``session_id``, oldest first."""
         wheres = {
@@ -386,10 +399,11 @@ class Reader:
                 yield letter
 
     def count_open_letters(self, since_ms: int = 0) -> int:
-        """Return how many dead letters are open, of those that were opened since ``since_ms``."""
+        """Return how many events could not be written, and wait as open letters since a time."""
         with self._call():
             found = self._connection.execute(
-                "SELECT count(*) FROM dead_letters WHERE state = 'open' AND opened_ms >= ?",
+                "SELECT count(*) FROM dead_letters"
+                " WHERE state = 'open' AND opened_ms >= ? AND hop != 'derived'",
                 (since_ms,),
             ).fetchone()
         return int(found[0])
@@ -466,7 +480,8 @@ class Reader:
         with self._call():
             rows = self._connection.execute(
                 "SELECT hop, error_class, count(*) AS n, min(opened_ms), max(opened_ms)"
-                " FROM dead_letters WHERE state = 'open' GROUP BY hop, error_class ORDER BY n DESC",
+                " FROM dead_letters WHERE state = 'open' AND hop != 'derived'"
+                " GROUP BY hop, error_class ORDER BY n DESC",
             )
             return [LetterGroup(*row) for row in rows]
 
@@ -534,6 +549,52 @@ class Reader:
         with self._call():
             rows = self._connection.execute("SELECT worker, sequence FROM watermarks")
             return {str(worker): int(sequence) for worker, sequence in rows}
+
+    def after(self, sequence: int, limit: int, codec: Codec) -> list[Trace]:
+        """Return the rows after a sequence, in order; ``codec`` decodes them when it is asked."""
+        return self._traces("sequence > ? ORDER BY sequence LIMIT ?", (sequence, limit), codec)
+
+    def trace(self, event_id: bytes, codec: Codec) -> Trace | None:
+        """Return the row of an event; None without one."""
+        where = "sequence = (SELECT sequence FROM traces WHERE event_id = ?)"
+        return next(iter(self._traces(where, (event_id,), codec)), None)
+
+    def _traces(self, where: str, parameters: Sequence[Any], codec: Codec) -> list[Trace]:
+        found = self.rows(
+            f"SELECT {', '.join(Trace._fields[:-1])}, codec, event_data FROM raw_traces"
+            f" WHERE {where}",
+            parameters,
+        )
+        return [
+            Trace._make(
+                [
+                    row[0],
+                    bytes.fromhex(row[1]),
+                    *row[2:-2],
+                    Content(partial(codec.decode, *row[-2:])),
+                ]
+            )
+            for row in found
+        ]
+
+    def rows(
+        self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a SELECT; for the other modules of this package."""
+        with self._call():
+            return self._connection.execute(statement, parameters).fetchall()
+
+    def letters_to_derive(self, limit: int) -> list[Letter]:
+        """Return letters of workers that are to be tried again, oldest first."""
+        with self._call():
+            return Letters(self._connection).to_derive(limit)
+
+    def count_underived(self) -> int:
+        """Return how many rows a worker could derive nothing from: its open letters."""
+        found = self.rows(
+            "SELECT count(*) FROM dead_letters WHERE state = 'open' AND hop = 'derived'"
+        )
+        return int(found[0][0])
 
     def written_after(self, sequence: int) -> int | None:
         """Return when (ms) the first row after ``sequence`` was written; None without one."""

@@ -58,6 +58,10 @@ _FREE: Final = slice(32, 40)
 _SCHEMA_KINDS: Final = (0x05, 0x0D)
 #: Made by migrations, and not by what happened.
 _OWN_TABLES: Final = ("schema_version", "sqlite_sequence")
+#: Made of events anew when there is no watermark: so they fit the events that are left.
+_DERIVED: Final = (
+    "calls", "first_hooks", "labels", "sessions", "stretches", "watermarks", "witnesses",
+)  # fmt: skip
 #: Any of these has rows, or it was not our schema that was read.
 _PROOF: Final = ("traces", "custody_totals")
 
@@ -190,7 +194,7 @@ def _header(template: bytes, size: int) -> bytes:
 def _tables(writer: Connection) -> list[str]:
     """Return the tables that events fill, that of the events last: it refers to the others."""
     rows = writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    names = [name for (name,) in rows if name not in _OWN_TABLES]
+    names = [name for (name,) in rows if name not in (*_OWN_TABLES, *_DERIVED)]
     return sorted(names, key=lambda name: name == "traces")
 
 

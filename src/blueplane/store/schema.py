@@ -251,3 +251,103 @@ ALTER TABLE incidents ADD COLUMN colour TEXT;
 CREATE INDEX incidents_breaks ON incidents (started_ms, count, recovered) WHERE colour IS NULL;
 CREATE INDEX dead_letters_why ON dead_letters (hop, error_class, opened_ms) WHERE state = 'open';
 """
+
+CAPTURE = """
+CREATE TABLE offsets (
+    source      TEXT NOT NULL,
+    item        TEXT NOT NULL,
+    generation  INTEGER NOT NULL,
+    offset      INTEGER NOT NULL,
+    inode       INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,
+    born_ms     INTEGER NOT NULL,
+    PRIMARY KEY (source, item)
+) WITHOUT ROWID;
+
+CREATE TABLE labels (
+    id   INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    text TEXT NOT NULL,
+    UNIQUE (kind, text)
+);
+CREATE TABLE sessions (
+    id                INTEGER PRIMARY KEY,
+    platform          TEXT NOT NULL,
+    session_id        TEXT NOT NULL,
+    evidence          INTEGER NOT NULL,
+    workspace_hash    TEXT,
+    project           INTEGER,
+    branch            INTEGER,
+    parent_id         TEXT,
+    continues         TEXT,
+    begun_ms          INTEGER,
+    begun_by          TEXT,
+    resumed_ms        INTEGER,
+    started_ms        INTEGER,
+    last_ms           INTEGER,
+    ended_ms          INTEGER,
+    end_reason        TEXT,
+    reported_cost_usd REAL,
+    UNIQUE (platform, session_id)
+);
+CREATE INDEX sessions_cleared ON sessions (workspace_hash, ended_ms) WHERE end_reason = 'clear';
+CREATE TABLE stretches (
+    session    INTEGER NOT NULL,
+    started_ms INTEGER NOT NULL,
+    last_ms    INTEGER NOT NULL,
+    PRIMARY KEY (session, started_ms)
+) WITHOUT ROWID;
+CREATE TABLE calls (
+    message                  INTEGER NOT NULL,
+    request                  INTEGER NOT NULL,
+    session                  INTEGER NOT NULL,
+    agent                    INTEGER,
+    sidechain                INTEGER NOT NULL,
+    model                    INTEGER,
+    project                  INTEGER,
+    branch                   INTEGER,
+    timestamp_ms             INTEGER NOT NULL,
+    final                    INTEGER NOT NULL,
+    input_tokens             INTEGER,
+    output_tokens            INTEGER,
+    cache_creation_5m_tokens INTEGER,
+    cache_creation_1h_tokens INTEGER,
+    cache_creation_tokens    INTEGER,
+    cache_read_tokens        INTEGER,
+    reported_cost_usd        REAL,
+    PRIMARY KEY (message, request)
+) WITHOUT ROWID;
+CREATE INDEX calls_session ON calls (session);
+CREATE VIEW usage AS
+SELECT printf('%016x%016x', c.message, c.request) AS call_key,
+       s.platform, s.session_id,
+       CASE WHEN c.sidechain OR c.agent IS NOT NULL THEN s.session_id ELSE s.parent_id END
+       AS parent_session_id,
+       a.text AS agent_id, m.text AS model, p.text AS project, b.text AS branch,
+       c.timestamp_ms, c.input_tokens, c.output_tokens, c.cache_creation_5m_tokens,
+       c.cache_creation_1h_tokens, c.cache_creation_tokens, c.cache_read_tokens, c.final,
+       c.reported_cost_usd
+FROM calls c
+JOIN sessions s ON s.id = c.session
+LEFT JOIN labels a ON a.id = c.agent
+LEFT JOIN labels m ON m.id = c.model
+LEFT JOIN labels p ON p.id = c.project
+LEFT JOIN labels b ON b.id = c.branch
+WHERE NOT c.sidechain OR NOT EXISTS (
+    SELECT 1 FROM calls o WHERE o.message = c.message AND o.request != c.request
+    AND (o.sidechain, o.timestamp_ms, o.request) < (1, c.timestamp_ms, c.request)
+);
+CREATE TABLE witnesses (
+    key     INTEGER PRIMARY KEY,
+    kind    INTEGER NOT NULL,
+    session INTEGER NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    seen    INTEGER NOT NULL
+);
+CREATE INDEX witnesses_time ON witnesses (at_ms);
+CREATE TABLE first_hooks (
+    platform TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    at_ms    INTEGER NOT NULL
+) WITHOUT ROWID;
+"""

@@ -20,6 +20,7 @@ from blueplane.event import (
     read_event_id,
     read_object,
     read_text,
+    read_texts,
     read_timestamp,
     read_values,
 )
@@ -149,26 +150,27 @@ def _read_entries(
         # Our own sources send nothing but JSON; what a dead letter sends again may be anything.
         if not origin or origin.startswith(LETTER_ORIGIN):
             read_object("payload", payload)
-    kind_parts = (platforms, sources, event_types, hook_types)
+    kind_parts = list(zip(platforms, sources, event_types, hook_types, strict=True))
+    kinds = {parts: tuple(map(read_text, parts)) for parts in set(kind_parts)}
     texts = [
         b'{"metadata":%b,"payload":%b}' % pair for pair in zip(metadata, payloads, strict=True)
     ]
     return map(
         Row._make,
         zip(
-            map(read_text, [message_id for message_id, _ in entries]),
+            read_texts([message_id for message_id, _ in entries]),
             map(read_event_id, event_ids),
-            zip(*[map(read_text, part) for part in kind_parts], strict=True),
-            map(read_text, session_ids),
-            map(read_text, workspaces),
-            map(read_text, projects),
-            map(read_text, turns),
-            map(read_text, tool_uses),
+            map(kinds.__getitem__, kind_parts),
+            read_texts(session_ids),
+            read_texts(workspaces),
+            read_texts(projects),
+            read_texts(turns),
+            read_texts(tool_uses),
             map(read_captured, captured),
             map(read_timestamp, timestamps),
             repeat(delivered_ms, len(entries)),
             *zip(*map(_read_columns, metadata), strict=True),
-            map(read_text, origins),
+            read_texts(origins),
             *zip(*_encode(codec, sources, texts), strict=True),
             strict=True,
         ),

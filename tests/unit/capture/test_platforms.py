@@ -19,6 +19,7 @@ IMPOSTOR = Platform(name="cursor")
 NOT_A_PLATFORM = "a text"
 NO_HOOK = Platform(name="theirs", hooks={"Go": Hook("victory")})
 NO_PHASE = Platform(name="theirs", hooks={"Go": Hook("tool_use", "meanwhile")})
+NO_SOURCE = Platform(name="theirs", hooks={"Go": Hook("tool_use", source="hearsay")})
 NO_MAPPING = Platform(name="theirs", hooks=["Go"])  # type: ignore[arg-type]
 NO_COLUMN = Platform(name="theirs", column_keys={"price": "cost_usd"})
 NO_NAME = Platform(name="their editor")
@@ -111,6 +112,7 @@ def test_platforms_keeps_the_built_in_platform_when_a_third_party_takes_its_name
                 "IMPOSTOR",
                 "NO_HOOK",
                 "NO_PHASE",
+                "NO_SOURCE",
                 "NO_MAPPING",
                 "NO_COLUMN",
                 "NO_NAME",

@@ -458,6 +458,25 @@ def test_leftover_that_is_stored_is_not_counted_as_filtered_when_rules_changed(
     assert (spool.left(), spool.names()) == (set(), [])
 
 
+def test_settlement_names_the_source_when_the_extension_handed_over(spool: Spool) -> None:
+    """What is filtered or set aside counts where it came from: a hook, or the extension."""
+    # Given an event of a window and one of a hook, both filtered, and half an object of a window
+    rules = FilterSettings((), (), (), (), ("windowOpen", "stop"))
+    spool.reader.use(Sanitiser("strict", SECRET), Filters(rules, SECRET))
+    spool.write("1.1.0", b"{}\n\x1ecursor windowOpen\n")
+    spool.write("1.1.1", b"{}\n\x1ecursor stop\n")
+    spool.write("1.1.2", b"{\n\x1ecursor windowClose\n")
+    # When
+    spool.look()
+    # Then
+    sources = {each.hook_type: (each.outcome, each.source) for each in spool.stand.outcomes}
+    assert sources == {
+        "windowOpen": ("filtered", "extension"),
+        "stop": ("filtered", "hook"),
+        "windowClose": ("quarantined", "extension"),
+    }
+
+
 def test_reconcile_sends_again_what_is_not_in_the_stream_when_it_is_told(spool: Spool) -> None:
     """What is in the stream waits, the rest is sent again; each is released in the end."""
     # Given two files that were sent, one of which is still in the stream

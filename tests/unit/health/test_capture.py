@@ -37,6 +37,7 @@ class Stand:
             database=self.commits.path,
             installed_hooks=lambda: self.installed,
             paused_until_ms=lambda: self.paused_until_ms,
+            monitors=dict,
         )
         self.monitor = CaptureMonitor(cast("Any", probes))
 
@@ -124,6 +125,7 @@ def test_nothing_is_judged_when_nothing_is_installed(stand: Stand) -> None:
         "transcript_monitor": monitor,
         "capture_rate_events_per_min": 0.0,
         "unattributed_failure_count": 0,
+        "coverage": [],
     }
 
 

@@ -1,4 +1,4 @@
-"""The monitor of the workers, on a real store, for workers that do not exist yet."""
+"""The monitor of the workers, on a real store, for workers that only it knows."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from blueplane.health.check import Colour, Moment, Report
 from blueplane.health.probes import Probes, WorkerState
 from blueplane.health.workers import WorkersMonitor
 from blueplane.pipeline.commits import Commits
+from blueplane.store.letters import Letter
 from helpers.road import CAPTURED_NS, database_file, make_event, make_row
 
 NOW_MS = CAPTURED_NS // NS_PER_MS
@@ -147,6 +148,33 @@ def test_the_rate_of_a_worker_is_unknown_when_it_begins_again(stand: Stand) -> N
     stand.mark("usage", 0)
     # Then
     assert stand.look(1).figures["usage"]["processed_per_sec"] is None
+
+
+def test_workers_are_yellow_when_nothing_could_be_derived_from_some_rows(stand: Stand) -> None:
+    """The rows are stored, so the chain has nothing to do with it; letters say which they are."""
+    # Given two letters of workers, one of which was given up
+    stand.mark("usage", 0)
+    letters = stand.commits.letters
+    for number in (1, 2):
+        letters.open(make_letter_of_worker(number), 0)
+    letters.drop(["1-1:usage"], 0)
+    # When
+    report = stand.look()
+    # Then
+    (finding,) = report.findings
+    assert (finding.metric, finding.colour, finding.command) == (
+        "underived", Colour.YELLOW, "blueplane dlq list"
+    )  # fmt: skip
+    assert finding.sentence == "nothing could be derived from 1 of the stored events"
+
+
+def make_letter_of_worker(number: int) -> Letter:
+    """Make the letter of a row that a worker failed at."""
+    return Letter(
+        message_id=f"1-{number}:usage", event_id=b"", captured_ns=0, origin="", platform="cursor",
+        source="hook", hook_type="stop", raw=b"[]", reason="", error_class="KeyError", failures=1,
+        hop="derived",
+    )  # fmt: skip
 
 
 def test_workers_are_not_looked_at_when_there_is_no_database(stand: Stand, tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def test_command_takes_nothing_from_the_repository_when_it_is_hostile(
 def test_events_are_those_that_capture_knows() -> None:
     """No event is asked for that means nothing to us, and none of Cursor's is forgotten."""
     # Given / When / Then
-    assert set(hook_events.CURSOR.since) == set(CURSOR.hooks)
+    hooks = {name for name, hook in CURSOR.hooks.items() if hook.source == "hook"}
+    assert set(hook_events.CURSOR.since) == hooks
     assert set(CLAUDE_CODE.hooks) <= set(hook_events.CLAUDE_CODE.since)
 
 

@@ -169,7 +169,8 @@ def test_error_exits_with_its_own_code_when_of_any_class(monkeypatch: pytest.Mon
         value for value in vars(errors).values() if isinstance(value, type)
     ]
     for error in found:
-        detail = ("word", "detail") if error is errors.MalformedPayloadError else ("word",)
+        two = (errors.MalformedPayloadError, errors.EditorDatabaseError)
+        detail = ("word", "detail") if error in two else ("word",)
 
         def fail(
             _arguments: list[str],

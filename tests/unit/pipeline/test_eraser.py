@@ -21,6 +21,7 @@ from blueplane.pipeline.intake import Intake
 from blueplane.store.codec import shipped
 from blueplane.store.ledger import stored_rows
 from blueplane.store.letters import Letter
+from helpers.desk import T0_MS, Desk, answer, at, hook, line
 from helpers.redis_server import RedisServer
 from helpers.road import CAPTURED_NS, Road, make_event
 from helpers.waiting import wait_until
@@ -475,3 +476,117 @@ def test_forget_refuses_a_spool_that_it_cannot_look_into(running: Running) -> No
     # When / Then
     with pytest.raises(HomeError, match="spool: Not a directory"):
         running.forget(project="orchard")
+
+
+# --- what was derived ---------------------------------------------------------------------------
+
+
+def derive(running: Running) -> Desk:
+    """Derive from everything that is stored; return the desk that did."""
+    desk = Desk.of(running.road.commits, running.road.writer.derive)
+    desk.derive()
+    return desk
+
+
+def test_forget_takes_what_was_derived_from_a_session(running: Running) -> None:
+    """Its calls, times and sightings go, and what other sessions say of it; the others stay."""
+    # Given a session, one that was forked from it, and a sub-agent's
+    running.write(
+        line(1, "user", uuid="old", session_id="s-1", turn_id="p-1"),
+        answer(2, session_id="s-1", project="orchard", tool_use_id="t-1"),
+        answer(3, session_id="s-2", project="orchard", payload={"parentUuid": "old"}),
+        hook(
+            4, "subagentStart", "subagent_start", "cursor", session_id="s-3",
+            payload={"parent_conversation_id": "s-1"},
+        ),
+    )  # fmt: skip
+    desk = derive(running)
+    # When
+    removed = running.forget(session="s-1")
+    # Then
+    assert removed["database", "figures"] == (2, 0)
+    left = desk.derived()
+    assert [row[1] for row in left["sessions"]] == ["s-2", "s-3"]
+    assert b"s-1" not in running.home.database.read_bytes()
+    assert (len(left["usage"]), left["witnesses"]) == (1, [])
+    # and nothing comes back
+    desk.derive()
+    assert desk.derived() == left
+
+
+def test_forget_takes_what_was_derived_from_a_project(running: Running) -> None:
+    """A session of two projects stays, with the calls of the other one and without the name."""
+    # Given
+    running.write(
+        answer(1, session_id="s-1", project="orchard"),
+        answer(2, session_id="s-2", project="orchard", payload={"gitBranch": "b:1"}),
+        answer(3, session_id="s-2", project="meadow"),
+        answer(4, session_id="s-1"),
+    )
+    desk = derive(running)
+    # When
+    removed = running.forget(project="orchard")
+    # Then
+    assert removed["database", "figures"] == (5, 0)
+    assert desk.usage("session_id, project") == [("s-2", "meadow")]
+    assert desk.execute("SELECT session_id, project, branch FROM sessions") == [("s-2", None, None)]
+    assert desk.execute("SELECT text FROM labels WHERE kind != 'model'") == [("meadow",)]
+
+
+def test_forget_takes_what_was_derived_from_before_a_moment(running: Running) -> None:
+    """Of a session that goes on after it the later part stays."""
+    # Given
+    running.write(
+        hook(9, "PreToolUse", "tool_start", session_id="old", tool_use_id="t-1", **at(-600)),
+        answer(1, session_id="old", **at(-600)),
+        answer(2, session_id="both", **at(-60)),
+        answer(3, session_id="both", **at(-1)),
+        answer(4, session_id="both", tool_use_id="t-2", **at(1)),
+    )
+    desk = derive(running)
+    # When
+    removed = running.forget(before_ms=T0_MS)
+    # Then
+    assert removed["database", "figures"] == (4, 0)
+    assert desk.usage("session_id") == [("both",)]
+    assert [row[1:] for row in desk.derived()["stretches"]] == [
+        ("both", T0_MS, T0_MS + 60_000)
+    ]  # fmt: skip
+    assert [row[2] for row in desk.derived()["witnesses"]] == ["both"]
+    assert desk.execute("SELECT session_id, started_ms FROM sessions") == [("both", T0_MS)]
+
+
+def test_forget_takes_letters_of_workers_with_their_rows(running: Running) -> None:
+    """They say which event it was."""
+    # Given
+    running.write(answer(1, session_id="s-1"), answer(2, session_id="s-2"))
+    running.spoil("UPDATE traces SET codec = 1, event_data = x'00'")
+    derive(running)
+    assert len(list(running.road.commits.letters.all())) == 6
+    # When
+    running.forget_in_doubt(session="s-1")
+    # Then
+    assert len(list(running.road.commits.letters.all())) == 3
+
+
+def test_scrub_renames_what_was_derived(running: Running) -> None:
+    """Projects and branches in clear get the names that events have at this level."""
+    # Given figures of a level that kept both in clear
+    running.write(
+        event(1, "orchard", {"gitBranch": "fix-ann", "message": {"id": "m"}}, hook_type="assistant",
+              platform="claude_code", source="transcript", metadata=b'{"input_tokens":3}'),
+    )  # fmt: skip
+    desk = derive(running)
+    assert desk.usage("project, branch") == [("orchard", "fix-ann")]
+    # When
+    changed = running.scrub()
+    # Then
+    assert changed["figures"] == 2
+    ((project, branch),) = desk.usage("project, branch")
+    assert (project[:2], branch[:2]) == ("n:", "b:")
+    # and a replay of the scrubbed rows gives the same names
+    before = desk.derived()
+    desk.begin_again(emptied=True)
+    desk.derive()
+    assert desk.derived() == before
+    assert "figures" not in running.scrub()

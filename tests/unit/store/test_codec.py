@@ -291,7 +291,7 @@ def test_shipped_dictionaries_have_their_own_ids_when_they_are_listed():
 def test_dictionary_holds_no_personal_string_when_it_is_searched(dictionary: Dictionary):
     """No name, path, project or word of a prompt of the generated events is in a dictionary."""
     data = dictionary.data.lower()
-    assert b"tool_input" in data
+    assert b"tool_name" in data
     assert [word for word in personal_strings() if word.encode() in data] == []
 
 

@@ -18,6 +18,7 @@ from blueplane.store.migrations import STEPS, migrate
 from blueplane.store.queries import reading
 from blueplane.store.recovery import Taken, recover
 from blueplane.store.wal import empty_wal
+from helpers.desk import Desk, answer
 from helpers.road import make_event, make_row
 
 PAGE = 4096
@@ -254,3 +255,21 @@ def test_nothing_is_left_behind_when_nothing_can_be_recovered(
     with pytest.raises(StoreError, match="is there already"):
         recover(damaged, tmp_path / "new.db")
     assert (tmp_path / "new.db").read_bytes() == b"mine"
+
+
+def test_everything_is_derived_anew_when_a_database_was_recovered(tmp_path: Path) -> None:
+    """What is derived fits the events that are left, whatever was lost of either."""
+    # Given a database whose workers are done
+    desk = Desk(tmp_path / "damaged.db")
+    desk.tell(*(answer(number, tool_use_id=f"t-{number}") for number in range(50)))
+    before = desk.derived()
+    desk.commits.empty_wal()
+    desk.close()
+    # When
+    target, _ = recovered(tmp_path, (tmp_path / "damaged.db").read_bytes())
+    # Then
+    again = Desk(target)
+    assert not any(again.derived().values())
+    again.derive()
+    assert again.derived() == before
+    again.close()

@@ -35,6 +35,9 @@ _HOOKS: Final[Mapping[str, Hook]] = {
     "stop": Hook("turn_end"),
     "preCompact": Hook("context_compact", "before"),
     "workspaceOpen": Hook("other"),
+    # Of our extension: a session of the editor's window, and none of a conversation.
+    "windowOpen": Hook("session_start", source="extension"),
+    "windowClose": Hook("session_end", source="extension"),
 }
 
 #: With its setting for third-party configurations on, Cursor runs Claude Code's hooks with its own

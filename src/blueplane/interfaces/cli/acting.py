@@ -72,6 +72,13 @@ def acting(home: Home) -> Iterator[Act]:
     """
     with stored(home):
         pass
+    with serving(home) as act:
+        yield act
+
+
+@contextmanager
+def serving(home: Home) -> Iterator[Act]:
+    """Give the same, also where nothing is stored yet."""
     if is_running(home):
         yield _Server(home)
         return

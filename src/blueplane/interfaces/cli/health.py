@@ -23,6 +23,7 @@ from blueplane.paths import Home
 from blueplane.server.control import ask
 
 INCIDENTS: Final = "incidents"
+CAPTURE: Final = "capture"
 #: Seconds that a server has to tell how it is.
 ANSWER_S: Final = 5.0
 #: Columns of a terminal that are used, and lines, so that the prompt has room below.
@@ -75,9 +76,12 @@ def health(
         message = f"nothing was seen of {part} yet; ask again in a moment"
         raise NotFoundError(message)
     if form == "json":
-        load("output", "render_json")(_answer(look, part))
+        more = {"alone": load("alone", "found")(home)} if part == CAPTURE else {}
+        load("output", "render_json")({**_answer(look, part), **more})
     else:
         _show(look, part)
+        for line in load("alone", "lines")(home) if part == CAPTURE else ():
+            click.echo(line)
     return int(not look.is_well(part))
 
 

@@ -15,7 +15,7 @@ from blueplane.install import redis_setup
 from blueplane.install.completion import SHELLS, Shell, login_shell
 from blueplane.install.editors import NAMES
 from blueplane.install.plan import Plan, Run
-from blueplane.install.setup import PARTS, Setup, Wanted, tidy
+from blueplane.install.setup import Setup, Wanted, tidy, usual_parts
 from blueplane.install.user_places import user_places
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.completing import completion_text
@@ -68,7 +68,8 @@ def install(
         return None
     shell = login_shell(os.environ)
     completions = (shell,) if shell else ()
-    return _install(how, frozenset(PARTS), only, service=not no_service, completions=completions)
+    parts = usual_parts(how.home)
+    return _install(how, parts, only, service=not no_service, completions=completions)
 
 
 @install.command()
@@ -101,6 +102,16 @@ def completion(how: How, shells: tuple[Shell, ...]) -> int:
     login = login_shell(os.environ)
     chosen = shells or ((login,) if login else SHELLS)
     return _install(how, frozenset({"completion"}), completions=chosen)
+
+
+@install.command()
+@plan_options
+def extension(how: How) -> int:
+    """Add our extension to Cursor: health in the status bar, sessions of its windows.
+
+    It is a file below the home; Cursor's own command installs it, or you, where there is none.
+    """
+    return _install(how, frozenset({"extension"}))
 
 
 @install.command()
@@ -180,6 +191,8 @@ def _say_end(plan: Plan, wanted: Wanted) -> None:
     but = ", but for what is left out above" if plan.problems else ""
     if "hooks" in wanted.parts:
         checks = "`blueplane status` shows what arrives, `blueplane doctor` checks it"
+        if wanted.service and "service" in wanted.parts:
+            say("history is read in the background; `blueplane backfill` shows how far", hang=2)
         say(f"installed{but}; {checks}", hang=2)
     else:
         click.echo(f"done{but}")

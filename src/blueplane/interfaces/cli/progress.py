@@ -17,12 +17,16 @@ from blueplane.server.control import Report
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
-    """Give what shows ``step``, and ``done`` ``of`` where both are known."""
+def progress(*, counted: bool = True) -> Iterator[Report]:
+    """Give what shows ``step``, and ``done`` ``of`` where both are known.
+
+    What is not ``counted`` has its numbers in its words; they stand behind the bar.
+    """
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    words = TextColumn("{task.description}")
+    columns = (words, BarColumn(), MofNCompleteColumn()) if counted else (BarColumn(20), words)
     with Progress(
-        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
+        SpinnerColumn(), *columns, console=console, transient=True, disable=not sys.stderr.isatty()
     ) as bar:
         task = bar.add_task("", total=None)
 

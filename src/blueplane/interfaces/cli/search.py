@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from blueplane.clock import NS_PER_MS
+from blueplane.clock import NS_PER_MS, wall_ms
 from blueplane.config import load
 from blueplane.errors import QueueError, UndecodableEntryError, UsageError
 from blueplane.event import EVENT_ID_BYTES, Event, decode
-from blueplane.figures import count
+from blueplane.figures import count, moment, number
 from blueplane.interfaces.cli.reach import in_stream
 from blueplane.lock import is_running
 from blueplane.paths import Home
@@ -24,6 +24,7 @@ from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.store.hops import Hop, chain, hops, lasted
 from blueplane.store.letters import Letter
 from blueplane.store.queries import Reader
+from blueplane.store.reports import session
 
 _ID_DIGITS: Final = 2 * EVENT_ID_BYTES
 _EVENT_ID: Final = re.compile(rf"[0-9a-f]{{6,{_ID_DIGITS}}}\Z")
@@ -111,6 +112,39 @@ def _session_id(letter: Letter) -> str | None:
         return decode(unpack_fields(letter.raw)).session_id
     except UndecodableEntryError:
         return None
+
+
+def session_notes(reader: Reader, name: str) -> Iterator[str]:
+    """Say what is derived of a session: when it was, what it belongs to, and what it took."""
+    found = session(reader, name, wall_ms())
+    if found is None or found.started_ms is None:
+        return
+    end = "lasts" if found.ended_ms is None else f"ended {moment(found.ended_ms)}"
+    reason = f" ({found.ended_by})" if found.ended_by else ""
+    times = f", taken up {found.stretches} times" if found.stretches > 1 else ""
+    yield f"session of {found.platform}: began {moment(found.started_ms)}, {end}{reason}{times}"
+    place = [
+        f"{word} {value}"
+        for word, value in (
+            ("project", found.project), ("branch", found.branch),
+            ("goes on from session", found.continues), ("sub-agent of session", found.parent_id),
+        )
+        if value
+    ]  # fmt: skip
+    if place:
+        yield ", ".join(place)
+    if found.calls:
+        tokens = ", ".join(
+            f"{number(value)} {word}"
+            for word, value in (
+                ("input", found.input_tokens), ("output", found.output_tokens),
+                ("cache creation", found.cache_creation_tokens),
+                ("cache read", found.cache_read_tokens),
+            )
+        )  # fmt: skip
+        yield f"{count(found.calls, 'call')} of models, tokens: {tokens}"
+    if found.reported_cost_usd is not None:
+        yield f"cost as the editor reports it: {number(found.reported_cost_usd)} USD"
 
 
 def letter_note(letter: Letter) -> str:

@@ -33,6 +33,7 @@ from blueplane.interfaces.cli.search import (
     letters_of,
     queued,
     queued_event,
+    session_notes,
     spooled,
     stored_event,
     with_data,
@@ -93,7 +94,10 @@ def trace(home: Home, name: str, form: Form, limit: int, *, data: bool) -> None:
             _show_event(stored_event(reader, event_id, data=data), form)
             return
         total = reader.count_session(name)
-        notes = [letter_note(letter) for letter in letters_of(reader, name)]
+        notes = [
+            *session_notes(reader, name),
+            *(letter_note(letter) for letter in letters_of(reader, name)),
+        ]
         if total or notes:
             newest = reader.newest(name, limit or total)
             rows = [with_data(reader, row, data=data) for row in newest]

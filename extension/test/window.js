@@ -1,0 +1,107 @@
+/**
+ * A window of an editor, as far as the extension sees one, driven over standard input.
+ *
+ * Owns the stand-in for the module `vscode`: what of it the extension uses, and nothing else.
+ * Promises a JSON object on a line for all that a person would see, and `{"done": COMMAND}` after
+ * each command: `focus`, `close`, or the name of a command of the extension.
+ * Leaves the files and sockets to the real Node, and what must hold to `tests/unit/extension`.
+ */
+
+"use strict";
+
+const Module = require("node:module");
+const { join } = require("node:path");
+const { createInterface } = require("node:readline");
+
+const { scheme, folders, home } = JSON.parse(process.argv[2]);
+const commands = new Map();
+const listeners = [];
+
+function tell(what) {
+  process.stdout.write(`${JSON.stringify(what)}\n`);
+}
+
+class ThemeColor {
+  constructor(id) {
+    this.id = id;
+  }
+}
+
+class StatusBarItem {
+  show() {
+    const { text, tooltip, color, backgroundColor, name, command } = this;
+    tell({ item: { text, tooltip, name, command, colour: color?.id, back: backgroundColor?.id } });
+  }
+
+  hide() {
+    tell({ item: null });
+  }
+
+  dispose() {}
+}
+
+class OutputChannel {
+  replace(text) {
+    this.text = text;
+  }
+
+  show(preserveFocus) {
+    tell({ page: this.text, preserveFocus });
+  }
+
+  dispose() {}
+}
+
+const vscode = {
+  ThemeColor,
+  StatusBarAlignment: { Left: 1, Right: 2 },
+  version: "1.99.3",
+  env: { uriScheme: scheme },
+  workspace: {
+    workspaceFolders: folders?.map(([uriScheme, fsPath]) => ({ uri: { scheme: uriScheme, fsPath } })),
+    getConfiguration: () => ({ get: (key) => ({ home })[key] }),
+  },
+  window: {
+    state: { focused: true },
+    createStatusBarItem: () => new StatusBarItem(),
+    createOutputChannel: () => new OutputChannel(),
+    showInformationMessage: (text) => tell({ message: text }),
+    onDidChangeWindowState: (listener) => {
+      listeners.push(listener);
+      return { dispose: () => listeners.splice(listeners.indexOf(listener), 1) };
+    },
+  },
+  commands: {
+    registerCommand: (name, callback) => {
+      commands.set(name, callback);
+      return { dispose: () => commands.delete(name) };
+    },
+  },
+};
+
+const load = Module._load;
+Module._load = (request, ...rest) => (request === "vscode" ? vscode : load(request, ...rest));
+// An editor logs these; here they end the process, so that a test sees them.
+process.on("unhandledRejection", (error) => {
+  throw error;
+});
+
+const extension = require(join(__dirname, "..", "out", "extension.js"));
+const context = { subscriptions: [] };
+
+async function obey(command) {
+  if (command === "focus") {
+    listeners.forEach((listener) => listener({ focused: true }));
+  } else if (command === "close") {
+    await extension.deactivate();
+    context.subscriptions.forEach((each) => each.dispose());
+  } else {
+    await commands.get(command)();
+  }
+  tell({ done: command });
+}
+
+extension.activate(context);
+tell({ done: "activate" });
+const input = createInterface({ input: process.stdin });
+input.on("line", obey);

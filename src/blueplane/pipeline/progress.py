@@ -1,0 +1,112 @@
+"""How far each transcript is settled.
+
+Owns the low-water marks of files that are read by byte offset, while they move.
+Promises that a mark never passes a line without an outcome, in whatever order outcomes come, and
+that it moves in the transaction of those outcomes or not at all.
+Leaves reading files, and telling one from another, to the source.
+
+The origin of a line is ``t:<item>-<generation>:<start>:<end>``; the ranges of a file's lines leave
+no gap. A range that is settled before those in front of it is remembered until they are.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from blueplane.event import Mark
+from blueplane.store.offsets import Offsets
+
+#: The source whose origins are ranges of bytes, and what these begin with.
+SOURCE: Final = "transcript"
+ORIGIN: Final = re.compile(r"t:([0-9a-f]{16}-\d{1,9}):(\d{1,18}):(\d{1,18})\Z")
+#: Files whose state is kept in memory when nothing of them is out of order.
+MAX_KEPT: Final = 4_096
+
+
+@dataclass(slots=True)
+class _File:
+    """A file: its mark as it was found, up to where it is settled by now, and what is beyond.
+
+    ``ahead`` has the ends of ranges that are settled out of order, by their start.
+    """
+
+    found: Mark
+    low: int
+    ahead: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> Mark:
+        return replace(self.found, offset=self.low)
+
+    def settle(self, start: int, end: int) -> None:
+        if start != self.low:
+            if start > self.low:
+                self.ahead[start] = end
+            return
+        self.low = end
+        while self.ahead and self.low in self.ahead:
+            self.low = self.ahead.pop(self.low)
+
+
+class Progress:
+    """The marks of one store; ``advance`` and ``keep`` are the writer's, ``announce`` the source's.
+
+    A file that nobody has announced since the server before has its mark without an inode: who
+    reads it then knows that what is beyond the mark may be settled already.
+    """
+
+    def __init__(self, offsets: Offsets) -> None:
+        self._offsets = offsets
+        self._files: dict[str, _File] = {}
+        self._staged: dict[str, _File] = {}
+        self._announced: dict[str, Mark] = {}
+
+    def announce(self, item: str, mark: Mark) -> None:
+        """Say what file an item is, before any of its lines are on the road."""
+        self._announced[item] = mark
+
+    def advance(self, origins: Iterable[str]) -> None:
+        """Move the marks past these origins, inside the caller's transaction."""
+        self._staged = {}
+        files: dict[str, _File | None] = {}
+        for found in filter(None, map(ORIGIN.match, origins)):
+            name, start, end = found.groups()
+            if name not in files:
+                files[name] = self._stage(name)
+            if file := files[name]:
+                file.settle(int(start), int(end))
+        if self._staged:
+            marks = {item: file.mark for item, file in self._staged.items()}
+            self._offsets.put(SOURCE, marks)
+
+    def keep(self) -> None:
+        """Take over what ``advance`` did: its transaction is durable."""
+        for item, file in self._staged.items():
+            self._files[item] = file
+            told = self._announced.get(item)
+            if told is not None and told.generation == file.found.generation:
+                self._announced.pop(item, None)
+        self._staged = {}
+        if len(self._files) > MAX_KEPT:
+            self._files = {item: file for item, file in self._files.items() if file.ahead}
+
+    def _stage(self, name: str) -> _File | None:
+        """Return the file of ``<item>-<generation>``; None when another generation is settled."""
+        item, _, generation = name.partition("-")
+        file = self._staged.get(item)
+        if file is None:
+            file = self._staged[item] = self._find(item, int(generation))
+        return file if file.found.generation == int(generation) else None
+
+    def _find(self, item: str, generation: int) -> _File:
+        """Return a copy of what is known of an item that is at least of ``generation``."""
+        file = self._files.get(item)
+        if file is None:
+            mark = self._offsets.get(SOURCE, item) or Mark(0, 0, "", generation)
+            file = _File(mark, mark.offset)
+        if generation > file.found.generation:
+            file = _File(Mark(0, 0, "", generation), 0)
+        told = self._announced.get(item)
+        known = told is not None and told.generation == file.found.generation
+        return _File(told if told and known else file.found, file.low, dict(file.ahead))

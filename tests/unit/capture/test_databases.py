@@ -1,0 +1,994 @@
+"""The monitor of Cursor's stores, on a road that keeps what it is given."""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any
+
+import orjson
+import pytest
+
+from blueplane.capture.cursor import changes
+from blueplane.capture.cursor.database import ITEMS, reading
+from blueplane.capture.cursor.workspaces import find_places, read_workspace
+from blueplane.capture.databases import Maker, Monitor
+from blueplane.capture.filters import NO_FILTERS, Filters
+from blueplane.capture.sanitise import Sanitiser
+from blueplane.config import FilterSettings
+from blueplane.errors import EditorDatabaseError, QueueError, QueueUnavailableError
+from blueplane.event import Event, Mark, Settlement
+from helpers.cursor import CANARY, SPLIT, VERSIONS, CursorStores
+from helpers.cursor_truth import Seen, expect_truth, newest
+from helpers.smallfs import SmallFs
+from helpers.waiting import wait_until
+
+SECRET = b"s" * 32
+PATIENCE_S = 20.0
+
+
+class Keeper:
+    """A queue and a store in one: every event that comes is a row at once."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.releases = True
+        self.rows: dict[bytes, Event] = {}
+        self.again: list[Event] = []
+        self.settlements: dict[str, Settlement] = {}
+        self.kept: dict[str, Mark] = {}
+        self.stream: list[Event] = []
+        self.failures = 0
+        self.monitor: Monitor | None = None
+
+    def emit(self, events: Sequence[Event], stopping: Flag) -> None:
+        assert not stopping.is_set()
+        assert len({event.source for event in events}) == 1
+        if self.failures:
+            self.failures -= 1
+            message = "away"
+            raise QueueUnavailableError(message)
+        self.stream += events
+        if self.releases:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what is in the stream, and let it go."""
+        events, self.stream = self.stream, []
+        for event in events:
+            if event.event_id in self.rows:
+                self.again.append(event)
+            self.rows.setdefault(event.event_id, event)
+        assert self.monitor is not None
+        self.monitor.release([event.origin for event in events])
+
+    def recover(self, _error: QueueError) -> None:
+        assert self.monitor is not None
+        self.monitor.reconcile({event.origin: b"1-1" for event in self.stream})
+
+    def settled(self, events: Sequence[Event]) -> set[str]:
+        known = {(each.event_id, each.captured_ns) for each in self.rows.values()}
+        done = {each.origin for each in events if (each.event_id, each.captured_ns) in known}
+        return done | {each.origin for each in events if each.origin in self.settlements}
+
+    def settle(self, outcomes: Sequence[Settlement]) -> None:
+        self.settlements |= {outcome.origin: outcome for outcome in outcomes}
+
+    def marks(self, source: str) -> dict[str, Mark]:
+        assert source == "database"
+        return dict(self.kept)
+
+    def put_marks(self, source: str, marks: Mapping[str, Mark]) -> None:
+        assert source == "database"
+        begun = [mark for mark in marks.values() if mark.fingerprint]
+        assert not (begun and self.stream), "a mark came before the outcome of what it stands for"
+        self.kept |= marks
+
+    # -- what a test asks --------------------------------------------------------------------------
+
+    def of(self, kind: str) -> list[Event]:
+        """Return the rows of one kind."""
+        return [event for event in self.rows.values() if event.hook_type == kind]
+
+    def kinds(self) -> Counter[str]:
+        return Counter(event.hook_type for event in self.rows.values())
+
+    def seen(self) -> list[Seen]:
+        """Return the rows as they are compared with the truth."""
+        return [
+            Seen(
+                event.hook_type,
+                event.session_id,
+                event.project,
+                event.turn_id,
+                event.timestamp_ms,
+                orjson.loads(event.payload) | orjson.loads(event.metadata),
+            )
+            for event in self.rows.values()
+        ]
+
+    def newest(self, kind: str, *keys: str) -> dict[Any, dict[str, Any]]:
+        """Return the newest row of each item, named by ``keys``."""
+        return newest(self.seen(), kind, *keys)
+
+
+class Counting(Monitor):
+    """A monitor that counts how often it goes round."""
+
+    rounds = 0
+
+    def _search(self) -> None:
+        self.rounds += 1
+        super()._search()
+
+
+def make_monitor(
+    user_home: Path,
+    keeper: Keeper,
+    filters: Filters = NO_FILTERS,
+    level: Any = "strict",
+    paused_ms: int | None = None,
+) -> Counting:
+    """Make a monitor of a user's stores on the road of ``keeper``."""
+    maker = Maker(Sanitiser(level, SECRET), filters, SECRET, lambda: paused_ms)
+    monitor = Counting(lambda: find_places(user_home, {}, system="linux"), maker, keeper, keeper)
+    keeper.monitor = monitor
+    return monitor
+
+
+@contextmanager
+def watching(monitor: Counting) -> Iterator[Counting]:
+    """Run a monitor; whatever it dies of is the test's failure."""
+    monitor.start()
+    try:
+        yield monitor
+    finally:
+        monitor.stop()
+        assert monitor.join(PATIENCE_S)
+        assert monitor.error is None
+
+
+def look(monitor: Counting, broken: int = 0) -> None:
+    """Have it look at everything that is there by now, where so many stores cannot be read."""
+    end = monitor.rounds + 3
+
+    def went_round() -> bool:
+        nonlocal end
+        monitor.turn_ended("cursor", "")
+        if sum(each.trouble is not None for each in monitor._watched.values()) > broken:
+            end = monitor.rounds + 3
+        return monitor.rounds >= end
+
+    wait_until(went_round, PATIENCE_S, "the monitor looked")
+
+
+def capture(user_home: Path, keeper: Keeper, **settings: Any) -> None:
+    """Read everything that is there."""
+    with watching(make_monitor(user_home, keeper, **settings)) as monitor:
+        look(monitor)
+
+
+def expect(stores: CursorStores, keeper: Keeper) -> None:
+    """Compare every row with the truth."""
+    expect_truth(stores, keeper.seen())
+
+
+@pytest.fixture
+def user_home(tmp_path: Path) -> Path:
+    """Give the home of a user of Cursor."""
+    path = tmp_path / "user"
+    path.mkdir()
+    return path
+
+
+# --- what is there -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_everything_is_captured_as_written_when_a_version_stored_it(
+    user_home: Path, version: int
+) -> None:
+    """Conversations, bubbles, lines and models are as Cursor wrote them, orphans left out."""
+    # Given
+    stores = CursorStores(user_home, version)
+    stores.fill()
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+    assert not keeper.settlements
+    if version >= SPLIT:
+        assert len(stores.truth.orphans) == 3
+
+
+def test_nothing_comes_twice_when_the_monitor_begins_again(user_home: Path) -> None:
+    """A second monitor finds what is new, whether the marks of the first are there or not."""
+    # Given
+    stores = CursorStores(user_home, 11)
+    stores.fill()
+    keeper = Keeper()
+    capture(user_home, keeper)
+    before = dict(keeper.rows)
+
+    # When there are marks; when they are lost
+    capture(user_home, keeper)
+    keeper.kept.clear()
+    capture(user_home, keeper)
+
+    # Then
+    assert keeper.rows == before
+    assert not keeper.again
+
+    # When Cursor went on meanwhile
+    stores.converse(7)
+    stores.add_turn(next(iter(stores.truth.composers)))
+    stores.remember()
+    stores.track()
+    stores.transcribe()
+    capture(user_home, keeper)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_changes_appear_once_when_the_monitor_runs(user_home: Path, version: int) -> None:
+    """Each change makes one row for each thing that it changed."""
+    # Given
+    stores = CursorStores(user_home, version)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        before = keeper.kinds()
+
+        # When
+        (composer_id, *_) = stores.truth.composers
+        stores.add_turn(composer_id)
+        stores.write_more_lines("request-0", 4)
+        look(monitor)
+
+        # Then
+        expect(stores, keeper)
+        changed = keeper.kinds() - before
+        # Cursor wrote both of these three times, and the monitor may have seen any of them.
+        assert 1 <= changed.pop("composerData") <= 3
+        assert 1 <= changed.pop("composerHeaders") <= 3
+        assert changed == {"bubbleId": 3, "codeBlockData": 1, "ai_code_hashes": 1}
+        assert not keeper.again
+
+
+@pytest.mark.parametrize("version", [9, 13, 18])
+def test_changes_are_found_when_they_were_made_in_place(user_home: Path, version: int) -> None:
+    """An UPDATE keeps the number of a row; it is found in what was in use, or what a list names."""
+    # Given a conversation that was in use, and an older one
+    stores = CursorStores(user_home, version)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        old, _, recent = stores.truth.composers
+        stores.add_turn(recent)
+        look(monitor)
+
+        # When
+        stores.change_in_place(*list(stores.truth.bubbles)[-1], "longer than it was before by far")
+        stores.touch_in_place(old)
+        look(monitor)
+
+        # Then
+        expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_change_is_found_when_its_row_has_the_number_of_another_before(user_home: Path) -> None:
+    """The newest row goes, and the next one that is written takes its number."""
+    # Given
+    stores = CursorStores(user_home, 9)
+    stores.fill()
+    stores.put_blobs(1)
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+
+        # When
+        stores.run("DELETE FROM cursorDiskKV WHERE key = 'agentKv:blob:00000000'")
+        composer_id = next(iter(stores.truth.composers))
+        body = stores.truth.composers[composer_id]
+        body["totalLinesAdded"] += 1
+        stores.put(f"composerData:{composer_id}", body)
+        look(monitor)
+
+        # Then
+        expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_change_is_found_when_all_rows_have_other_numbers(user_home: Path) -> None:
+    """When a table is written anew new rows may have lower numbers than old ones had."""
+    # Given
+    stores = CursorStores(user_home, 9)
+    stores.put_blobs(3 * changes.WINDOW)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+
+        # When as many rows come as went
+        stores.run("DELETE FROM cursorDiskKV WHERE key LIKE 'agentKv:blob:000%'")
+        stores.renumber()
+        composer_id = next(iter(stores.truth.composers))
+        body = stores.truth.composers[composer_id]
+        body["totalLinesAdded"] += 1
+        stores.put(f"composerData:{composer_id}", body)
+        stores.put_blobs(3 * changes.WINDOW)
+        look(monitor)
+
+        # Then
+        expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_bubble_is_found_when_it_is_named_long_after_it_was_written(user_home: Path) -> None:
+    """A row that nobody named is no orphan any more once its conversation names it."""
+    # Given a conversation of many bubbles, and a row of it that is named nowhere
+    stores = CursorStores(user_home, 9)
+    composer_id = stores.converse(0, turns=5)
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        bubble = {**next(iter(stores.truth.bubbles.values())), "bubbleId": "late"}
+        stores.put(f"bubbleId:{composer_id}:late", bubble)
+        stores.put_blobs(2 * changes.WINDOW)
+        look(monitor)
+        assert not [event for event in keeper.of("bubbleId") if b"late" in event.payload]
+
+        # When it is named, before all others
+        stores.truth.bubbles[composer_id, "late"] = bubble
+        headers = stores.truth.composers[composer_id]["fullConversationHeadersOnly"]
+        headers.insert(0, {"bubbleId": "late"})
+        stores.save(composer_id)
+        look(monitor)
+
+        # Then
+        expect(stores, keeper)
+
+
+@pytest.mark.fault("D12")
+@pytest.mark.parametrize("failing", range(1, 12))
+def test_nothing_is_missed_when_a_database_fails_while_it_is_read(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """What was read before the failure is captured, and the rest at the next attempt."""
+    # Given a database that cannot be opened once
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    opened = 0
+
+    def open_or_fail(path: Path) -> Any:
+        nonlocal opened
+        opened += 1
+        if opened == failing:
+            raise EditorDatabaseError(path, "locked")
+        return reading(path)
+
+    monkeypatch.setattr(changes, "reading", open_or_fail)
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    assert opened > failing
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_what_has_no_time_has_that_of_its_store_when_it_was_first_seen(user_home: Path) -> None:
+    """That time stays, also when the file is another one: so a line is known again."""
+    # Given
+    stores = CursorStores(user_home, 18)
+    path = stores.transcribe(2)
+    written_ms = path.stat().st_mtime_ns // 1_000_000
+    keeper = Keeper()
+    capture(user_home, keeper)
+    assert {event.timestamp_ms for event in keeper.rows.values()} == {written_ms}
+
+    # When it is written anew, with one line more
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    copy.replace(path)
+    stores.transcribe(1)
+    capture(user_home, keeper)
+
+    # Then
+    assert len(keeper.of("agentTranscript")) == 3
+    assert not keeper.again
+
+
+def test_newest_list_wins_when_versions_kept_it_in_three_places(user_home: Path) -> None:
+    """Of an old list only what no newer one knows is captured."""
+    # Given a conversation in the list of the workspace, and, newer, in both global ones
+    stores = CursorStores(user_home, 18)
+    composer_id = stores.converse(0)
+    newest_ms = stores.truth.composers[composer_id]["lastUpdatedAt"]
+    old = {"composerId": composer_id, "lastUpdatedAt": newest_ms - 10_000, "unifiedMode": "chat"}
+    older = {**old, "lastUpdatedAt": newest_ms - 20_000}
+    stores.put_item(stores.state, "composer.composerHeaders", {"allComposers": [old]})
+    lost = {"composerId": "only-here", "createdAt": newest_ms - 30_000}
+    stores.put_item(stores.local, "composer.composerData", {"allComposers": [older, lost]})
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    headers = keeper.newest("composerHeaders", "session")
+    assert len(keeper.of("composerHeaders")) == 2
+    assert headers[composer_id,]["at_ms"] == newest_ms
+    assert headers[composer_id,]["unifiedMode"] == "agent"
+    assert headers["only-here",]["project"] == stores.folder.name
+
+
+def test_old_chats_are_captured_when_a_workspace_holds_them_whole(user_home: Path) -> None:
+    """Chats from before composers, and composers from before they had rows, have their bubbles."""
+    # Given
+    stores = CursorStores(user_home, 3)
+    bubbles = [{"type": "user", "id": "b1", "text": CANARY}, {"type": "ai", "id": "b2",
+               "text": "yes", "modelType": "gpt-4"}]  # fmt: skip
+    tabs = {"tabs": [{"tabId": "tab-1", "lastSendTime": stores.now_ms(), "bubbles": bubbles}]}
+    stores.put_item(stores.local, "workbench.panel.aichat.view.aichat.chatdata", tabs)
+    whole = {"composerId": "whole-1", "createdAt": stores.now_ms(),
+             "conversation": [{"bubbleId": "b3", "type": 2, "text": "tea"}]}  # fmt: skip
+    stores.put_item(stores.local, "composer.composerData", {"allComposers": [whole]})
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    found = keeper.newest("bubbleId", "session", "bubbleId")
+    assert {key: row["type"] for key, row in found.items()} == {
+        ("tab-1", "b1"): 1, ("tab-1", "b2"): 2, ("whole-1", "b3"): 2
+    }  # fmt: skip
+    assert found["tab-1", "b2"]["model"] == "gpt-4"
+
+
+def test_bubbles_are_found_when_their_keys_have_other_ids(user_home: Path) -> None:
+    """A conversation names bubbles by the ids that they have themselves; NULL is no bubble."""
+    # Given
+    stores = CursorStores(user_home, 11)
+    composer_id = stores.converse(0)
+    named = [{"bubbleId": each} for each in ("store:1", "", "null")]
+    stores.truth.composers[composer_id]["fullConversationHeadersOnly"] += named
+    stores.save(composer_id)
+    for key, bubble_id in (("other", "store:1"), ("empty", ""), ("stray", "nobody's")):
+        stores.put(f"bubbleId:{composer_id}:{key}", {"type": 2, "bubbleId": bubble_id})
+    stores.run(f"INSERT INTO cursorDiskKV VALUES ('bubbleId:{composer_id}:null', NULL)")
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    found = {event for _, event in keeper.newest("bubbleId", "session", "bubbleId")}
+    assert found - {key for _, key in stores.truth.bubbles} == {"store:1", "empty"}
+
+
+# --- on the road ---------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("D12")
+def test_nothing_is_lost_or_doubled_when_the_queue_fails(user_home: Path) -> None:
+    """What was refused is sent again; what is in the stream is not; marks wait for outcomes."""
+    # Given a queue that fails three times, and then does not let go
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    keeper = Keeper()
+    keeper.failures, keeper.releases = 3, False
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        wait_until(lambda: keeper.stream, PATIENCE_S, "something is in the stream")
+        sent = list(keeper.stream)
+
+        # When it is attached anew, first with all of it, then with only one of them
+        monitor.reconcile({event.origin: b"1-1" for event in sent})
+        assert monitor.waiting() == len(sent)
+        keeper.stream = sent[:1]
+        monitor.reconcile({sent[0].origin: b"1-1"})
+        wait_until(lambda: len(keeper.stream) == len(sent), PATIENCE_S, "the others came again")
+        keeper.releases = True
+        keeper.commit()
+        look(monitor)
+        assert monitor.waiting() == 0
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_what_is_in_the_stream_waits_when_another_server_sent_it(user_home: Path) -> None:
+    """What a killed server left in the stream is not sent a second time."""
+    # Given a server that was killed with everything in the stream
+    stores = CursorStores(user_home, 13)
+    stores.converse(0)
+    before = Keeper()
+    before.releases = False
+    with watching(make_monitor(user_home, before)):
+        wait_until(lambda: before.stream, PATIENCE_S, "something is in the stream")
+    left = before.stream
+
+    # When another one begins
+    keeper = Keeper()
+    keeper.releases = False
+    monitor = make_monitor(user_home, keeper)
+    keeper.stream = left
+    monitor.reconcile({event.origin: b"1-1" for event in left})
+    assert monitor.waiting() == len(left)
+    with watching(monitor):
+        wait_until(lambda: keeper.kept, PATIENCE_S, "it has begun")
+        keeper.releases = True
+        keeper.commit()
+        look(monitor)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+@pytest.mark.fault("D12")
+def test_nothing_is_passed_over_when_the_monitor_stops_with_events_in_hand(user_home: Path) -> None:
+    """What had no outcome when a server ended is read again by the next one."""
+    # Given a server that ended while its events were in the stream, which is lost after it
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    keeper = Keeper()
+    keeper.releases = False
+    with watching(make_monitor(user_home, keeper)):
+        wait_until(lambda: keeper.stream, PATIENCE_S, "something is in the stream")
+    keeper.stream = []
+    keeper.releases = True
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_what_is_done_stays_out_when_capture_is_paused(user_home: Path) -> None:
+    """What is older than the pause is captured, the rest is filtered, and not read later."""
+    # Given
+    stores = CursorStores(user_home, 11)
+    stores.converse(0)
+    paused_ms = stores.now_ms()
+    later = stores.converse(1)
+    keeper = Keeper()
+
+    # When capture is paused, and then resumed
+    capture(user_home, keeper, paused_ms=paused_ms)
+    capture(user_home, keeper)
+
+    # Then
+    assert keeper.rows
+    assert later not in {event.session_id for event in keeper.rows.values()}
+    assert {each.rule for each in keeper.settlements.values()} == {"paused"}
+    assert {each.source for each in keeper.settlements.values()} == {"database"}
+
+
+def test_workspace_is_left_out_when_it_is_ignored(user_home: Path) -> None:
+    """Nothing of an ignored directory is captured; each thing is counted by its rule."""
+    # Given
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    none: tuple[str, ...] = ()
+    filters = Filters(FilterSettings((str(stores.folder),), none, none, none, none), SECRET)
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper, filters=filters)
+
+    # Then
+    left = {event.hook_type for event in keeper.rows.values()}
+    assert left == {"scored_commits", "ai_code_hashes", "agentTranscript"}
+    assert {each.outcome for each in keeper.settlements.values()} == {"filtered"}
+
+
+# --- privacy -------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("G14")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_word_of_anybody_passes_when_the_level_is_strict(user_home: Path, version: int) -> None:
+    """Neither texts, paths, branches nor titles are in any field of any event."""
+    # Given stores with the canary at every place where somebody's words are
+    stores = CursorStores(user_home, version)
+    stores.fill()
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    fields = [field for event in keeper.rows.values() for field in event]
+    assert fields
+    assert not [field for field in fields if CANARY.encode() in str(field).encode()]
+    assert not [mark for mark in keeper.kept.items() if CANARY in str(mark)]
+
+
+@pytest.mark.fault("G14")
+def test_no_secret_is_read_when_the_level_is_full(user_home: Path) -> None:
+    """Logins and keys of Cursor are not read at any level."""
+    # Given
+    stores = CursorStores(user_home, 18)
+    stores.fill()
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper, level="full")
+
+    # Then texts are there, secrets are not
+    everything = str(list(keeper.rows.values()))
+    assert f"{CANARY} number" in everything
+    assert f"{CANARY}-secret" not in everything
+    assert f"{CANARY}-key" not in everything
+
+
+# --- files in any state --------------------------------------------------------------------------
+
+
+def snapshot(directory: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Return what is in a directory: inode, mtime and content."""
+    return {
+        str(path): (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_stores_stay_as_they_are_when_they_are_read(user_home: Path) -> None:
+    """Reading changes no byte and no time, and leaves no file behind."""
+    # Given
+    stores = CursorStores(user_home, 16)
+    stores.fill()
+    before = snapshot(user_home)
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    expect(stores, keeper)
+    assert snapshot(user_home) == before
+
+
+def test_last_changes_are_seen_when_cursor_runs(user_home: Path) -> None:
+    """What stands only in the -wal is read, and nobody's checkpoint happens."""
+    # Given an editor that keeps its database open
+    stores = CursorStores(user_home, 16)
+    stores.converse(0)
+    with closing(sqlite3.connect(stores.state)) as editor:
+        editor.execute("PRAGMA wal_autocheckpoint = 0")
+        editor.execute("SELECT count(*) FROM ItemTable").fetchall()
+        stores.add_turn(next(iter(stores.truth.composers)))
+        wal = stores.state.with_name("state.vscdb-wal").read_bytes()
+        assert wal
+        keeper = Keeper()
+
+        # When
+        capture(user_home, keeper)
+
+        # Then
+        expect(stores, keeper)
+        assert stores.state.with_name("state.vscdb-wal").read_bytes() == wal
+
+
+def damage(kind: str, stores: CursorStores) -> None:
+    """Put the global database into a state in which nobody can read it."""
+    path = stores.state
+    if kind == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "garbage":
+        path.write_bytes(b"no database" * 1000)
+    elif kind == "fifo":
+        path.unlink()
+        os.mkfifo(path)
+    elif kind == "link":
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to(path.with_name("elsewhere"))
+    elif kind == "gone":
+        path.unlink()
+    elif kind == "empty":
+        path.write_bytes(b"")
+
+
+@pytest.mark.fault("D12", "G11")
+@pytest.mark.parametrize("kind", ["half", "garbage", "fifo", "link", "gone", "empty"])
+def test_other_stores_are_read_when_a_database_is_broken(user_home: Path, kind: str) -> None:
+    """A store that cannot be read costs only itself, and is read when it is whole again."""
+    # Given
+    stores = CursorStores(user_home, 18)
+    stores.fill()
+    whole = stores.state.read_bytes()
+    damage(kind, stores)
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor, broken=2)
+
+        # Then
+        assert len(keeper.of("scored_commits")) == 2
+        assert not keeper.of("bubbleId")
+        assert (monitor.activity().errors > 0) == (kind in ("half", "garbage"))
+
+        # When it is whole again
+        copy = stores.state.with_name("copy")
+        copy.write_bytes(whole)
+        copy.replace(stores.state)
+        look(monitor)
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+@pytest.mark.fault("D12")
+def test_database_is_read_later_when_it_is_locked(user_home: Path) -> None:
+    """A lock that somebody holds is waited for elsewhere."""
+    # Given a database without a -wal, and somebody in the middle of writing it
+    stores = CursorStores(user_home, 11)
+    stores.fill()
+    keeper = Keeper()
+    with closing(sqlite3.connect(stores.state, isolation_level=None)) as editor:
+        editor.execute("PRAGMA journal_mode = DELETE")
+        editor.execute("PRAGMA cache_size = 1")
+        editor.execute("BEGIN EXCLUSIVE")
+        editor.execute("UPDATE cursorDiskKV SET value = value || ' '")
+        with watching(make_monitor(user_home, keeper)) as monitor:
+            wait_until(lambda: monitor.activity().errors, PATIENCE_S, "it was locked")
+            assert not keeper.of("bubbleId")
+
+            # When
+            editor.execute("COMMIT")
+            look(monitor)
+
+    # Then
+    expect(stores, keeper)
+
+
+@pytest.mark.fault("D12")
+def test_database_is_read_anew_when_it_was_replaced(user_home: Path, tmp_path: Path) -> None:
+    """Another file under the name is read from its beginning; what is known counts nothing."""
+    # Given
+    stores = CursorStores(user_home, 11)
+    stores.put_blobs(3 * changes.WINDOW)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+
+        # When it is replaced by another one, in which something new has a low number
+        other = CursorStores(tmp_path / "other", 11)
+        other.truth, other._clock_ms = stores.truth, stores._clock_ms
+        other.folder = stores.folder
+        other.converse(8)
+        other.put_blobs(4 * changes.WINDOW)
+        copy = stores.state.with_name("copy")
+        shutil.copy(other.state, copy)
+        copy.replace(stores.state)
+        look(monitor)
+
+    # Then
+    assert {event.session_id for event in keeper.of("composerData")} == truth_of(stores)
+    assert {event.session_id for event in keeper.of("bubbleId")} == truth_of(stores)
+    assert not keeper.again
+
+
+def truth_of(stores: CursorStores) -> set[str]:
+    """Return the ids of all conversations."""
+    return set(stores.truth.composers)
+
+
+@pytest.mark.fault("D3", "D4", "D8", "D9")
+def test_bad_values_cost_only_themselves_when_they_are_stored(user_home: Path) -> None:
+    """What is no object, too deep or not finite is quarantined by its rule; odd types are read."""
+    # Given
+    stores = CursorStores(user_home, 11)
+    composer_id = stores.converse(0)
+    bad = {"a": b"[1]", "b": b'{"x": NaN}', "c": b"[" * 100_000, "d": b"{", "e": b"\xff\xfe{"}
+    odd = {"f": {"type": "x", "text": 7, "tokenCount": [], "createdAt": 10**18, "timingInfo": 3},
+           "g": {"type": 1, "toolFormerData": [1], "createdAt": "0000", "modelInfo": "m"},
+           "h": {"tokenCount": {"inputTokens": -1, "outputTokens": 1e300}}}  # fmt: skip
+    body = stores.truth.composers[composer_id]
+    body["fullConversationHeadersOnly"] += [{"bubbleId": each} for each in (*bad, *odd)] + [7, {}]
+    stores.save(composer_id)
+    with closing(sqlite3.connect(stores.state, isolation_level=None)) as connection:
+        rows = {**bad, **{key: json.dumps(each).encode() for key, each in odd.items()}}
+        for key, value in {**rows, "null": None}.items():
+            row = (f"bubbleId:{composer_id}:{key}", value)
+            connection.execute("INSERT INTO cursorDiskKV VALUES (?, ?)", row)
+        connection.execute("INSERT INTO ItemTable VALUES ('composer.composerHeaders', '[]')")
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    rules = Counter(each.rule for each in keeper.settlements.values())
+    assert rules == {
+        "not-an-object": 2, "not-finite": 1, "depth": 1, "not-json": 1, "encoding": 1
+    }  # fmt: skip
+    found = keeper.newest("bubbleId", "session", "bubbleId")
+    assert {(composer_id, key) for key in odd} <= found.keys()
+    assert "input_tokens" not in found[composer_id, "h"]
+
+
+def test_other_tables_are_read_when_the_schema_is_newer(user_home: Path) -> None:
+    """A table that is gone, renamed or has become a view is nothing to read, and no error."""
+    # Given
+    stores = CursorStores(user_home, 16)
+    stores.fill()
+    stores.run("ALTER TABLE composerHeaders RENAME COLUMN lastUpdatedAt TO changedAt")
+    stores.run("ALTER TABLE ItemTable RENAME TO Items")
+    stores.run("CREATE VIEW ItemTable AS SELECT key, value FROM Items")
+    stores.run("ALTER TABLE ai_code_hashes RENAME COLUMN requestId TO r", stores.tracking)
+    keeper = Keeper()
+
+    # When
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        assert monitor.activity().errors == 0
+
+    # Then
+    assert {event.session_id for event in keeper.of("bubbleId")} == stores.truth.composers.keys()
+    assert not keeper.of("composerHeaders")
+    assert not keeper.of("ai_code_hashes")
+    assert len(keeper.of("scored_commits")) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ('{"folder": "file:///home/ada/tea%20shop"}', "file:///home/ada/tea%20shop"),
+        ('{"folder": "vscode-remote://wsl%2BUbuntu/home/ada/shop"}', "/home/ada/shop"),
+        ('{"workspace": "file:///home/ada/shops/all.code-workspace"}', "file:///home/ada/shops"),
+        ('{"folder": 7}', ""),
+        ("[]", ""),
+        ("no json", ""),
+    ],
+)
+def test_workspace_is_that_of_its_file_when_it_is_read(
+    tmp_path: Path, written: str, path: str
+) -> None:
+    """Local and remote folders, files of several folders, and what is none of them."""
+    # Given
+    file = tmp_path / "workspace.json"
+    file.write_text(written)
+
+    # When / Then
+    assert read_workspace(file) == path
+
+
+def test_any_other_key_is_refused_when_values_are_asked_for(user_home: Path) -> None:
+    """Nobody can have a key read that is not on the list."""
+    # Given
+    stores = CursorStores(user_home, 18)
+
+    # When / Then
+    with reading(stores.state) as database:
+        for key in ("cursorAuth/accessToken", "agentKv:blob:00", "checkpointId:a:b"):
+            with pytest.raises(ValueError, match="not on the list"):
+                database.values([key])
+        assert {row.key for row in database.items()} <= ITEMS
+
+
+@pytest.mark.fault("D12")
+def test_whole_lines_are_read_when_a_transcript_grows_or_is_cut(user_home: Path) -> None:
+    """A torn line waits for its end; a file that was cut is read from its beginning, once."""
+    # Given
+    stores = CursorStores(user_home, 18)
+    path = stores.transcribe(4, torn=True)
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        assert len(keeper.of("agentTranscript")) == 4
+
+        # When the line is finished, and later all but the first line is cut off
+        with path.open("a") as file:
+            file.write('age": {"content": []}}\n')
+        look(monitor)
+        assert len(keeper.rows) == 5
+        first = path.read_bytes().splitlines(keepends=True)[0]
+        path.write_bytes(first)
+        look(monitor)
+        with path.open("a") as file:
+            file.write('{"type": "turn_ended", "status": "completed"}\n')
+        look(monitor)
+        assert len(keeper.rows) == 6
+
+    # Then
+    assert not keeper.again
+
+
+def test_huge_values_are_left_out_when_they_cannot_be_held(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value beyond the limit is quarantined; its neighbours are read."""
+    # Given
+    monkeypatch.setattr("blueplane.capture.cursor.database.MAX_VALUE_BYTES", 50_000)
+    stores = CursorStores(user_home, 18)
+    composer_id = stores.converse(0)
+    stores.add_bubble(composer_id, "question")
+    bubble_id = stores.add_bubble(composer_id, "question")
+    stores.change_in_place(composer_id, bubble_id, "x" * 60_000)
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    assert len(keeper.of("bubbleId")) == len(stores.truth.bubbles) - 1
+    assert [each.rule for each in keeper.settlements.values()] == ["not-json"]
+
+
+def test_memory_is_bounded_when_there_are_many_conversations(user_home: Path) -> None:
+    """Only the last conversations are remembered; what changes in another is found all the same."""
+    # Given
+    stores = CursorStores(user_home, 13)
+    for number in range(changes.REMEMBERED + 4):
+        stores.converse(number, turns=1)
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+
+        # When
+        for composer_id in stores.truth.composers:
+            stores.add_bubble(composer_id, "question")
+        look(monitor)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_places_are_those_of_the_system_when_none_is_given(tmp_path: Path) -> None:
+    """Each system has its own place, and a setting or the environment moves it."""
+    # Given, When
+    places = {
+        system: find_places(tmp_path, {}, system=system).user.relative_to(tmp_path)
+        for system in ("linux", "darwin", "win32")
+    }
+    moved = find_places(tmp_path, {"XDG_CONFIG_HOME": "/x"}, system="linux")
+    chosen = find_places(tmp_path, {}, "/data/Cursor", "/agents")
+
+    # Then
+    assert places == {
+        "linux": Path(".config/Cursor/User"),
+        "darwin": Path("Library/Application Support/Cursor/User"),
+        "win32": Path("AppData/Roaming/Cursor/User"),
+    }
+    assert moved.user == Path("/x/Cursor/User")
+    assert (chosen.user, chosen.home) == (Path("/data/Cursor/User"), Path("/agents"))
+
+
+def test_database_is_read_when_its_folder_is_read_only(user_home: Path) -> None:
+    """Where nothing can be written nothing needs to be."""
+    # Given stores on a disk that became read-only when Cursor had closed them
+    with SmallFs(user_home, 8) as disk:
+        stores = CursorStores(user_home, 16)
+        stores.fill()
+        disk.protect(on=True)
+        keeper = Keeper()
+
+        # When
+        capture(user_home, keeper)
+
+        # Then
+        expect(stores, keeper)
