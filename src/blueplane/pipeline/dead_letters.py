@@ -112,7 +112,11 @@ class DeadLetters:
 
     def _send(self, letter: Letter) -> None:
         origin = letter_origin(letter.message_id)
-        fields = with_origin(unpack_fields(letter.raw), origin)
+        try:
+            fields = with_origin(unpack_fields(letter.raw), origin)
+        except (TypeError, ValueError):  # its row is damaged: it waits, and the others go on
+            _log.error("letter cannot be read", message=letter.message_id)
+            return
         self._stream.append(letter.source, [fields], [origin], self._in_flight.register)
 
     def mirror(self, opened: Mapping[str, str], closed: Sequence[str]) -> None:

@@ -75,6 +75,25 @@ def test_retry_waits_when_redis_is_away(road: Road) -> None:
     assert road.rows() == ids(make_event(0))
 
 
+@pytest.mark.fault("C9")
+def test_others_are_sent_when_a_letter_cannot_be_read(road: Road) -> None:
+    """A letter whose row is damaged waits, named and counted; the one behind it is written."""
+    # Given two letters that are retried, the first of them damaged on the disk
+    damaged, sound = bury(road, 0), bury(road, 1)
+    road.commits._connection.execute(
+        "UPDATE dead_letters SET raw = x'00' WHERE message_id = ?", [damaged]
+    )
+    road.writer.letters.retry([damaged, sound])
+    # When
+    road.writer.letters.send_waiting()
+    road.drain()
+    road.writer.balance()
+    # Then
+    body = road.balance()
+    assert road.rows() == ids(make_event(1))
+    assert (body["balanced"], body["waiting"]) == (True, 1)
+
+
 def test_drop_gives_the_event_up_when_asked(road: Road) -> None:
     """A dropped event stays counted as dead-lettered, and leaves the mirror."""
     # Given
