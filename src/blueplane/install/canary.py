@@ -23,7 +23,7 @@ from blueplane.digests import random_hex
 from blueplane.errors import BlueplaneError
 from blueplane.figures import milliseconds
 from blueplane.paths import Home
-from blueplane.pipeline.dead_letters import unpack_fields
+from blueplane.pipeline.dead_letters import fields_of
 from blueplane.store.hops import Hop
 from blueplane.store.letters import Letter
 from blueplane.store.queries import Reader
@@ -97,7 +97,7 @@ class Canary:
         """Return the canary's dead letter, if it became one."""
         letters = (each for each in reader.letters() if each.source == "canary")
         name = self.session_id.encode()
-        return next((each for each in letters if name in unpack_fields(each.raw)), None)
+        return next((each for each in letters if name in (fields_of(each) or [])), None)
 
     def whereabouts(self, reader: Reader) -> str:
         """Say where a canary is that was not written, and what is in its way, as files tell."""

@@ -112,12 +112,12 @@ class DeadLetters:
 
     def _send(self, letter: Letter) -> None:
         origin = letter_origin(letter.message_id)
-        try:
-            fields = with_origin(unpack_fields(letter.raw), origin)
-        except (TypeError, ValueError):  # its row is damaged: it waits, and the others go on
+        fields = fields_of(letter)
+        if fields is None:  # it waits, and the others go on
             _log.error("letter cannot be read", message=letter.message_id)
             return
-        self._stream.append(letter.source, [fields], [origin], self._in_flight.register)
+        sent = with_origin(fields, origin)
+        self._stream.append(letter.source, [sent], [origin], self._in_flight.register)
 
     def mirror(self, opened: Mapping[str, str], closed: Sequence[str]) -> None:
         """Bring the mirror in Redis up to date; the next attach writes it anew in any case."""
@@ -178,6 +178,14 @@ def pack_fields(fields: Sequence[bytes]) -> bytes:
 def unpack_fields(raw: bytes) -> list[bytes]:
     """Return the fields of an entry from what ``pack_fields`` made."""
     return [b64decode(field) for field in orjson.loads(raw)]
+
+
+def fields_of(letter: Letter) -> list[bytes] | None:
+    """Return the fields of a letter; None when its row is damaged, and nobody can read them."""
+    try:
+        return unpack_fields(letter.raw)
+    except (TypeError, ValueError):
+        return None
 
 
 def with_origin(fields: list[bytes], origin: str) -> list[bytes]:

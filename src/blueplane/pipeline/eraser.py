@@ -25,7 +25,7 @@ from blueplane.errors import HomeError, QueueError, QueueUnavailableError, Store
 from blueplane.logs import get
 from blueplane.paths import Home
 from blueplane.pipeline import entry
-from blueplane.pipeline.dead_letters import pack_fields
+from blueplane.pipeline.dead_letters import fields_of, pack_fields
 from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.places import (
     Place,
@@ -34,7 +34,6 @@ from blueplane.pipeline.places import (
     Words,
     as_rows,
     count_unreadable,
-    fields_of,
     is_event,
     or_emptied,
     places,

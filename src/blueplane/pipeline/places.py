@@ -22,7 +22,7 @@ from blueplane.errors import StoreError, UsageError
 from blueplane.event import MAX_LEVELS, is_deep
 from blueplane.paths import Home
 from blueplane.pipeline import entry, needles
-from blueplane.pipeline.dead_letters import unpack_fields
+from blueplane.pipeline.dead_letters import fields_of
 from blueplane.store.codec import PLAIN, Codec
 from blueplane.store.erasure import AT_ONCE, EMPTY, FORGOTTEN, Erasure, Selection, StoredRow
 from blueplane.store.figures import Figures
@@ -315,14 +315,6 @@ class _Letters:
                 return True
             pattern = needles.project_in_path(self._wanted.project)
         return any(map(pattern.search, (letter.reason.encode(), *fields)))
-
-
-def fields_of(letter: Letter) -> list[bytes] | None:
-    """Return the fields of a letter; None when its row is damaged, and nobody can read them."""
-    try:
-        return unpack_fields(letter.raw)
-    except (TypeError, ValueError):
-        return None
 
 
 def _ms(captured_ns: int) -> int:

@@ -31,7 +31,7 @@ from blueplane.interfaces.cli.output import (
 )
 from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
-from blueplane.pipeline.dead_letters import unpack_fields
+from blueplane.pipeline.dead_letters import fields_of
 from blueplane.store.letters import Letter
 
 STATES: Final = ("open", "retried", "dropped")
@@ -212,8 +212,11 @@ def _advice(rows: Sequence[Row]) -> str:
 
 
 def _fields(letter: Letter) -> list[dict[str, str]]:
-    """Return the fields of the entry; a byte that is not UTF-8 is shown as its escape."""
-    texts = [part.decode("utf-8", "backslashreplace") for part in unpack_fields(letter.raw)]
+    """Return the fields of the entry; a byte that is not UTF-8 is shown as its escape.
+
+    There is none when the row of the letter is damaged.
+    """
+    texts = [part.decode("utf-8", "backslashreplace") for part in fields_of(letter) or []]
     pairs = zip_longest(texts[0::2], texts[1::2], fillvalue="")
     return [{"name": name, "value": value} for name, value in pairs]
 

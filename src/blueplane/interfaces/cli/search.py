@@ -20,7 +20,7 @@ from blueplane.figures import count, moment, number
 from blueplane.interfaces.cli.reach import in_stream
 from blueplane.lock import is_running
 from blueplane.paths import Home
-from blueplane.pipeline.dead_letters import unpack_fields
+from blueplane.pipeline.dead_letters import fields_of
 from blueplane.store.hops import Hop, chain, hops, lasted
 from blueplane.store.letters import Letter
 from blueplane.store.queries import Reader
@@ -109,7 +109,7 @@ def letters_of(reader: Reader, name: str) -> Iterator[Letter]:
 
 def _session_id(letter: Letter) -> str | None:
     try:
-        return decode(unpack_fields(letter.raw)).session_id
+        return decode(fields_of(letter) or []).session_id
     except UndecodableEntryError:
         return None
 
