@@ -5,7 +5,7 @@ Promises the program's own parts all the way to the rows; a second ``Along`` is 
 Leaves threads to the tests with a real server.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ class DirectRecords:
         with reading(self._road.home.database) as reader:
             return reader.mark(source, item)
 
-    def announce(self, item: str, mark: Mark) -> None:
-        self._road.commits.progress.announce(item, mark)
+    def announce(self, marks: Mapping[str, Mark]) -> None:
+        self._road.commits.announce(marks)
 
     def settled(self, events: Sequence[Event]) -> set[str]:
         with reading(self._road.home.database) as reader:

@@ -39,14 +39,13 @@ def wait_read(home: Home, truth: Truth, timeout_s: float = SETTLE_S) -> None:
     wait_until(is_read, timeout_s, "every line has its outcome")
 
 
-def check(home: Home, truth: Truth, *, resent: bool = False) -> None:
+def check(home: Home, truth: Truth) -> None:
     """Hold what is stored to the truth: every call, every field, and no line twice."""
     found = stored.outcomes(home)
     assert found["written"] == truth.events
     assert found["quarantined"] == truth.malformed
     assert stored.calls(home) == truth.calls
-    if not resent:
-        assert found["duplicate"] == truth.copies
+    assert found["duplicate"] == truth.copies
 
 
 def test_transcripts_are_stored_to_the_token_when_a_tree_is_there_at_the_start(
@@ -91,9 +90,9 @@ def test_transcripts_are_stored_once_when_the_server_is_killed_while_they_grow(
         server.start_ready()
         wait_read(home, scribe.truth)
 
-        # Then (a line may be sent twice around a death: the second time it is no row)
+        # Then
         balance = server.balance()
-        check(home, scribe.truth, resent=True)
+        check(home, scribe.truth)
         assert balance["balanced"]
         assert balance["lost"] == balance["recovered"] == 0
         assert marks(home) == sizes(projects)

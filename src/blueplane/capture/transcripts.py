@@ -99,8 +99,8 @@ class Records(Protocol):
     def mark(self, source: str, item: str) -> Mark | None:
         """Return how far a file is settled; None for one that is not known."""
 
-    def announce(self, item: str, mark: Mark) -> None:
-        """Say what file an item is, before its lines are on the road."""
+    def announce(self, marks: Mapping[str, Mark]) -> None:
+        """Store what files items are, before their lines are on the road."""
 
     def settled(self, events: Sequence[Event]) -> set[str]:
         """Return the origins of those events whose outcome is stored."""
@@ -129,7 +129,7 @@ class _Transcript:
 
     There may be tens of thousands, most of them quiet. Lines before ``suspect_to`` may have their
     outcome already. None ends between ``read_to`` and ``scanned``. ``tail`` is what stands before
-    ``read_to``.
+    ``read_to``. ``known`` is what the store knows it as, whatever is settled of it.
     """
 
     path: str
@@ -140,6 +140,7 @@ class _Transcript:
     suspect_to: int = 0
     tail: bytes = b""
     opened: Mark | None = None
+    known: Mark | None = None
     place: Place | None = None
 
     @property
@@ -173,6 +174,8 @@ class TranscriptMonitor(Service):
         self._hot: dict[str, _Transcript] = {}
         self._history: dict[str, _Transcript] = {}
         self._recent: dict[str, _Transcript] = {}
+        #: Files by item that the store is to know before the next lines are handed on.
+        self._unknown: dict[str, Mark] = {}
         self._lock = Lock()
         #: Whether every root was looked into since we began.
         self._planted = False
@@ -515,6 +518,7 @@ class TranscriptMonitor(Service):
         file.suspect_to = opened.size if mark else 0
         file.tail = opened.tail(file.read_to)
         place.generation = mark.generation if mark else 0
+        file.known = replace(mark, offset=0) if mark else None
         file.place, file.opened = place, opened.mark(place)
         if mark and mark.fingerprint == file.opened.fingerprint:
             place.born_ms = mark.born_ms  # it dates lines as it did before
@@ -522,13 +526,19 @@ class TranscriptMonitor(Service):
         return True
 
     def _announce(self, file: _Transcript, opened: OpenFile) -> None:
-        """Have the store know the file with its first lines."""
+        """Have the store know the file before its lines are on the road.
+
+        Lines without a time of their own are dated by the file. Who reads them again must date them
+        as before, or would not know that they are settled.
+        """
         place = file.place
-        if place is not None and file.opened is not None:
-            if not file.opened.fingerprint:  # its first line was not whole then
-                place.date(opened.head(), opened.mtime_ns // NS_PER_MS)
-                file.opened = opened.mark(place)
-            self._records.announce(place.item, file.opened)
+        if place is None or file.opened is None:
+            return
+        if not file.opened.fingerprint:  # its first line was not whole then
+            place.date(opened.head(), opened.mtime_ns // NS_PER_MS)
+            file.opened = opened.mark(place)
+        if file.known != file.opened:
+            self._unknown[place.item] = file.known = file.opened
 
     def _is_in_flight(self, item: str) -> bool:
         name = f"t:{item}-"
@@ -539,6 +549,9 @@ class TranscriptMonitor(Service):
 
     def _hand_on(self, reads: Sequence[_Read]) -> None:
         """Give lines to the road."""
+        if self._unknown:
+            self._records.announce(self._unknown)
+            self._unknown = {}
         events: list[Event] = []
         suspects: list[Event] = []
         outcomes: list[Settlement] = []

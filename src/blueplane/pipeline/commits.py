@@ -289,6 +289,12 @@ class Commits:
             self.progress.advance([*(item.origin for item in settlements), *passed])
         self.progress.keep()
 
+    def announce(self, marks: Mapping[str, ItemMark]) -> None:
+        """Note what files transcripts are, before any of their lines are on the road."""
+        with self._bookkeeping():
+            self.progress.announce(marks)
+        self.progress.keep()
+
     def put_marks(self, source: str, marks: Mapping[str, ItemMark]) -> None:
         """Set how far items of a source are settled."""
         with self._bookkeeping():

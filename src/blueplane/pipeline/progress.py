@@ -10,7 +10,7 @@ no gap. A range that is settled before those in front of it is remembered until 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -50,9 +50,10 @@ class _File:
 
 
 class Progress:
-    """The marks of one store; ``advance`` and ``keep`` are the writer's, ``announce`` the source's.
+    """The marks of one store, in the writer's thread.
 
-    A file that nobody has announced since the server before has its mark without an inode: who
+    What ``announce`` and ``advance`` do is in the caller's transaction, and holds once ``keep``
+    says that it is durable. A file that nobody has announced has its mark without an inode: who
     reads it then knows that what is beyond the mark may be settled already.
     """
 
@@ -60,11 +61,15 @@ class Progress:
         self._offsets = offsets
         self._files: dict[str, _File] = {}
         self._staged: dict[str, _File] = {}
-        self._announced: dict[str, Mark] = {}
 
-    def announce(self, item: str, mark: Mark) -> None:
-        """Say what file an item is, before any of its lines are on the road."""
-        self._announced[item] = mark
+    def announce(self, marks: Mapping[str, Mark]) -> None:
+        """Note what files items are, before any of their lines are on the road."""
+        self._staged = {}
+        for item, mark in marks.items():
+            file = self._find(item, mark.generation)
+            if file.found.generation == mark.generation:
+                self._staged[item] = replace(file, found=mark)
+        self._store()
 
     def advance(self, origins: Iterable[str]) -> None:
         """Move the marks past these origins, inside the caller's transaction."""
@@ -76,17 +81,16 @@ class Progress:
                 files[name] = self._stage(name)
             if file := files[name]:
                 file.settle(int(start), int(end))
+        self._store()
+
+    def _store(self) -> None:
         if self._staged:
             marks = {item: file.mark for item, file in self._staged.items()}
             self._offsets.put(SOURCE, marks)
 
     def keep(self) -> None:
-        """Take over what ``advance`` did: its transaction is durable."""
-        for item, file in self._staged.items():
-            self._files[item] = file
-            told = self._announced.get(item)
-            if told is not None and told.generation == file.found.generation:
-                self._announced.pop(item, None)
+        """Take over what was done: its transaction is durable."""
+        self._files |= self._staged
         self._staged = {}
         if len(self._files) > MAX_KEPT:
             self._files = {item: file for item, file in self._files.items() if file.ahead}
@@ -107,6 +111,4 @@ class Progress:
             file = _File(mark, mark.offset)
         if generation > file.found.generation:
             file = _File(Mark(0, 0, "", generation), 0)
-        told = self._announced.get(item)
-        known = told is not None and told.generation == file.found.generation
-        return _File(told if told and known else file.found, file.low, dict(file.ahead))
+        return replace(file, ahead=dict(file.ahead))

@@ -56,9 +56,9 @@ class StoreRecords:
         """Return how far one item is settled; None for one that is not known."""
         return self._read(lambda reader: reader.mark(source, item))
 
-    def announce(self, item: str, mark: Mark) -> None:
-        """Say what file an item is, before its lines are on the road; costs nothing."""
-        self._writer.commits.progress.announce(item, mark)
+    def announce(self, marks: Mapping[str, Mark]) -> None:
+        """Store what files items are, before any of their lines are on the road."""
+        self._writer.ask(lambda: self._writer.commits.announce(marks))
 
     def put_marks(self, source: str, marks: Mapping[str, Mark]) -> None:
         """Set how far items of a source are settled."""

@@ -90,6 +90,28 @@ def test_torn_line_waits_until_it_is_whole(begin: Begin, file: Path) -> None:
 
 
 @pytest.mark.fault("D12")
+def test_line_without_a_time_is_known_again_when_the_file_has_grown_since(
+    begin: Begin, file: Path
+) -> None:
+    """A server that dies with a file's first lines on the road leaves what dates them."""
+    # Given a file whose first line has no time, and a server that dies with it on the road
+    untimed = orjson.dumps({"type": "summary", "summary": "leaves", "leafUuid": "x"}) + b"\n"
+    append(file, untimed)
+    along = begin()
+    along.look()
+    assert along.intake.in_flight == 1
+    # When the file has grown by lines with times, and another server writes what was on the road
+    # before it looks at the file
+    append(file, line(1))
+    along = begin()
+    along.road.drain()
+    along.read()
+    # Then the line is the row that is there already
+    assert along.outcomes() == {"written": 2}
+    assert along.offsets() == [file.stat().st_size]
+
+
+@pytest.mark.fault("D12")
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize(
     "change", ["truncated", "written anew", "cut and grown", "rotated", "replaced"]

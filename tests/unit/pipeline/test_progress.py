@@ -17,7 +17,7 @@ FILE = Mark(0, 77, "feed", 0, 5)
 def commits(tmp_path: Path) -> Commits:
     """Give the writer of a new database, in which the file is announced."""
     commits = Commits(database_file(tmp_path))
-    commits.progress.announce(ITEM, FILE)
+    commits.announce({ITEM: FILE})
     return commits
 
 
@@ -83,7 +83,7 @@ def test_mark_begins_anew_when_the_file_is_another_one(commits: Commits) -> None
     """Lines of a later generation begin at 0, and those of an earlier one move nothing more."""
     # Given
     write(commits, origin(0, 10))
-    commits.progress.announce(ITEM, Mark(0, 78, "beef", 1, 6))
+    commits.announce({ITEM: Mark(0, 78, "beef", 1, 6)})
 
     # When
     write(commits, origin(0, 7, generation=1))
@@ -101,7 +101,7 @@ def test_mark_has_no_inode_when_nobody_announced_its_file(tmp_path: Path) -> Non
     # When
     write(commits, origin(5, 10))
     before = mark(commits)
-    commits.progress.announce(ITEM, FILE)
+    commits.announce({ITEM: FILE})
     write(commits, origin(0, 5))
 
     # Then
@@ -119,4 +119,4 @@ def test_mark_stays_when_a_stranger_invents_an_origin(commits: Commits, foreign:
     write(commits, foreign)
 
     # Then
-    assert mark(commits) is None
+    assert mark(commits) == FILE
