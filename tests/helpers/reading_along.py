@@ -61,6 +61,7 @@ class Along:
         **around: Any,
     ) -> None:
         self.home = home
+        self._is_closed = False
         self.road = Road(home, redis)
         self.intake = Intake(self.road.stream, self.road.writer, 20_000, 64 << 20)
         self.reader = TranscriptReader(Sanitiser("strict", SECRET), filters)
@@ -77,9 +78,11 @@ class Along:
         self.road.writer.attach()
 
     def close(self) -> None:
-        """End without a word, as a killed server does."""
-        self.monitor.close()
-        self.road.close()
+        """End without a word, as a killed server does; once is enough."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.monitor.close()
+            self.road.close()
 
     def look(self) -> None:
         """Look at everything, and hand on what was found, but write nothing."""

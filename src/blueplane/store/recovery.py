@@ -95,6 +95,7 @@ def recover(damaged: Path, target: Path) -> list[Taken]:
         with closing(_make(made)) as writer:
             _copy(damaged, copy)
             taken = _take_all(copy, made, writer)
+            _have_sources_look_again(made, writer)
             empty_wal(writer)
         _check(made)
         made.rename(target)
@@ -105,6 +106,12 @@ def recover(damaged: Path, target: Path) -> list[Taken]:
         _remove(made)
         _remove(copy)
     return taken
+
+
+def _have_sources_look_again(target: Path, writer: Connection) -> None:
+    """Have every file and store of an editor read anew: what has its row is known by that."""
+    with translated(target), transaction(writer):
+        writer.execute("UPDATE offsets SET offset = 0, inode = 0")
 
 
 def _check(target: Path) -> None:

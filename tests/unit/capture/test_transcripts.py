@@ -16,6 +16,7 @@ from blueplane.clock import iso_utc, wall_ms
 from blueplane.config import FilterSettings
 from blueplane.errors import QueueRefusedError, QueueUnavailableError, StoreUnavailableError
 from blueplane.paths import Home
+from blueplane.store.recovery import recover
 from helpers.reading_along import SECRET, Along
 from helpers.redis_server import RedisServer
 
@@ -86,6 +87,29 @@ def test_torn_line_waits_until_it_is_whole(begin: Begin, file: Path) -> None:
     # Then
     assert before == ([1], [len(line(1))])
     assert numbers(along) == [1, 2]
+    assert along.offsets() == [file.stat().st_size]
+
+
+@pytest.mark.fault("C8")
+def test_lost_rows_are_read_again_when_the_database_was_recovered(
+    begin: Begin, file: Path, home: Home
+) -> None:
+    """What a damaged database lost and a transcript still has is written again, the rest is not."""
+    # Given three lines, of which a damage took one row
+    append(file, line(1), line(2), line(3))
+    along = begin()
+    along.read()
+    along.road.commits._connection.execute("DELETE FROM traces WHERE sequence = 2")
+    along.close()
+    # When what is left was recovered, and a server reads on
+    made = home.database.with_name("made.db")
+    recover(home.database, made)
+    made.replace(home.database)
+    along = begin()
+    along.read()
+    # Then
+    assert numbers(along) == [1, 3, 2]
+    assert along.outcomes().get("duplicate", 0) == 0
     assert along.offsets() == [file.stat().st_size]
 
 
