@@ -212,7 +212,7 @@ class Workers(Service):
             self._commit(Derivation(run.worker.name, upto, write, edition, letters))
         except (StoreUnavailableError, _StaleError):
             raise
-        except Exception as error:
+        except Exception as error:  # one row breaks it for all: halve them until it is alone
             if len(traces) > 1:
                 half = len(traces) // 2
                 self._derive(run, traces[:half], traces[half - 1].sequence, edition)
@@ -250,7 +250,7 @@ class Workers(Service):
                 self._commit(Derivation("", None, write, edition, settled=[letter_id]))
             except (StoreUnavailableError, _StaleError):
                 raise
-            except Exception as error:  # noqa: BLE001 - the row's failure, as before
+            except Exception as error:  # noqa: BLE001 - a row may break a worker in any way
                 _log.info("failed again", letter=letter_id, error=type(error).__name__)
             else:
                 return

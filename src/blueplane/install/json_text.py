@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from json.decoder import WHITESPACE  # type: ignore[attr-defined]
+from json.decoder import WHITESPACE  # type: ignore[attr-defined] # typeshed leaves it out
 from typing import Any, Final, TypeAlias
 
 from blueplane.errors import InstallError

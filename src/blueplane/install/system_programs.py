@@ -58,6 +58,6 @@ def find(name: str, environment: Environment) -> str | None:
     places = [*environment.get("PATH", "").split(os.pathsep), "/usr/bin", "/bin"]
     for place in places:
         path = os.path.join(place, name)  # noqa: PTH118 - a relative place stays one
-        if os.path.isabs(place) and os.access(path, os.X_OK):  # noqa: PTH117 - the same
+        if os.path.isabs(place) and os.access(path, os.X_OK):  # noqa: PTH117 - Path drops the ./ of a relative one
             return path
     return None

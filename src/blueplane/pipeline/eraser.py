@@ -96,7 +96,7 @@ class Eraser:
         with self._places(Wanted(**wanted)) as found:
             return as_rows(found)
 
-    def forget(self, report: Report, **wanted: Any) -> Answer:  # noqa: ANN401 - the same
+    def forget(self, report: Report, **wanted: Any) -> Answer:  # noqa: ANN401 - fields of ``Wanted``
         """Clear every place; return ``rows``, as ``plan`` does but with ``left``, and ``notes``."""
         rows: list[Answer] = []
         with self._alone(report):

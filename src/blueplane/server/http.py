@@ -157,7 +157,7 @@ class _Listener(ThreadingHTTPServer):
             self.ours.clients.discard(request)
             self._changed.notify_all()
 
-    def handle_error(self, request: _Connection, client_address: object) -> None:  # noqa: ARG002 - the same
+    def handle_error(self, request: _Connection, client_address: object) -> None:  # noqa: ARG002 - as socketserver has it
         """Log a bug of ours; whoever asked and is gone, or too slow, is nobody's error."""
         error = sys.exception()
         if not isinstance(error, OSError):

@@ -74,11 +74,11 @@ def _redis_port(scene: Scene) -> int | None:
     return parts.port or 6379 if parts.scheme.startswith("redis") else None
 
 
-def _is_loopback(address: Any) -> bool:  # noqa: ANN401 - the same
+def _is_loopback(address: Any) -> bool:  # noqa: ANN401 - psutil has no hints for it
     return ip_address(address.ip.partition("%")[0]).is_loopback
 
 
-def _address(address: Any) -> str:  # noqa: ANN401 - the same
+def _address(address: Any) -> str:  # noqa: ANN401 - psutil has no hints for it
     return f"{address.ip}:{address.port}"
 
 
