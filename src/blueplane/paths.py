@@ -377,3 +377,12 @@ def is_link(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return stat.S_ISLNK(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink > 1)
+
+
+def free_bytes(directory: Path) -> int | None:
+    """Return the bytes that are free for us on the disk of ``directory``; None where unknown."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize

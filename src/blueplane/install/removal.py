@@ -34,7 +34,7 @@ from blueplane.install.manifest import FileRecord
 from blueplane.install.plan import Plan, Step
 from blueplane.install.user_places import UserPlaces
 from blueplane.lock import is_running
-from blueplane.paths import Home
+from blueplane.paths import Home, free_bytes
 
 #: Bytes without which a disk counts as full: a settings file, its backup and the manifest.
 _ROOM: Final = 64 * 1024
@@ -255,10 +255,8 @@ def _is_as_written(record: FileRecord) -> bool:
 
 
 def _is_full(directory: Path) -> bool:
-    with suppress(OSError):
-        found = os.statvfs(directory)
-        return found.f_bavail * found.f_frsize < _ROOM
-    return False
+    free = free_bytes(directory)
+    return free is not None and free < _ROOM
 
 
 def _remove_empty(directories: tuple[Path, ...]) -> None:

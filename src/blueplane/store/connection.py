@@ -21,7 +21,7 @@ from blueplane.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from blueplane.paths import is_link, private_file
+from blueplane.paths import free_bytes, is_link, private_file
 
 #: Milliseconds to wait for another process's lock before the store counts as busy.
 BUSY_TIMEOUT_MS = 5_000
@@ -229,11 +229,8 @@ def translated(path: Path | None = None, disk: Path | None = None) -> Iterator[N
 
 
 def _room(path: Path | None) -> str:
-    if path is not None:
-        with suppress(OSError):  # gone: there is a better message on its way
-            found = os.statvfs(path.parent)
-            return f"; {found.f_bavail * found.f_frsize:,} bytes free on the disk of {path}"
-    return ""
+    free = None if path is None else free_bytes(path.parent)
+    return "" if free is None else f"; {free:,} bytes free on the disk of {path}"
 
 
 def _kind(error: sqlite3.Error) -> type[StoreError]:

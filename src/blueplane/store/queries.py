@@ -6,9 +6,8 @@ Leaves showing them to the interfaces, and reading what is to be removed to ``er
 ``retention.py``.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import orjson
 from blueplane.clock import iso_utc, monotonic_s
 from blueplane.errors import StoreBrokenError, StoreUnavailableError
 from blueplane.event import Event, Mark
+from blueplane.paths import free_bytes
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, identity, open_reader, translated
 from blueplane.store.derived import Content, Trace
@@ -609,11 +609,8 @@ class Reader:
 
 def footprint(path: Path) -> Footprint:
     """Return how much room the database at ``path`` takes, and is left to it."""
-    free = None
-    with suppress(OSError):
-        found = os.statvfs(path.parent)
-        free = found.f_bavail * found.f_frsize
-    return Footprint(_size(path), _size(path.with_name(f"{path.name}-wal")), free)
+    wal = path.with_name(f"{path.name}-wal")
+    return Footprint(_size(path), _size(wal), free_bytes(path.parent))
 
 
 def _size(path: Path) -> int | None:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from blueplane.paths import private_file
+from blueplane.paths import free_bytes, private_file
 
 #: Bytes of the file at most; one below the least would help nobody.
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -33,7 +33,7 @@ class Reserve:
         """Make the file if it is missing and there is room for it."""
         if self._path.exists():
             return
-        size = min(MOST_BYTES, self._free() // SHARE)
+        size = min(MOST_BYTES, (free_bytes(self._path.parent) or 0) // SHARE)
         if size < self._least:
             return
         try:
@@ -51,13 +51,6 @@ class Reserve:
             return False
         self._least = max(LEAST_BYTES, size)
         return True
-
-    def _free(self) -> int:
-        try:
-            found = os.statvfs(self._path.parent)
-        except OSError:
-            return 0
-        return found.f_bavail * found.f_frsize
 
 
 def _allocate(descriptor: int, size: int) -> None:

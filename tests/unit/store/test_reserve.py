@@ -65,7 +65,7 @@ def test_reserve_is_none_when_it_would_be_too_small_to_help(
 ) -> None:
     """Without room there is no reserve, and no error."""
     # Given
-    monkeypatch.setattr(Reserve, "_free", lambda _self: free)
+    monkeypatch.setattr("blueplane.store.reserve.free_bytes", lambda _directory: free)
     # When
     Reserve(tmp_path / "reserve").keep()
     # Then

@@ -137,3 +137,39 @@ def test_wal_waits_for_a_reader_only_for_a_moment_when_it_is_cut(
     assert module.monotonic_s() - began < BUSY_TIMEOUT_MS / 1000
     (patience,) = commits._connection.execute("PRAGMA busy_timeout").fetchone()
     assert patience == BUSY_TIMEOUT_MS
+
+
+@pytest.mark.fault("C1")
+def test_wal_is_cut_after_each_commit_when_the_disk_has_little_room(
+    commits: Commits, turned: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pages need as much room in the database again, which a full disk would not give them."""
+    # Given a disk that has less room than the -wal has taken, which was seen at the last look
+    monkeypatch.setattr(module, "free_bytes", lambda _directory: LARGE // 2)
+    monkeypatch.setattr(module, "TIGHT_BYTES", LARGE)
+    turned.sleepless(LOOK_S)
+    commits.tend_wal()
+    for number in range(20):
+        # When
+        commits.write([make_row(commits, make_event(number))])
+        commits.tend_wal()
+        # Then it never takes more than its share, long before the next second
+        assert wal_bytes(commits) <= LARGE // 2 // module.SHARE
+
+
+def test_wal_waits_for_readers_when_the_disk_has_little_room(
+    commits: Commits, reader: Connection, turned: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cut that a reader prevents is tried once a second: each would hold up the writer."""
+    # Given
+    assert reader.in_transaction
+    tried: list[float] = []
+    monkeypatch.setattr(module, "free_bytes", lambda _directory: 0)
+    monkeypatch.setattr(module, "cut", lambda _connection: tried.append(turned.monotonic()))
+    grow(commits, 0)
+    # When there are ten batches a second, for ten seconds
+    for _ in range(100):
+        turned.sleepless(0.1)
+        commits.tend_wal()
+    # Then
+    assert 9 <= len(tried) <= 11
