@@ -23,6 +23,12 @@ FAULT_IDS = Path(__file__).parent / "contract" / "fault_ids.txt"
 OUTSIDE = ("CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 
 
+def pytest_configure() -> None:
+    """Heed signals also when started in the background, which has us and our children ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def nobodys_home() -> Iterator[None]:
     """Give every test an empty HOME: one that forgets its own must not find the user's."""
