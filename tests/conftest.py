@@ -24,7 +24,7 @@ OUTSIDE = ("CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_H
 
 
 def pytest_configure() -> None:
-    """Heed signals also when started in the background, which has us and our children ignore them."""
+    """Heed signals also when started in the background, where we would inherit to ignore them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
