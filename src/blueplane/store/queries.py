@@ -26,7 +26,7 @@ from blueplane.store.ledger import MS_PER_MINUTE, HealthIncident, Ledger, stored
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
 from blueplane.store.offsets import Offsets
-from blueplane.store.traces import MAX_PARAMETERS
+from blueplane.store.traces import INGESTED_MS, MAX_PARAMETERS
 
 #: Seconds after which a read is given up: a command may have to do with a slow disk.
 READ_S: Final = 5.0
@@ -600,7 +600,7 @@ class Reader:
         """Return when (ms) the first row after ``sequence`` was written; None without one."""
         with self._call():
             found = self._connection.execute(
-                "SELECT captured_ns / 1000000 + ingested_lag FROM traces"
+                f"SELECT {INGESTED_MS} FROM traces"
                 " WHERE sequence > ? ORDER BY sequence LIMIT 1",
                 (sequence,),
             ).fetchone()

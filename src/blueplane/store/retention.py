@@ -13,8 +13,8 @@ from typing import Final
 
 from blueplane.clock import NS_PER_MS
 from blueplane.store.connection import Connection, translated
+from blueplane.store.traces import INGESTED_MS
 
-_INGESTED: Final = f"captured_ns / {NS_PER_MS} + ingested_lag"
 #: Letters that have their end: dropped, or sent again and settled.
 _ENDED: Final = (
     "opened_ms < ?1 AND ((state = 'dropped' AND dropped_ms < ?1)"
@@ -46,7 +46,7 @@ def next_page(connection: Connection, after: int, limit: int, before_ms: int, no
     """
     with translated():
         rows = connection.execute(
-            f"SELECT sequence, captured_ns / {NS_PER_MS}, {_INGESTED} FROM traces"
+            f"SELECT sequence, captured_ns / {NS_PER_MS}, {INGESTED_MS} FROM traces"
             " WHERE sequence > ? ORDER BY sequence LIMIT ?",
             (after, limit),
         ).fetchall()
@@ -66,7 +66,7 @@ def remove_rows(connection: Connection, page: Page, before_ms: int) -> int:
     """Remove the old rows of a page, inside the caller's transaction; return how many went."""
     return connection.execute(
         "DELETE FROM traces WHERE sequence BETWEEN ?1 AND ?2"
-        f" AND captured_ns < ?3 * {NS_PER_MS} AND {_INGESTED} < ?3",
+        f" AND captured_ns < ?3 * {NS_PER_MS} AND {INGESTED_MS} < ?3",
         (page.first, page.last, before_ms),
     ).rowcount
 
@@ -75,7 +75,7 @@ def newest_ms(connection: Connection) -> int:
     """Return when the newest row was written; 0 when there is none."""
     with translated():
         found = connection.execute(
-            f"SELECT {_INGESTED} FROM traces ORDER BY sequence DESC LIMIT 1"
+            f"SELECT {INGESTED_MS} FROM traces ORDER BY sequence DESC LIMIT 1"
         ).fetchone()
     return int(found[0]) if found else 0
 

@@ -5,8 +5,8 @@ Promises that a step is never edited once it was released; ``migrations.py`` run
 Leaves what the columns mean for a figure to ``docs/ARCHITECTURE.md``.
 
 How a row is kept small: ids are bytes; strings that repeat are interned (``names``), and the four
-that always come together as one (``kinds``); every time but the first is its distance in
-milliseconds from ``captured_ns``. The view ``raw_traces`` shows all of it as text and whole times.
+that always come together as one (``kinds``); a time is its distance in milliseconds from the one
+before it on the road, which is small: only history was captured long before its message. The view ``raw_traces`` shows all of it as text and whole times.
 """
 
 ROAD = """
@@ -62,9 +62,9 @@ SELECT t.sequence,
        coalesce(t.tool_use_id, '') AS tool_use_id,
        t.captured_ns / 1000000 + t.timestamp_lag AS timestamp_ms,
        t.captured_ns / 1000000 AS captured_ms,
-       t.captured_ns / 1000000 + min(t.message_lag, t.delivered_lag) AS enqueued_ms,
-       t.captured_ns / 1000000 + t.delivered_lag AS delivered_ms,
-       t.captured_ns / 1000000 + t.ingested_lag AS ingested_ms,
+       t.captured_ns / 1000000 + t.message_lag + min(0, t.delivered_lag) AS enqueued_ms,
+       t.captured_ns / 1000000 + t.message_lag + t.delivered_lag AS delivered_ms,
+       t.captured_ns / 1000000 + t.message_lag + t.delivered_lag + t.ingested_lag AS ingested_ms,
        m.text AS model, n.text AS tool_name,
        t.duration_ms, t.input_tokens, t.output_tokens, t.cache_read_tokens,
        t.cache_creation_tokens, t.lines_added, t.lines_removed, t.codec, t.event_data

@@ -35,6 +35,10 @@ MAX_CACHED_NAMES: Final = 10_000
 MAX_CACHED_COLUMNS: Final = 2_000
 #: Parameters of one statement: SQLite before 3.32 took 999.
 MAX_PARAMETERS: Final = 900
+#: When a row was written, in milliseconds since the epoch.
+INGESTED_MS: Final = (
+    f"(captured_ns / {NS_PER_MS} + message_lag + delivered_lag + ingested_lag)"
+)
 
 Kind = tuple[str, str, str, str]
 
@@ -248,6 +252,7 @@ class Traces:
         of: Any = Row._make(zip(*rows, strict=True))  # each field is the column of all rows
         captured_ms = [captured_ns // NS_PER_MS for captured_ns in of.captured_ns]
         message_ids = [message_id.split("-") for message_id in of.message_id]
+        message_ms = [int(parts[0]) for parts in message_ids]
         return list(
             zip(
                 of.event_id,
@@ -259,10 +264,10 @@ class Traces:
                 [tool_use_id or None for tool_use_id in of.tool_use_id],
                 of.captured_ns,
                 map(sub, of.timestamp_ms, captured_ms),
-                [int(parts[0]) - at for parts, at in zip(message_ids, captured_ms, strict=True)],
+                map(sub, message_ms, captured_ms),
                 [int(parts[1]) for parts in message_ids],
-                map(sub, of.delivered_ms, captured_ms),
-                [ingested_ms - at for at in captured_ms],
+                map(sub, of.delivered_ms, message_ms),
+                [ingested_ms - at for at in of.delivered_ms],
                 self._name_ids(of.model),
                 self._name_ids(of.tool_name),
                 *of[_FIRST_NUMBER:_ORIGIN],
