@@ -5,6 +5,7 @@ Promises that ``decode(encode(event)) == event`` and that whatever is not an eve
 Leaves what may be in a payload to the sanitiser, and how a row is stored to the store.
 """
 
+import re
 from binascii import unhexlify
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ COLUMNS: Final[dict[str, type]] = {
     "lines_removed": int,
 }
 
+#: A uuid as everyone writes it: its bytes can be written back to the same text.
+_UUID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FIELDS: Final = (
     b"v",
     b"event_id",
@@ -181,9 +184,14 @@ def derive_id(*parts: bytes | str) -> bytes:
     return hashed.digest()
 
 
-def line_id(uuid: str, line_type: str) -> bytes:
-    """Derive the event id of a transcript's line that has a uuid; its copies have the same."""
-    return derive_id("line", uuid, line_type)
+def line_id(uuid: str) -> bytes:
+    """Return the event id of a transcript's line by its uuid, which its copies have too.
+
+    It is the uuid itself, unless that is written in another way than all are.
+    """
+    if _UUID.fullmatch(uuid):
+        return unhexlify(uuid.replace("-", ""))
+    return derive_id("line", uuid)
 
 
 def encode(event: Event) -> list[bytes]:

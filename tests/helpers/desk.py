@@ -40,7 +40,7 @@ def line(number: int, kind: str = "assistant", **changes: Any) -> Event:
     metadata = changes.pop("metadata", {})
     return make_event(
         number,
-        event_id=line_id(uuid, kind),
+        event_id=line_id(uuid),
         platform="claude_code", source="transcript", hook_type=kind, event_type="transcript_trace",
         payload=orjson.dumps(payload), metadata=orjson.dumps(metadata), origin=f"t:f:{number}:1",
         **changes,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -44,7 +45,7 @@ def calls(home: Home) -> dict[Key, Tokens]:
             row["cache_read_tokens"] or 0,
         )  # fmt: skip
         payload = row["payload"]
-        key = (message.get("id") or payload["uuid"], payload.get("requestId", ""))
+        key = (message.get("id") or str(UUID(row["event_id"])), payload.get("requestId", ""))
         best = [max(pair) for pair in zip(found.get(key, (0,) * 6), tokens, strict=True)]
         found[key] = (best[0], best[1], best[2], best[3], best[4], best[5])
         if not payload.get("isSidechain"):

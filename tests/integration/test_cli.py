@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -354,7 +355,7 @@ def test_status_names_no_address_when_the_server_has_other_settings(
 
 @pytest.mark.fault("D6")
 def test_trace_follows_an_event_when_it_is_written(home: Home) -> None:
-    """An event is found by its id or the beginning of it, with every hop and what was stored."""
+    """An event is found by its id, or how that begins, with every hop and what was stored."""
     # Given events of a session, with a prompt that would clear the terminal, stored as it is
     prompt = "hello\x1b[2J\u202e"
     with Server(home, BLUEPLANE_PRIVACY_LEVEL="full") as server:
@@ -366,6 +367,7 @@ def test_trace_follows_an_event_when_it_is_written(home: Home) -> None:
     # When one of them is traced
     whole = run(home, "trace", event_id, "--data", "--format", "json").json
     short = run(home, "trace", event_id[:12].upper(), "--data")
+    dashed = run(home, "trace", str(UUID(event_id)), "--format", "json").json
     newest = run(home, "trace", SESSION, "--limit", "1")
     # Then its hops are in order
     assert session["total"] == {"events": 3}
@@ -373,6 +375,7 @@ def test_trace_follows_an_event_when_it_is_written(home: Home) -> None:
     assert [hop["hop"] for hop in whole["rows"]] == HOPS
     assert whole["rows"][0]["since_captured_ms"] == 0
     assert [hop["at_ms"] for hop in whole["rows"]] == sorted(hop["at_ms"] for hop in whole["rows"])
+    assert dashed["event"] == whole["event"]
     assert re.search(rf"event +{event_id}\n", short.out)
     assert re.search(r"written +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} +[\d.,]+ m?s", short.out)
     assert event_id[:12] in newest.out

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, Final
 
 from blueplane.analytics.fields import cost, largest, text
+from blueplane.event import line_id
 from blueplane.store.derived import IDLE_MS, WITNESSES, Derived, SessionFacts, Trace
 
 #: What of an editor's own store happened at the time that its row has.
@@ -88,11 +89,10 @@ def _note_line(facts: SessionFacts, trace: Trace, payload: Mapping[str, Any]) ->
     """Note which line a line follows on, and what the whole session cost until then."""
     if trace.hook_type == "cost-state":
         facts.reported_cost_usd = cost(payload.get("totalCostUSD"))
-    uuid, after = text(payload, "uuid"), text(payload, "parentUuid")
-    if uuid is not None:
-        facts.lines.add(uuid)
+    facts.lines.add(trace.event_id)
+    after = text(payload, "parentUuid")
     if after is not None and not payload.get("isSidechain"):
-        facts.follows[after] = trace.sequence
+        facts.follows[line_id(after)] = trace.sequence
 
 
 def _note_family(
@@ -128,8 +128,8 @@ def _join(whole: SessionFacts, later: SessionFacts) -> None:
     whole.reported_cost_usd = largest(whole.reported_cost_usd, later.reported_cost_usd)
     whole.stretches += later.stretches
     whole.lines |= later.lines
-    for uuid, sequence in later.follows.items():
-        whole.follows.setdefault(uuid, sequence)
+    for event_id, sequence in later.follows.items():
+        whole.follows.setdefault(event_id, sequence)
 
 
 def _stretches(points: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

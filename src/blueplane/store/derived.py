@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from blueplane.event import line_id
 from blueplane.store.connection import Connection
 from blueplane.store.letters import Letter
 
@@ -32,8 +31,6 @@ WITNESSES: Final[Mapping[str, int]] = {
 #: Kinds of what witnesses see.
 TURN: Final = 0
 TOOL: Final = 1
-#: Types of transcript lines that other lines follow on.
-_LINE_TYPES: Final = ("user", "assistant", "system", "attachment", "progress")
 
 
 class Trace(NamedTuple):
@@ -120,8 +117,8 @@ class SessionFacts:
     """What some rows say of a session; times are milliseconds since the epoch.
 
     ``begun`` and ``ended`` are events with their words; ``stretches`` are times from one event to
-    another between which it was never idle. ``lines`` are uuids of its own lines, ``follows`` of
-    those that they follow on, with their sequences: one of another session says what it continues.
+    another between which it was never idle. ``lines`` are event ids of its own, ``follows`` those of
+    lines that they follow on, with their sequences: one of another session says what it continues.
     """
 
     platform: str
@@ -136,8 +133,8 @@ class SessionFacts:
     ended: tuple[int, str] | None = None
     reported_cost_usd: float | None = None
     stretches: list[tuple[int, int]] = field(default_factory=list)
-    lines: set[str] = field(default_factory=set)
-    follows: dict[str, int] = field(default_factory=dict)
+    lines: set[bytes] = field(default_factory=set)
+    follows: dict[bytes, int] = field(default_factory=dict)
 
 
 class Sighting(NamedTuple):
@@ -316,15 +313,13 @@ class Derived:
 
         Only lines that were written before count: a replay must find the same.
         """
-        for uuid, sequence in facts.follows.items():
-            if uuid in facts.lines:
+        for event_id, sequence in facts.follows.items():
+            if event_id in facts.lines:
                 continue
-            ids = [line_id(uuid, line_type) for line_type in _LINE_TYPES]
             found = self._connection.execute(
                 "SELECT n.text FROM traces t JOIN names n ON n.id = t.session"
-                f" WHERE t.event_id IN ({', '.join('?' * len(ids))}) AND t.sequence < ?"
-                " AND n.text != ?",
-                (*ids, sequence, facts.session_id),
+                " WHERE t.event_id = ? AND t.sequence < ? AND n.text != ?",
+                (event_id, sequence, facts.session_id),
             ).fetchone()
             if found:
                 return str(found[0])

@@ -6,7 +6,8 @@ Leaves what the columns mean for a figure to ``docs/ARCHITECTURE.md``.
 
 How a row is kept small: ids are bytes; strings that repeat are interned (``names``), and the four
 that always come together as one (``kinds``); a time is its distance in milliseconds from the one
-before it on the road, which is small: only history was captured long before its message. The view ``raw_traces`` shows all of it as text and whole times.
+before it on the road, which is small: only history was captured long before its message. The view
+``raw_traces`` shows all of it as text and whole times.
 """
 
 ROAD = """

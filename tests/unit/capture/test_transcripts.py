@@ -67,7 +67,7 @@ def append(path: Path, *lines: bytes) -> None:
 
 def numbers(along: Along) -> list[int]:
     """Return the numbers of the lines that are stored, in the order of their rows."""
-    return [int(row["payload"]["uuid"][-12:]) for row in along.rows()]
+    return [int(row["event_id"][-12:]) for row in along.rows()]
 
 
 @pytest.mark.fault("D12")
@@ -215,7 +215,7 @@ def test_line_of_megabytes_is_read_whole_and_a_longer_one_is_measured(
 
     # Then
     rows = along.rows()
-    assert [row["payload"].get("uuid", "")[-1:] for row in rows] == ["1", "2", "", "4"]
+    assert [row["event_id"][-1] for row in (rows[0], rows[1], rows[3])] == ["1", "2", "4"]
     assert rows[1]["payload"]["extra"] == {"chars": 3_000_000}
     assert rows[2]["payload"] == {"bytes": len(longer)}
     assert along.offsets() == [file.stat().st_size]
@@ -300,6 +300,26 @@ def test_first_line_wins_when_a_uuid_comes_again_with_other_content(
 
 
 @pytest.mark.fault("G11")
+def test_uuid_of_a_line_is_its_event_id_when_everyone_writes_it_like_that(
+    begin: Begin, file: Path
+) -> None:
+    """A uuid is stored once, as the id of the row; one that is written otherwise stays a text."""
+    # Given
+    along = begin()
+    usual, odd = "0f0e0d0c-1b2a-4c3d-8e5f-a0b1c2d3e4f5", "0F0E0D0C-1B2A-4C3D-8E5F-A0B1C2D3E4F5"
+    append(file, line(1, uuid=usual), line(2, uuid=odd))
+
+    # When
+    along.read()
+
+    # Then
+    one, other = along.rows()
+    assert one["event_id"] == usual.replace("-", "")
+    assert "uuid" not in one["payload"]
+    assert other["event_id"] != one["event_id"]
+    assert other["payload"]["uuid"] == odd
+
+
 @pytest.mark.parametrize("kind", ["fifo", "link", "device", "linked directory", "sparse"])
 def test_what_is_no_file_of_the_tree_is_refused(
     begin: Begin, file: Path, tmp_path: Path, kind: str

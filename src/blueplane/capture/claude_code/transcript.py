@@ -145,12 +145,7 @@ class TranscriptReader:
 
     def _event(self, line: Line, place: Place, draft: _Draft) -> Event:
         body, kind, metadata = draft.body, draft.kind, draft.metadata
-        identity = body.get("uuid")
-        event_id = (
-            line_id(identity, kind)
-            if type(identity) is str and identity
-            else derive_id(SOURCE, place.name, str(line.start), line.raw)
-        )
+        event_id = _take_id(body, line, place)
         clean = self._sanitiser
         identifier = clean.identifier
         session_id = _take_text(body, "sessionId") or place.session_id
@@ -230,6 +225,17 @@ def _take_type(body: Body, place: Place) -> str:
         del body["type"]
         return kind
     return UNKNOWN
+
+
+def _take_id(body: Body, line: Line, place: Place) -> bytes:
+    """Return the event id of a line: its uuid, if it has one, which then stands nowhere else."""
+    identity = body.get("uuid")
+    if type(identity) is not str or not identity:
+        return derive_id(SOURCE, place.name, str(line.start), line.raw)
+    event_id = line_id(identity)
+    if event_id.hex() == identity.replace("-", ""):
+        del body["uuid"]
+    return event_id
 
 
 def _take_text(body: Body, key: str) -> str:

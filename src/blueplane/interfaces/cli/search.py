@@ -27,6 +27,8 @@ from blueplane.store.queries import Reader
 from blueplane.store.reports import session
 
 _ID_DIGITS: Final = 2 * EVENT_ID_BYTES
+#: Characters of a uuid, which has dashes.
+_UUID_CHARS: Final = 36
 _EVENT_ID: Final = re.compile(rf"[0-9a-f]{{6,{_ID_DIGITS}}}\Z")
 #: What an event in the queue has beside its hops.
 _ENVELOPE: Final = (
@@ -54,8 +56,8 @@ class Found:
 
 def find_event_id(reader: Reader, name: str) -> str | None:
     """Return the event id (hex) that begins with ``name``; raise UsageError when several do."""
-    digits = name.lower()
-    if not _EVENT_ID.match(digits):
+    digits = _digits(name)
+    if digits is None:
         return None
     first, last = (bytes.fromhex(digits.ljust(_ID_DIGITS, fill)) for fill in "0f")
     found = reader.event_ids(first, last, 2)
@@ -63,6 +65,14 @@ def find_event_id(reader: Reader, name: str) -> str | None:
         message = f"{name}: several event ids begin like this; give more digits"
         raise UsageError(message)
     return found[0] if found else None
+
+
+def _digits(name: str) -> str | None:
+    """Return what an event id begins with; None for what is none. That of a line is its uuid."""
+    digits = name.lower()
+    if len(digits) == _UUID_CHARS:
+        digits = digits.replace("-", "")
+    return digits if _EVENT_ID.match(digits) else None
 
 
 def stored_event(reader: Reader, event_id: str, *, data: bool) -> Found:
@@ -157,7 +167,7 @@ def letter_note(letter: Letter) -> str:
 
 def queued(home: Home, name: str) -> tuple[list[tuple[str, Event]], str]:
     """Return what is in the stream, and what to say when that is nothing."""
-    prefix = name.lower() if _EVENT_ID.match(name.lower()) else None
+    prefix = _digits(name)
 
     def wanted(event: Event) -> bool:
         by_id = prefix is not None and event.event_id.hex().startswith(prefix)

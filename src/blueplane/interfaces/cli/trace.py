@@ -85,8 +85,9 @@ _NOT_FACTS: Final = frozenset(
 def trace(home: Home, name: str, form: Form, limit: int, *, data: bool) -> None:
     """Follow one event along its road, or list the events of a session.
 
-    ID is an event id, the first 6 digits of one or more, or a session id. What is not written is
-    looked for among the dead letters and in the queue. Exit code 1: it is nowhere.
+    ID is an event id, the first 6 digits of one or more, the uuid of a transcript's line, or a
+    session id. What is not written is looked for among the dead letters and in the queue. Exit
+    code 1: it is nowhere.
     """
     with stored(home) as reader:
         event_id = find_event_id(reader, name)
