@@ -22,6 +22,7 @@ from tests.helpers.payloads import payloads
 from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.store.codec import FIRST_LOCAL_ID, Codec, Dictionary, shipped, train
+from blueplane.store.traces import event_text
 
 EVENTS = 5_000
 TRAINED_ON = 1_000
@@ -59,7 +60,7 @@ def make_texts(sanitiser: Sanitiser) -> list[bytes]:
     for number, payload in enumerate(payloads(EVENTS)):
         item = HandOff(str(number), number, payload.raw, payload.platform, payload.hook_name)
         event = reader.read(item)
-        texts.append(b'{"metadata":%b,"payload":%b}' % (event.metadata, event.payload))
+        texts.append(event_text(event.metadata, event.payload))
     return texts
 
 

@@ -18,6 +18,7 @@ from blueplane.capture.sanitise import Sanitiser
 from blueplane.errors import MalformedPayloadError
 from blueplane.event import Event
 from blueplane.store.codec import train
+from blueplane.store.traces import event_text
 from helpers.payloads import payloads
 from helpers.transcripts import Scribe
 
@@ -63,8 +64,7 @@ def transcript_samples(seed: int) -> Iterator[bytes]:
 
 def sample(event: Event, sanitiser: Sanitiser) -> bytes:
     """Return what is stored of an event, with a stand-in for every id and name."""
-    text = b'{"metadata":%b,"payload":%b}' % (event.metadata, event.payload)
-    return sanitiser.training_form(text)
+    return sanitiser.training_form(event_text(event.metadata, event.payload))
 
 
 if __name__ == "__main__":

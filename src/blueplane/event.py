@@ -67,6 +67,8 @@ COLUMNS: Final[dict[str, type]] = {
     "lines_added": int,
     "lines_removed": int,
 }
+#: Those of them that are stored as columns only; the tool says how its payload is to be read.
+COLUMNS_ONLY: Final = tuple(name for name in COLUMNS if name != "tool_name")
 
 #: A uuid as everyone writes it: its bytes can be written back to the same text.
 _UUID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -26,6 +26,7 @@ from blueplane.store.codec import Codec
 from blueplane.store.connection import open_reader
 from blueplane.store.erasure import CapturedRow, Erasure
 from blueplane.store.queries import SERVER_READ_S, reading
+from blueplane.store.traces import event_text
 
 _log = get("refresher")
 
@@ -245,7 +246,7 @@ def _is_looser(before: bytes, event: Event, run: _Run) -> bool:
 
 
 def _text(event: Event) -> bytes:
-    return b'{"metadata":%b,"payload":%b}' % (event.metadata, event.payload)
+    return event_text(event.metadata, event.payload)
 
 
 def _decoded(row: CapturedRow, codec: Codec) -> bytes:

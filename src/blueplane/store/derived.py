@@ -117,8 +117,9 @@ class SessionFacts:
     """What some rows say of a session; times are milliseconds since the epoch.
 
     ``begun`` and ``ended`` are events with their words; ``stretches`` are times from one event to
-    another between which it was never idle. ``lines`` are event ids of its own, ``follows`` those of
-    lines that they follow on, with their sequences: one of another session says what it continues.
+    another between which it was never idle. ``lines`` are event ids of its own, ``follows`` those
+    of lines that they follow on, with their sequences: one of another session says what it
+    continues.
     """
 
     platform: str

@@ -17,7 +17,7 @@ import orjson
 
 from blueplane.clock import iso_utc, monotonic_s
 from blueplane.errors import StoreBrokenError, StoreUnavailableError
-from blueplane.event import Event, Mark
+from blueplane.event import COLUMNS_ONLY, Event, Mark
 from blueplane.paths import free_bytes
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, identity, open_reader, translated
@@ -26,7 +26,7 @@ from blueplane.store.ledger import MS_PER_MINUTE, HealthIncident, Ledger, stored
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
 from blueplane.store.offsets import Offsets
-from blueplane.store.traces import INGESTED_MS, MAX_PARAMETERS
+from blueplane.store.traces import INGESTED_MS, MAX_PARAMETERS, whole_text
 
 #: Seconds after which a read is given up: a command may have to do with a slow disk.
 READ_S: Final = 5.0
@@ -323,16 +323,17 @@ class Reader:
             return stored_rows(Ledger(self._connection).totals())
 
     def event_data(self, sequence: int) -> bytes:
-        """Return the decoded JSON of a row: ``{"metadata": {...}, "payload": {...}}``."""
+        """Return the JSON of a row's event: ``{"metadata": {...}, "payload": {...}}``."""
         with self._call():
-            row = self._connection.execute(
-                "SELECT codec, event_data FROM traces WHERE sequence = ?",
+            codec, data, *columns = self._connection.execute(
+                f"SELECT codec, event_data, {', '.join(COLUMNS_ONLY)} FROM raw_traces"
+                " WHERE sequence = ?",
                 (sequence,),
             ).fetchone()
-        return self._codec().decode(row[0], row[1])
+        return whole_text(self._codec().decode(codec, data), columns)
 
     def recent_data(self, source: str, limit: int) -> list[bytes]:
-        """Return the decoded JSON of the newest rows of a source."""
+        """Return the decoded ``event_data`` of the newest rows of a source."""
         with self._call():
             rows = self._connection.execute(
                 "SELECT codec, event_data FROM traces JOIN kinds ON kinds.id = traces.kind"
@@ -600,8 +601,7 @@ class Reader:
         """Return when (ms) the first row after ``sequence`` was written; None without one."""
         with self._call():
             found = self._connection.execute(
-                f"SELECT {INGESTED_MS} FROM traces"
-                " WHERE sequence > ? ORDER BY sequence LIMIT 1",
+                f"SELECT {INGESTED_MS} FROM traces WHERE sequence > ? ORDER BY sequence LIMIT 1",
                 (sequence,),
             ).fetchone()
         return int(found[0]) if found else None

@@ -12,10 +12,13 @@ from itertools import chain, repeat
 from operator import sub
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from blueplane.clock import NS_PER_MS
 from blueplane.errors import StoreError, UndecodableEntryError
 from blueplane.event import (
     COLUMNS,
+    COLUMNS_ONLY,
     read_captured,
     read_event_id,
     read_object,
@@ -36,9 +39,7 @@ MAX_CACHED_COLUMNS: Final = 2_000
 #: Parameters of one statement: SQLite before 3.32 took 999.
 MAX_PARAMETERS: Final = 900
 #: When a row was written, in milliseconds since the epoch.
-INGESTED_MS: Final = (
-    f"(captured_ns / {NS_PER_MS} + message_lag + delivered_lag + ingested_lag)"
-)
+INGESTED_MS: Final = f"(captured_ns / {NS_PER_MS} + message_lag + delivered_lag + ingested_lag)"
 
 Kind = tuple[str, str, str, str]
 
@@ -47,6 +48,7 @@ Kind = tuple[str, str, str, str]
 #: threads hand the lock to and fro a thousand times a batch.
 ROWS_AT_ONCE: Final = 256
 
+_TEXT: Final = b'{"metadata":%b,"payload":%b}'
 _ROW: Final = f"({', '.join('?' * 24)})"
 
 
@@ -156,9 +158,8 @@ def _read_entries(
             read_object("payload", payload)
     kind_parts = list(zip(platforms, sources, event_types, hook_types, strict=True))
     kinds = {parts: tuple(map(read_text, parts)) for parts in set(kind_parts)}
-    texts = [
-        b'{"metadata":%b,"payload":%b}' % pair for pair in zip(metadata, payloads, strict=True)
-    ]
+    columns, rests = zip(*map(_read_columns, metadata), strict=True)
+    texts = list(map(_TEXT.__mod__, zip(rests, payloads, strict=True)))
     return map(
         Row._make,
         zip(
@@ -173,7 +174,7 @@ def _read_entries(
             map(read_captured, captured),
             map(read_timestamp, timestamps),
             repeat(delivered_ms, len(entries)),
-            *zip(*map(_read_columns, metadata), strict=True),
+            *zip(*columns, strict=True),
             read_texts(origins),
             *zip(*_encode(codec, sources, texts), strict=True),
             strict=True,
@@ -196,14 +197,35 @@ def _encode(codec: Codec, sources: Sequence[bytes], texts: list[bytes]) -> list[
 
 
 @lru_cache(MAX_CACHED_COLUMNS)
-def _read_columns(metadata: bytes) -> tuple[Any, ...]:
-    """Read the columns of a row; many events have the same metadata to the letter."""
-    columns = tuple(map(read_object("metadata", metadata).get, COLUMNS))
+def _read_columns(metadata: bytes) -> tuple[tuple[Any, ...], bytes]:
+    """Read the columns of a row, and what else is to be stored of the metadata.
+
+    Many events have the same metadata to the letter.
+    """
+    values = read_object("metadata", metadata)
+    columns = tuple(map(values.get, COLUMNS))
     for (name, wanted), value in zip(COLUMNS.items(), columns, strict=True):
         if value is not None and type(value) is not wanted:
             message = f"field metadata.{name}: {type(value).__name__} instead of {wanted.__name__}"
             raise UndecodableEntryError(message)
-    return columns
+    rest = {name: value for name, value in values.items() if name not in COLUMNS_ONLY}
+    return columns, metadata if len(rest) == len(values) else orjson.dumps(rest)
+
+
+def event_text(metadata: bytes, payload: bytes) -> bytes:
+    """Return the text of ``event_data``: what is a column of the row is not repeated in it."""
+    return _TEXT % (_read_columns(metadata)[1], payload)
+
+
+def whole_text(text: bytes, columns: Sequence[str | int | None]) -> bytes:
+    """Put ``COLUMNS_ONLY`` of a row back into the text that was stored of it."""
+    pairs = zip(COLUMNS_ONLY, columns, strict=True)
+    known = {name: value for name, value in pairs if value is not None}
+    if not known:
+        return text
+    event = orjson.loads(text)
+    event["metadata"] |= known
+    return orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
 
 
 class Traces:
@@ -311,18 +333,18 @@ class Traces:
     def _sort_out(self, rows: Sequence[Row], before: int) -> Inserted:
         """Tell new rows, duplicates and repetitions apart; only when there was a conflict."""
         stored = {
-            bytes(event_id): (sequence, f"{message_ms}-{number}", captured_ns, codec, data)
-            for event_id, sequence, captured_ns, message_ms, number, codec, data in self._stored(
+            bytes(event_id): (sequence, message_id, captured_ns, content)
+            for event_id, sequence, captured_ns, message_id, *content in self._stored(
                 [row.event_id for row in rows],
             )
         }
         written: list[Row] = []
         duplicates: list[Duplicate] = []
         for row in rows:
-            sequence, message_id, captured_ns, codec, data = stored[row.event_id]
+            sequence, message_id, captured_ns, content = stored[row.event_id]
             if message_id != row.message_id:
                 same_origin = captured_ns == row.captured_ns
-                differs = self._differs(codec, data, row)
+                differs = self._differs(content, row)
                 duplicates.append(Duplicate(row, same_origin, differs))
             elif sequence > before:
                 written.append(row)
@@ -330,20 +352,22 @@ class Traces:
         sequences = [stored[row.event_id][0] for row in written] or [before]
         return Inserted(written, duplicates, min(sequences), max(sequences))
 
-    def _differs(self, codec: int, data: bytes, row: Row) -> bool:
+    def _differs(self, content: Sequence[Any], row: Row) -> bool:
+        *columns, codec, data = content
+        if columns != [getattr(row, name) for name in COLUMNS_ONLY]:
+            return True
         try:
             return self._codec.decode(codec, data) != self._codec.decode(row.codec, row.data)
         except StoreError:
             return True  # the stored one is damaged: it must not hold up what comes after it
 
-    def _stored(
-        self, event_ids: list[bytes]
-    ) -> Iterable[tuple[bytes, int, int, int, int, int, bytes]]:
+    def _stored(self, event_ids: list[bytes]) -> Iterable[Sequence[Any]]:
         for start in range(0, len(event_ids), MAX_PARAMETERS):
             chunk = event_ids[start : start + MAX_PARAMETERS]
             marks = ",".join("?" * len(chunk))
             yield from self._connection.execute(
-                "SELECT event_id, sequence, captured_ns, captured_ns / 1000000 + message_lag,"
-                f" message_number, codec, event_data FROM traces WHERE event_id IN ({marks})",
+                "SELECT t.event_id, sequence, captured_ns, message_id,"
+                f" {', '.join(f'r.{name}' for name in COLUMNS_ONLY)}, r.codec, r.event_data"
+                f" FROM traces t JOIN raw_traces r USING (sequence) WHERE t.event_id IN ({marks})",
                 chunk,
             )

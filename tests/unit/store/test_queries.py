@@ -201,6 +201,21 @@ def test_event_data_comes_back_when_it_is_decoded(commits: Commits, reader: Read
     assert reader.recent_data("hook", 2) == [texts[2], texts[1]]
 
 
+def test_event_data_is_whole_when_most_of_its_metadata_is_columns(
+    commits: Commits, reader: Reader
+) -> None:
+    """What is a column is not stored a second time, and a reader of the event does not notice."""
+    # Given
+    metadata = b'{"input_tokens":2,"marks":1,"model":"model-1","tool_name":"Edit"}'
+    # When
+    commits.write([make_row(commits, make_event(0, metadata=metadata))])
+    # Then
+    payload = make_event(0).payload
+    stored = b'{"metadata":{"marks":1,"tool_name":"Edit"},"payload":%b}' % payload
+    assert reader.recent_data("hook", 1) == [stored]
+    assert reader.event_data(1) == b'{"metadata":%b,"payload":%b}' % (metadata, payload)
+
+
 def test_untrained_sources_are_those_with_enough_rows_when_they_are_asked_for(
     commits: Commits, reader: Reader
 ) -> None:

@@ -307,6 +307,18 @@ def test_duplicate_says_whether_it_differs_when_it_conflicts(commits: Commits) -
     ]
 
 
+def test_duplicate_differs_when_only_a_column_does(commits: Commits) -> None:
+    """What is stored as a column alone is content, too."""
+    # Given
+    commits.write([make_row(commits, make_event(0, metadata=METADATA), b"1-0")])
+    more = METADATA.replace(b'"output_tokens":3', b'"output_tokens":4')
+    # When
+    same = commits.write([make_row(commits, make_event(0, metadata=METADATA), b"2-0")])
+    other = commits.write([make_row(commits, make_event(0, metadata=more), b"3-0")])
+    # Then
+    assert [item.differs for item in (*same.duplicates, *other.duplicates)] == [False, True]
+
+
 def test_duplicate_counts_as_different_when_the_stored_row_is_damaged(commits: Commits) -> None:
     """A damaged row does not hold up what comes after it."""
     # Given a row whose data was spoilt on the disk
