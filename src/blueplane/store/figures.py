@@ -20,7 +20,7 @@ _LABELLED: Final = (
 )  # fmt: skip
 #: Sessions of which nothing else is known.
 _EMPTY: Final = (
-    "NOT EXISTS (SELECT 1 FROM calls c WHERE c.session = sessions.id) AND NOT EXISTS"
+    "sessions.id NOT IN (SELECT session FROM calls) AND NOT EXISTS"
     " (SELECT 1 FROM traces t JOIN names n ON n.id = t.session WHERE n.text = sessions.session_id)"
 )
 _UNUSED: Final = "DELETE FROM labels WHERE id NOT IN ({})".format(

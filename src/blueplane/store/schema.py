@@ -318,7 +318,6 @@ CREATE TABLE calls (
     reported_cost_usd        REAL,
     PRIMARY KEY (message, request)
 ) WITHOUT ROWID;
-CREATE INDEX calls_session ON calls (session);
 CREATE VIEW usage AS
 SELECT printf('%016x%016x', c.message, c.request) AS call_key,
        s.platform, s.session_id,
