@@ -16,12 +16,12 @@ from blueplane.clock import NS_PER_MS, wall_ms
 from blueplane.config import load
 from blueplane.errors import QueueError, UndecodableEntryError, UsageError
 from blueplane.event import EVENT_ID_BYTES, Event, decode
-from blueplane.figures import count, moment, number
+from blueplane.figures import count, milliseconds, moment, number
 from blueplane.interfaces.cli.reach import in_stream
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline.dead_letters import fields_of
-from blueplane.store.hops import Hop, chain, hops, lasted
+from blueplane.store.hops import Hop, chain, hops, is_history, written_after
 from blueplane.store.letters import Letter
 from blueplane.store.queries import Reader
 from blueplane.store.reports import session
@@ -85,14 +85,20 @@ def stored_event(reader: Reader, event_id: str, *, data: bool) -> Found:
     duplicates = reader.duplicates(bytes.fromhex(event_id))
     notes += [f"came again as message {each['message_id']}" for each in duplicates]
     row = with_data(reader, rows[0], data=data)
+    if row["from_history"]:
+        old = milliseconds(row["enqueued_ms"] - row["captured_ms"])
+        notes.append(f"from history: it was {old} old when it was read, and its road begins there")
     return Found(row, hops(row), notes, row.pop("data", {}))
 
 
 def with_data(reader: Reader, row: dict[str, Any], *, data: bool) -> dict[str, Any]:
-    """Return a row with how long it took to be written and, if wanted, the stored ``data``."""
+    """Return a row with how long it took to be written and, if wanted, the stored ``data``.
+
+    Nothing of ``from_history`` took long: it was old when it was read.
+    """
     extra = {"data": json.loads(reader.event_data(row["sequence"]))} if data else {}
-    took_ms = lasted(row["captured_ms"], row["ingested_ms"])
-    return {**row, "written_after_ms": took_ms, **extra}
+    old = is_history(row["source"], row["captured_ms"], row["enqueued_ms"])
+    return {**row, "written_after_ms": written_after(row), "from_history": old, **extra}
 
 
 def _dead_letter(letter: Letter, notes: Sequence[str]) -> Found:
@@ -100,7 +106,8 @@ def _dead_letter(letter: Letter, notes: Sequence[str]) -> Found:
     captured_ms = (letter.captured_ns or enqueued_ms * NS_PER_MS) // NS_PER_MS
     queued = [("captured", captured_ms), ("enqueued", enqueued_ms)]
     event = {key: getattr(letter, key) for key in ("event_id", "platform", "source", "hook_type")}
-    return Found(event, chain([*queued, ("dead letter", letter.opened_ms)]), notes)
+    steps = [*queued, ("dead letter", letter.opened_ms)]
+    return Found(event, chain(letter.source, steps), notes)
 
 
 def letters_of(reader: Reader, name: str) -> Iterator[Letter]:
@@ -201,7 +208,9 @@ def queued_event(message_id: str, event: Event) -> Found:
     """Return an event that is in the stream."""
     shown = envelope(event)
     steps = [("captured", shown["captured_ms"]), ("enqueued", _enqueued_ms(message_id))]
-    return Found(shown, chain(steps), [f"in the queue as message {message_id}, not written"])
+    return Found(
+        shown, chain(event.source, steps), [f"in the queue as message {message_id}, not written"]
+    )
 
 
 def _enqueued_ms(message_id: str) -> int:

@@ -56,7 +56,7 @@ _SESSION_COLUMNS: Final = (
     Column("captured_ms", "captured", moment, whole=True),
     Column("event_type", "type"),
     Column("tool_name", "tool"),
-    Column("written_after_ms", "written after", milliseconds, "right", whole=True),
+    Column("written_after", "written after", justify="right", whole=True),
 )
 _QUEUE_COLUMNS: Final = (
     Column("message_id", "message", whole=True),
@@ -66,7 +66,15 @@ _QUEUE_COLUMNS: Final = (
 )
 #: What of a row is no fact about the event, or is shown as a hop.
 _NOT_FACTS: Final = frozenset(
-    {"sequence", "event_id", "message_id", "timestamp_ms", "written_after_ms", *HOPS.values()}
+    {
+        "sequence",
+        "event_id",
+        "message_id",
+        "timestamp_ms",
+        "written_after_ms",
+        "from_history",
+        *HOPS.values(),
+    }
 )
 
 
@@ -156,13 +164,18 @@ def _show_session(
     left_out = total - len(rows)
     caption = f"{count(left_out, 'older event')} not shown; --limit 0 shows all" if left_out else ""
     if rows:
-        render(Table(_SESSION_COLUMNS, rows, caption=caption), form)
+        shown = [{**row, "written_after": _written_after(row)} for row in rows]
+        render(Table(_SESSION_COLUMNS, shown, caption=caption), form)
     for note in notes:
         click.echo(visible(note))
     for row in rows:
         if "data" in row:
             click.echo(f"\n{row['event_id']} {visible(row['event_type'])}")
             _show_data(row["data"])
+
+
+def _written_after(row: Mapping[str, Any]) -> str:
+    return "from history" if row["from_history"] else milliseconds(row["written_after_ms"])
 
 
 def _show_data(data: Mapping[str, Any]) -> None:
