@@ -3,8 +3,8 @@
 Owns the figures of ``capture``, when an editor counts as active, and what is too little of it.
 Promises counts from the store alone; judges a rate only while an editor is at work, and never what
 a pause left out.
-Leaves counting executions to ``pipeline/custody.py``, and which hooks are installed to
-``capture/``.
+Leaves counting executions to ``pipeline/custody.py``, which hooks are installed to ``capture/``,
+and monitors of what editors store to ``stores.py``.
 
 The success rate is of the last hour, at most since the start of the server. Events a minute are
 those of the five minutes up to the last sign of an editor: that it rests is no lack of events.
@@ -19,14 +19,14 @@ from math import inf, nextafter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from blueplane.clock import iso_utc
+from blueplane.health import stores
 from blueplane.health.check import Colour, Finding, Moment, Report, State, falling_band
 from blueplane.health.probes import MonitorState, Probes
+from blueplane.health.stores import ACTIVE_MS
 from blueplane.health.window import Window
 from blueplane.health.witnesses import WitnessMonitor
 from blueplane.store.queries import SERVER_READ_S, HookCount, reading
 
-#: For so long after its last event an editor is active, and a hook not yet silent.
-ACTIVE_MS: Final = 5 * 60_000
 #: The window of the success rate, and seconds between two samples for it.
 WINDOW_S: Final = 3600.0
 SAMPLE_S: Final = 10.0
@@ -42,17 +42,6 @@ MAX_HOOKS: Final = 32
 MAX_PLATFORMS: Final = 8
 #: What may be shown as the name of a hook or platform.
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-#: A monitor of what an editor stores that does not run.
-NOT_INSTALLED: Final = {
-    "state": "not installed",
-    "active": None,
-    "sessions_monitored": None,
-    "events_captured": None,
-    "last_activity_timestamp": None,
-    "errors_count": None,
-    "ingest_rate_events_per_min": None,
-    "backlog_bytes": None,
-}
 
 
 class Executions(NamedTuple):
@@ -150,29 +139,38 @@ class CaptureMonitor:
         coverage, silent = self._witnesses.look(moment)
         installed = self._probes.installed_hooks()
         now = {name: each.counts for name, each in found.items()}
-        self._past.add(moment.monotonic_s, now)
         paused_until_ms = self._probes.paused_until_ms()
         if paused_until_ms is not None or moment.wall_ms < self._paused_ms:
             self._paused_ms = moment.wall_ms
-        self._follow(found, moment.wall_ms)
-        self._take_pace(now, moment.monotonic_s)
+        self._follow(found, now, moment)
         known = {name for name, hooks in installed.items() if hooks} | (found.keys() - {""})
         recent = _attribute(self._recent(now, moment.monotonic_s), known)
         ever = _attribute(now, known)
-        figures = self._figures(found, installed, ever, recent, moment.wall_ms)
-        figures["coverage"] = coverage
+        running = self._probes.monitors()
+        pace = self._pace + sum(each.events_per_min for each in running.values())
+        figures = {
+            **self._figures(found, installed, ever, recent, moment.wall_ms),
+            **stores.figures(running, moment.wall_ms),
+            "capture_rate_events_per_min": pace,
+            "coverage": coverage,
+        }
         findings = [
-            *_bad_rates(recent), *self._bad_pace(), *silent, *_pause(paused_until_ms, moment)
+            *_bad_rates(recent), *self._bad_pace(pace), *silent,
+            *stores.find(running, installed, found.keys()),
+            *_pause(paused_until_ms, moment),
         ]  # fmt: skip
-        return Report(self.component, figures, findings, self._state(known))
+        state = self._state(known, running, moment.wall_ms)
+        return Report(self.component, figures, findings, state)
 
     # -- what happens ------------------------------------------------------------------------------
 
-    def _follow(self, found: Mapping[str, _Hooks], now_ms: int) -> None:
-        """Note which editors are active."""
+    def _follow(self, found: Mapping[str, _Hooks], now: _Counts, moment: Moment) -> None:
+        """Note what ran, which editors are active, and how much comes of it."""
+        self._past.add(moment.monotonic_s, now)
         for platform in {*found, *self._stretches}:
             last_ms = found.get(platform, _NO_HOOKS).newest_ms
-            self._stretches[platform].note(last_ms, now_ms, self._paused_ms)
+            self._stretches[platform].note(last_ms, moment.wall_ms, self._paused_ms)
+        self._take_pace(now, moment.monotonic_s)
 
     def _take_pace(self, now: _Counts, now_s: float) -> None:
         """Count events a minute anew whenever there is a sign of an editor."""
@@ -191,10 +189,13 @@ class CaptureMonitor:
         before = self._past.before(now_s - WINDOW_S).what
         return {name: each.since(before.get(name, _NONE)) for name, each in now.items()}
 
-    def _state(self, known: AbstractSet[str]) -> State:
-        if any(each.active for each in self._stretches.values()):
+    def _state(
+        self, known: AbstractSet[str], running: Mapping[str, MonitorState], now_ms: int
+    ) -> State:
+        busy = any(stores.is_busy(each, now_ms) for each in running.values())
+        if busy or any(each.active for each in self._stretches.values()):
             return "ok"
-        return "idle" if known else "not installed"
+        return "idle" if known or running else "not installed"
 
     # -- figures -----------------------------------------------------------------------------------
 
@@ -215,19 +216,7 @@ class CaptureMonitor:
             }
             for name in (*EDITORS, *others)
         }
-        return {
-            **platforms,
-            **self._monitors(now_ms),
-            "capture_rate_events_per_min": self._pace,
-            "unattributed_failure_count": ever.get("", _NONE).failed,
-        }
-
-    def _monitors(self, now_ms: int) -> dict[str, Any]:
-        running = self._probes.monitors()
-        return {
-            name: _monitor_figures(running[name], now_ms) if name in running else NOT_INSTALLED
-            for name in ("database_monitor", "transcript_monitor")
-        }
+        return {**platforms, "unattributed_failure_count": ever.get("", _NONE).failed}
 
     def _hooks_active(
         self,
@@ -245,15 +234,15 @@ class CaptureMonitor:
 
     # -- judgement ---------------------------------------------------------------------------------
 
-    def _bad_pace(self) -> Iterator[Finding]:
+    def _bad_pace(self, pace: float) -> Iterator[Finding]:
         if not self._pace_counts:
             return
-        colour = falling_band(self._pace, *PACE_BANDS)
+        colour = falling_band(pace, *PACE_BANDS)
         if colour is not Colour.GREEN:
             yield Finding(
                 "capture_rate_events_per_min",
                 colour,
-                f"while an editor was at work for five minutes, {self._pace:.1f} events a minute"
+                f"while an editor was at work for five minutes, {pace:.1f} events a minute"
                 " came: either it did little, or hooks of ours do not run",
                 "blueplane status",
             )
@@ -294,21 +283,6 @@ def _hook_figures(hooks: _Hooks, installed: frozenset[str] | None) -> dict[str, 
         "last_execution_timestamp": iso_utc(hooks.newest_ms) if hooks.newest_ms else None,
         "overhead_ms_p50": None,
         "overhead_ms_p99": None,
-    }
-
-
-def _monitor_figures(state: MonitorState, now_ms: int) -> dict[str, Any]:
-    last_ms = state.last_activity_ms
-    busy = last_ms is not None and 0 <= now_ms - last_ms <= ACTIVE_MS
-    return {
-        "state": "ok" if busy else "idle",
-        "active": state.active,
-        "sessions_monitored": state.sessions_monitored,
-        "events_captured": state.events_captured,
-        "last_activity_timestamp": None if last_ms is None else iso_utc(last_ms),
-        "errors_count": state.errors_count,
-        "ingest_rate_events_per_min": state.events_per_min,
-        "backlog_bytes": state.backlog_bytes,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from blueplane.clock import MS_PER_DAY, iso_utc
 from blueplane.health.check import Colour, Finding, Moment
 from blueplane.health.probes import MonitorState, Probes
+from blueplane.health.stores import STORES
 from blueplane.store.queries import SERVER_READ_S, Reader, reading
 from blueplane.store.reports import (
     Coverage,
@@ -32,12 +33,6 @@ MISSED: Final = 3
 #: Seconds between two looks: days do not change that fast.
 EVERY_S: Final = 30.0
 
-#: The monitor of what a platform stores, and what that is.
-_STORES: Final = {
-    "claude_code": ("transcript_monitor", "transcripts"),
-    "cursor": ("database_monitor", "databases"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -45,6 +40,14 @@ class _Seen:
 
     days: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """The likely cause of a silence, and a command that helps."""
+
+    cause: str
+    command: str = "blueplane doctor"
 
 
 class WitnessMonitor:
@@ -72,42 +75,46 @@ class WitnessMonitor:
         span = now_ms - JUDGED_MS, now_ms - GRACE_MS
         for each in silences(reader, "hooks", *span):
             first_ms = first.get(each.platform)
-            if each.count >= MISSED and first_ms is not None and each.platform in _STORES:
-                cause = self._why_hooks(reader, each)
-                yield _finding(each, "hooks", _STORES[each.platform][1], cause)
+            if each.count >= MISSED and first_ms is not None and each.platform in STORES:
+                why = self._why_hooks(reader, each)
+                yield _finding(each, "hooks", STORES[each.platform][1], why)
         monitors = self._probes.monitors()
         for each in silences(reader, "stored", *span):
-            monitor, stored = _STORES.get(each.platform, ("", ""))
+            monitor, stored = STORES.get(each.platform, ("", ""))
             if each.count >= MISSED and monitor in monitors:
                 yield _finding(each, stored, "hooks", _why_stored(monitors[monitor]))
 
-    def _why_hooks(self, reader: Reader, silence: Silence) -> str:
+    def _why_hooks(self, reader: Reader, silence: Silence) -> _Why:
         """Return the likely cause of hooks that are silent."""
         if self._probes.paused_until_ms() is not None:
-            return "capture is paused"
+            return _Why("capture is paused", "blueplane resume")
         heard_ms = silence.heard_ms or silence.first_ms
         changed_ms = self._probes.settings_changed_ms().get(silence.platform)
         file = "settings.json" if silence.platform == "claude_code" else "hooks.json"
         if changed_ms is None:
-            return f"{file} is gone"
+            return _Why(f"{file} is gone", "blueplane install")
         if not self._probes.installed_hooks().get(silence.platform):
-            return f"our hooks are not in {file}, which was changed at {_at(changed_ms)}"
+            gone = f"our hooks are not in {file}, which was changed at {_at(changed_ms)}"
+            return _Why(gone, "blueplane install")
         if heard_ms <= changed_ms <= silence.first_ms + GRACE_MS:
-            return f"{file} was changed at {_at(changed_ms)}"
+            return _Why(f"{file} was changed at {_at(changed_ms)}")
         if refused_since(reader, heard_ms):
-            return "the hooks refused events, for the spool was full or capture paused"
-        return "the editor holds hooks back: a folder that is not trusted, or hooks switched off"
+            refused = "the hooks refused events, for the spool was full or capture paused"
+            return _Why(refused, "blueplane status")
+        return _Why(
+            "the editor holds hooks back: a folder that is not trusted, or hooks switched off"
+        )
 
 
-def _why_stored(state: MonitorState) -> str:
+def _why_stored(state: MonitorState) -> _Why:
     """Return the likely cause of a store in which nothing new is seen."""
     if not state.active:
-        return "their monitor does not run"
+        return _Why("their monitor does not run", "blueplane logs")
     if state.backlog_bytes:
-        return f"{state.backlog_bytes:,} bytes of them are not read yet"
+        return _Why(f"{state.backlog_bytes:,} bytes of them are not read yet", "blueplane status")
     if state.errors_count:
-        return "some of them cannot be read"
-    return "the editor writes none, or not where we look"
+        return _Why("some of them cannot be read", "blueplane status")
+    return _Why("the editor writes none, or not where we look")
 
 
 def _days(reader: Reader, first: Mapping[str, int], now_ms: int) -> Iterator[dict[str, Any]]:
@@ -134,15 +141,13 @@ def _day(platform: str, found: Coverage) -> dict[str, Any]:
     }
 
 
-def _finding(silence: Silence, witness: str, other: str, cause: str) -> Finding:
+def _finding(silence: Silence, witness: str, other: str, why: _Why) -> Finding:
     since = "" if silence.heard_ms is None else f" since {_at(silence.heard_ms)}"
     sentence = (
-        f"{silence.platform}: {witness} silent{since}: {cause};"
+        f"{silence.platform}: {witness} silent{since}: {why.cause};"
         f" {silence.count:,} turns and tool calls were seen by {other} only"
     )
-    return Finding(
-        f"witnesses.{silence.platform}", Colour.ORANGE, sentence, "blueplane health capture"
-    )
+    return Finding(f"witnesses.{silence.platform}", Colour.ORANGE, sentence, why.command)
 
 
 def _at(ms: int) -> str:

@@ -9,6 +9,7 @@ from blueplane.clock import iso_utc
 from blueplane.errors import StoreError
 from blueplane.health.capture import MAX_HOOKS, PACE_BANDS, CaptureMonitor
 from blueplane.health.check import Colour, Finding, Moment, Report, falling_band
+from blueplane.health.probes import MonitorState
 from blueplane.pipeline.commits import Commits
 from blueplane.store.connection import transaction
 from helpers.road import database_file
@@ -29,6 +30,7 @@ class Stand:
         self.now_s = 0.0
         self.installed: dict[str, frozenset[str]] = {}
         self.paused_until_ms: int | None = None
+        self.monitors: dict[str, MonitorState] = {}
         self.restart()
 
     def restart(self) -> None:
@@ -37,7 +39,7 @@ class Stand:
             database=self.commits.path,
             installed_hooks=lambda: self.installed,
             paused_until_ms=lambda: self.paused_until_ms,
-            monitors=dict,
+            monitors=lambda: self.monitors,
         )
         self.monitor = CaptureMonitor(cast("Any", probes))
 
@@ -95,7 +97,44 @@ def only(report: Report) -> Finding:
     return finding
 
 
+def transcripts(*, active: bool = True) -> dict[str, MonitorState]:
+    """Return how the monitor of transcripts is that read a line when the clock began."""
+    return {"transcript_monitor": MonitorState(active, 3, 40, START_MS, 0, 8.0, 0)}
+
+
 # --- figures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("installed", "told"), [(frozenset[str](), True), (frozenset({"Stop"}), False)]
+)
+def test_editor_is_captured_from_its_transcripts_alone_when_it_has_no_hooks(
+    stand: Stand, installed: frozenset[str], *, told: bool
+) -> None:
+    """Transcripts that are read are capture: it works or rests, and what is missing is said."""
+    # Given
+    stand.installed, stand.monitors = {"claude_code": installed}, transcripts()
+    # When
+    working, resting = stand.look(), stand.wait(301)
+    # Then
+    assert (working.state, resting.state) == ("ok", "idle")
+    assert working.figures["capture_rate_events_per_min"] == 8.0
+    assert [
+        (each.metric, each.colour, each.command) for each in (*working.findings, *resting.findings)
+    ] == [("claude_code.hooks", Colour.GREEN, "blueplane install")] * 2 * told
+
+
+def test_monitor_that_does_not_run_is_orange_when_there_is_something_to_watch_over(
+    stand: Stand,
+) -> None:
+    """Transcripts that nobody reads are a fault; it is named, with where to look."""
+    # Given
+    stand.monitors = transcripts(active=False)
+    # When
+    found = only(stand.look())
+    # Then
+    assert (found.metric, found.colour) == ("transcript_monitor.active", Colour.ORANGE)
+    assert "claude_code: the monitor of its transcripts does not run" in found.sentence
 
 
 def test_nothing_is_judged_when_nothing_is_installed(stand: Stand) -> None:

@@ -58,11 +58,15 @@ class Stand:
         days, findings = self.monitor.look(moment)
         return [dict(day) for day in days], list(findings)
 
+    def said(self, minutes: float) -> tuple[str, str]:
+        """Return the only finding's sentence and command."""
+        (finding,) = self.look(minutes)[1]
+        assert finding.colour == Colour.ORANGE
+        return finding.sentence, finding.command
+
     def sentence(self, minutes: float) -> str:
         """Return the only finding's sentence."""
-        (finding,) = self.look(minutes)[1]
-        assert (finding.colour, finding.command) == (Colour.ORANGE, "blueplane health capture")
-        return finding.sentence
+        return self.said(minutes)[0]
 
 
 @pytest.fixture
@@ -144,11 +148,15 @@ def test_the_cause_is_another_when_settings_are_not_it(stand: Stand) -> None:
     stand.desk.commits.ledger.add_minute(T0_MS + 5 * MINUTE_MS, {("", "hook", "refused"): 3})
     assert "refused events" in stand.sentence(30)
     stand.installed = {}
-    assert "our hooks are not in settings.json, which was changed at" in stand.sentence(30)
+    sentence, command = stand.said(30)
+    assert "our hooks are not in settings.json, which was changed at" in sentence
+    assert command == "blueplane install"
     stand.changed = {}
     assert "settings.json is gone" in stand.sentence(30)
     stand.paused_until_ms = 0
-    assert "capture is paused" in stand.sentence(30)
+    sentence, command = stand.said(30)
+    assert "capture is paused" in sentence
+    assert command == "blueplane resume"
 
 
 @pytest.mark.parametrize(("missed", "minutes", "silent"), [(2, 30, 0), (3, 30, 1), (3, 3, 0)])

@@ -76,12 +76,13 @@ def health(
         message = f"nothing was seen of {part} yet; ask again in a moment"
         raise NotFoundError(message)
     if form == "json":
-        more = {"alone": load("alone", "found")(home)} if part == CAPTURE else {}
+        more = {"alone": load("witnesses", "found")(home)} if part == CAPTURE else {}
         load("output", "render_json")({**_answer(look, part), **more})
     else:
         _show(look, part)
-        for line in load("alone", "lines")(home) if part == CAPTURE else ():
-            click.echo(line)
+        if part == CAPTURE:
+            for line in load("witnesses", "lines")(home, look.components[part]["coverage"]):
+                click.echo(line)
     return int(not look.is_well(part))
 
 

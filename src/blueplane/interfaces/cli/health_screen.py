@@ -64,7 +64,8 @@ _BRIEF: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "workers": {},
 }
-_NO_FIGURES: Final = ("health_status", "state", "findings")
+#: What is no figure, or, as the coverage, is shown below them by somebody else.
+_NO_FIGURES: Final = ("health_status", "state", "findings", "coverage")
 _SEVERITY: Final = ("red", "orange", "yellow", "green")
 _NAME_WIDTH: Final = 10
 _COLOUR_WIDTH: Final = 8
@@ -270,7 +271,8 @@ def _figure(name: str, value: Any) -> str:  # noqa: ANN401 - whatever JSON has
 
 def _group(values: Mapping[str, Any]) -> str:
     """Show figures that belong together; mere switches by their setting, for they may be many."""
-    if values.get("state") == _ABSENT:
+    never_ran = values.get("installed") is False and not values["total_executions"]
+    if never_ran or values.get("state") == _ABSENT:
         return _ABSENT
     if values and all(isinstance(value, bool) for value in values.values()):
         by_setting = {
