@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from blueplane.store.connection import Connection, translated
 from blueplane.store.figures import Figures, Statement, renaming
+from blueplane.store.forgotten import remember
 from blueplane.store.names import remove_unused_names
 
 #: Rows that are read, or changed, at once; fewer than a statement takes parameters.
@@ -165,6 +166,7 @@ class Erasure:
 
     def remove_rows(self, sequences: Sequence[int]) -> Mapping[str, int]:
         """Remove rows, ``AT_ONCE`` at most, with their duplicates; return what that counts."""
+        remember(self._connection, sequences)
         marks = ", ".join("?" * len(sequences))
         self._connection.execute(
             "DELETE FROM duplicates WHERE event_id IN"

@@ -22,6 +22,7 @@ from blueplane.paths import free_bytes
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.connection import Connection, identity, open_reader, translated
 from blueplane.store.derived import Content, Trace
+from blueplane.store.forgotten import forgotten
 from blueplane.store.ledger import MS_PER_MINUTE, HealthIncident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.migrations import version
@@ -228,7 +229,8 @@ class Reader:
         """Return the origins of those events whose outcome is stored.
 
         An event is known by its id and the nanosecond of its capture; a dead letter, and what was
-        filtered under other rules, by its origin. A file back from quarantine is tried anew.
+        filtered under other rules, by its origin. A file back from quarantine is tried anew; what
+        was forgotten has had its outcome.
         """
         done: set[str] = set()
         for start in range(0, len(events), MAX_PARAMETERS // 2):
@@ -257,6 +259,8 @@ class Reader:
                     [event.origin for event in chunk],
                 )
                 done.update(row[0] for row in filtered)
+                gone = forgotten(self._connection, [event.event_id for event in chunk])
+                done.update(event.origin for event in chunk if event.event_id in gone)
         return done & {event.origin for event in events}
 
     def marks(self, source: str) -> dict[str, Mark]:

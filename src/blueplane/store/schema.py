@@ -265,6 +265,9 @@ CREATE TABLE offsets (
     PRIMARY KEY (source, item)
 ) WITHOUT ROWID;
 
+CREATE TABLE forgotten (
+    key BLOB PRIMARY KEY
+) WITHOUT ROWID;
 CREATE TABLE labels (
     id   INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,

@@ -6,7 +6,7 @@ Leaves counting to ``custody.py`` and the transaction to the writer.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import sub
@@ -29,6 +29,7 @@ from blueplane.event import (
 )
 from blueplane.store.codec import Codec
 from blueplane.store.connection import Connection
+from blueplane.store.forgotten import any_forgotten, forgotten
 
 #: Begins the origin of a message that a dead letter sent again; its message id follows.
 LETTER_ORIGIN: Final = b"dlq:"
@@ -234,6 +235,8 @@ class Traces:
     def __init__(self, connection: Connection, codec: Codec) -> None:
         self._connection = connection
         self._codec = codec
+        #: Whether anything was forgotten that may come again; None while nobody looked.
+        self._forgets: bool | None = None
         self._names: dict[str | None, int | None] = {}
         self._kinds: dict[Kind, int] = {}
         #: Another object whenever the id of a name may mean something else than before.
@@ -241,13 +244,34 @@ class Traces:
         self.forget_interned()
 
     def forget_interned(self) -> None:
-        """Drop the cache of interned ids: after a rollback some of them do not exist."""
+        """Drop what is kept in memory of the tables, after a rollback or when rows are removed."""
+        self._forgets = None
         self._names = {"": None, None: None}
         self._kinds = {}
         self.interning = object()
 
     def insert(self, rows: Sequence[Row], ingested_ms: int) -> Inserted:
-        """Insert ``rows`` inside the caller's transaction."""
+        """Insert ``rows`` inside the caller's transaction; what was forgotten is a duplicate."""
+        gone = self._forgotten(rows)
+        if not gone:
+            return self._insert(rows, ingested_ms)
+        inserted = self._insert([row for row in rows if row.event_id not in gone], ingested_ms)
+        again = [
+            Duplicate(row, same_origin=False, differs=False) for row in rows if row.event_id in gone
+        ]
+        return replace(inserted, duplicates=[*inserted.duplicates, *again])
+
+    def _forgotten(self, rows: Sequence[Row]) -> set[bytes]:
+        if self._forgets is None:
+            self._forgets = any_forgotten(self._connection)
+        if not self._forgets:
+            return set()
+        return forgotten(self._connection, [row.event_id for row in rows])
+
+    def _insert(self, rows: Sequence[Row], ingested_ms: int) -> Inserted:
+        if not rows:
+            last = self._last_sequence()
+            return Inserted((), (), last, last)
         if len(self._names) > MAX_CACHED_NAMES:
             self.forget_interned()
         before = self._last_sequence()

@@ -201,6 +201,30 @@ def test_lines_are_stored_once_when_the_file_goes_and_comes_back(begin: Begin, f
     assert along.outcomes().get("duplicate") is None
 
 
+@pytest.mark.fault("D12")
+def test_forgotten_lines_stay_away_when_their_file_is_written_anew_or_copied(
+    begin: Begin, file: Path
+) -> None:
+    """Forgotten is forgotten: neither the file under a new inode nor a fork brings a line back."""
+    # Given
+    along = begin()
+    append(file, line(1), line(2))
+    along.read()
+    along.road.commits.erase(lambda erasure: erasure.remove_rows([1]))
+
+    # When the file is written anew, and its lines are copied into a session's that goes on from it
+    file.unlink()
+    append(file, line(1), line(2), line(3))
+    along.read()
+    append(file.with_stem("22222222-2222-4222-8222-222222222222"), line(1), line(4))
+    along.read()
+
+    # Then
+    assert numbers(along) == [2, 3, 4]
+    assert along.outcomes() == {"written": 4, "duplicate": 1}
+    assert along.road.settle()["balanced"]
+
+
 def test_line_of_megabytes_is_read_whole_and_a_longer_one_is_measured(
     begin: Begin, file: Path
 ) -> None:

@@ -271,7 +271,7 @@ def _figure(name: str, value: Any) -> str:  # noqa: ANN401 - whatever JSON has
 
 def _group(values: Mapping[str, Any]) -> str:
     """Show figures that belong together; mere switches by their setting, for they may be many."""
-    never_ran = values.get("installed") is False and not values["total_executions"]
+    never_ran = values.get("installed") is False and not values.get("total_executions")
     if never_ran or values.get("state") == _ABSENT:
         return _ABSENT
     if values and all(isinstance(value, bool) for value in values.values()):
