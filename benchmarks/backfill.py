@@ -86,6 +86,7 @@ def run(directory: Path, megabytes: int) -> dict[str, object]:
         "derived_after_s": round(derived_s, 1),
         "peak_mb": peak,
         "store_share": round(home.database.stat().st_size / truth.bytes, 3),
+        "target_store_share": 0.1,
     }
 
 
