@@ -122,5 +122,6 @@ def test_lonely_turns_are_listed_below_the_figures_of_capture(home: Home, form: 
             SESSION, "stored", now_ms + 2
         )  # fmt: skip
     else:
-        assert "claude_code tool by the editor's own store only" in ended.out
+        assert f"claude_code, session {SESSION}" in ended.out
+        assert "tool, by the editor's own store only" in ended.out
         assert ended.out.count(SESSION) == 1

@@ -80,9 +80,9 @@ def health(
         load("output", "render_json")({**_answer(look, part), **more})
     else:
         _show(look, part)
-        if part == CAPTURE:
-            for line in load("witnesses", "lines")(home, look.components[part]["coverage"]):
-                click.echo(line)
+        coverage = look.components[part].get("coverage", ()) if part else ()
+        for line in load("witnesses", "lines")(home, coverage) if part == CAPTURE else ():
+            click.echo(line)
     return int(not look.is_well(part))
 
 
