@@ -16,9 +16,11 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from blueplane.capture.cursor.changes import Lists, Reader, make_reader
+from blueplane.capture.cursor.events import Maker
+from blueplane.capture.cursor.found import Reader
+from blueplane.capture.cursor.lists import Lists
+from blueplane.capture.cursor.readers import make_reader
 from blueplane.capture.cursor.workspaces import find_places, find_stores
-from blueplane.capture.databases import Maker
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.event import Mark

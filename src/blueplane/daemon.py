@@ -26,10 +26,11 @@ from blueplane.analytics.witnesses import Witnesses
 from blueplane.analytics.worker import Store, Workers
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.claude_code.transcript import TranscriptReader
+from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.cursor.settings import user_hooks_file
 from blueplane.capture.cursor.workspaces import Places
-from blueplane.capture.databases import Maker, Monitor
+from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import Filters
 from blueplane.capture.history import STORES, TRANSCRIPTS, Again, History
 from blueplane.capture.hook_event import HookReader
@@ -236,7 +237,7 @@ class Daemon:
         self.databases = Monitor(
             self._places, self.database_maker, self.intake, self._database_records
         )
-        self.writer.sources.append(self.databases)
+        self.writer.sources.append(self.databases.courier)
         self.spooler.listeners.append(self.databases.turn_ended)
 
     def _places(self) -> Places | None:

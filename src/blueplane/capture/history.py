@@ -17,9 +17,10 @@ from blueplane.capture.claude_code.places import is_meta, roots, session_of
 from blueplane.capture.claude_code.tail import OpenFile, RefusedFileError
 from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
 from blueplane.capture.claude_code.tree import Tree
-from blueplane.capture.cursor.changes import Lists, make_reader
+from blueplane.capture.cursor.events import Maker
+from blueplane.capture.cursor.lists import Lists
+from blueplane.capture.cursor.readers import make_reader
 from blueplane.capture.cursor.workspaces import Places, Store, find_places, find_stores
-from blueplane.capture.databases import Maker
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.sanitise import Sanitiser

@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 import pytest
 
-from blueplane.capture.cursor import changes
+from blueplane.capture.cursor import chats, conversations, lists, tracking
 from blueplane.capture.cursor.database import ITEMS, reading
+from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
-from blueplane.capture.databases import Maker, Monitor
+from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.config import FilterSettings
@@ -65,11 +66,11 @@ class Keeper:
                 self.again.append(event)
             self.rows.setdefault(event.event_id, event)
         assert self.monitor is not None
-        self.monitor.release([event.origin for event in events])
+        self.monitor.courier.release([event.origin for event in events])
 
     def recover(self, _error: QueueError) -> None:
         assert self.monitor is not None
-        self.monitor.reconcile({event.origin: b"1-1" for event in self.stream})
+        self.monitor.courier.reconcile({event.origin: b"1-1" for event in self.stream})
 
     def settled(self, events: Sequence[Event]) -> set[str]:
         known = {(each.event_id, each.captured_ns) for each in self.rows.values()}
@@ -318,7 +319,7 @@ def test_change_is_found_when_all_rows_have_other_numbers(user_home: Path) -> No
     """When a table is written anew new rows may have lower numbers than old ones had."""
     # Given
     stores = CursorStores(user_home, 9)
-    stores.put_blobs(3 * changes.WINDOW)
+    stores.put_blobs(3 * conversations.WINDOW)
     stores.fill()
     keeper = Keeper()
     with watching(make_monitor(user_home, keeper)) as monitor:
@@ -331,7 +332,7 @@ def test_change_is_found_when_all_rows_have_other_numbers(user_home: Path) -> No
         body = stores.truth.composers[composer_id]
         body["totalLinesAdded"] += 1
         stores.put(f"composerData:{composer_id}", body)
-        stores.put_blobs(3 * changes.WINDOW)
+        stores.put_blobs(3 * conversations.WINDOW)
         look(monitor)
 
         # Then
@@ -349,7 +350,7 @@ def test_bubble_is_found_when_it_is_named_long_after_it_was_written(user_home: P
         look(monitor)
         bubble = {**next(iter(stores.truth.bubbles.values())), "bubbleId": "late"}
         stores.put(f"bubbleId:{composer_id}:late", bubble)
-        stores.put_blobs(2 * changes.WINDOW)
+        stores.put_blobs(2 * conversations.WINDOW)
         look(monitor)
         assert not [event for event in keeper.of("bubbleId") if b"late" in event.payload]
 
@@ -382,7 +383,8 @@ def test_nothing_is_missed_when_a_database_fails_while_it_is_read(
             raise EditorDatabaseError(path, "locked")
         return reading(path)
 
-    monkeypatch.setattr(changes, "reading", open_or_fail)
+    for reader in (chats, conversations, lists, tracking):
+        monkeypatch.setattr(reader, "reading", open_or_fail)
     keeper = Keeper()
 
     # When
@@ -501,15 +503,15 @@ def test_nothing_is_lost_or_doubled_when_the_queue_fails(user_home: Path) -> Non
         sent = list(keeper.stream)
 
         # When it is attached anew, first with all of it, then with only one of them
-        monitor.reconcile({event.origin: b"1-1" for event in sent})
-        assert monitor.waiting() == len(sent)
+        monitor.courier.reconcile({event.origin: b"1-1" for event in sent})
+        assert monitor.courier.waiting() == len(sent)
         keeper.stream = sent[:1]
-        monitor.reconcile({sent[0].origin: b"1-1"})
+        monitor.courier.reconcile({sent[0].origin: b"1-1"})
         wait_until(lambda: len(keeper.stream) == len(sent), PATIENCE_S, "the others came again")
         keeper.releases = True
         keeper.commit()
         look(monitor)
-        assert monitor.waiting() == 0
+        assert monitor.courier.waiting() == 0
 
     # Then
     expect(stores, keeper)
@@ -532,8 +534,8 @@ def test_what_is_in_the_stream_waits_when_another_server_sent_it(user_home: Path
     keeper.releases = False
     monitor = make_monitor(user_home, keeper)
     keeper.stream = left
-    monitor.reconcile({event.origin: b"1-1" for event in left})
-    assert monitor.waiting() == len(left)
+    monitor.courier.reconcile({event.origin: b"1-1" for event in left})
+    assert monitor.courier.waiting() == len(left)
     with watching(monitor):
         wait_until(lambda: keeper.kept, PATIENCE_S, "it has begun")
         keeper.releases = True
@@ -768,7 +770,7 @@ def test_database_is_read_anew_when_it_was_replaced(user_home: Path, tmp_path: P
     """Another file under the name is read from its beginning; what is known counts nothing."""
     # Given
     stores = CursorStores(user_home, 11)
-    stores.put_blobs(3 * changes.WINDOW)
+    stores.put_blobs(3 * conversations.WINDOW)
     stores.fill()
     keeper = Keeper()
     with watching(make_monitor(user_home, keeper)) as monitor:
@@ -779,7 +781,7 @@ def test_database_is_read_anew_when_it_was_replaced(user_home: Path, tmp_path: P
         other.truth, other._clock_ms = stores.truth, stores._clock_ms
         other.folder = stores.folder
         other.converse(8)
-        other.put_blobs(4 * changes.WINDOW)
+        other.put_blobs(4 * conversations.WINDOW)
         copy = stores.state.with_name("copy")
         shutil.copy(other.state, copy)
         copy.replace(stores.state)
@@ -942,7 +944,7 @@ def test_memory_is_bounded_when_there_are_many_conversations(user_home: Path) ->
     """Only the last conversations are remembered; what changes in another is found all the same."""
     # Given
     stores = CursorStores(user_home, 13)
-    for number in range(changes.REMEMBERED + 4):
+    for number in range(conversations.REMEMBERED + 4):
         stores.converse(number, turns=1)
     keeper = Keeper()
     with watching(make_monitor(user_home, keeper)) as monitor:
