@@ -114,6 +114,34 @@ def test_nothing_is_lost_or_doubled_when_the_server_is_killed_again_and_again(
         assert balance["dead_lettered"] == 0
 
 
+@pytest.mark.fault("D12")
+@pytest.mark.parametrize(
+    ("point", "rows"), [("mid_batch", 0), ("before_commit", 0), ("after_commit", 4)]
+)
+def test_mark_and_rows_are_there_together_when_the_server_is_killed(
+    home: Home, nursery: Nursery, redis_server: RedisServer, point: str, rows: int
+) -> None:
+    """A mark is committed with the rows that it stands for: with the last, or not at all."""
+    # Given a store of which everything fits into one batch
+    stores = CursorStores(Path.home(), 13)
+    for path in (stores.state, stores.local):
+        path.unlink()
+    stores.track(commits=2, requests=2)
+    with Server(home, redis_server, nursery) as server:
+        # When
+        server.start(f"{point}:kill@1")
+        wait_until(lambda: not server.alive(), PATIENCE_S, f"it died at {point}")
+
+        # Then
+        with raw_reading(home) as connection:
+            marks = connection.execute("SELECT offset FROM offsets WHERE source = 'database'")
+            assert [bool(offset) for (offset,) in marks] == [bool(rows)]
+        assert len(seen(home)) == rows
+        server.start_ready()
+        wait_captured(stores, home)
+        assert_once(home)
+
+
 @pytest.mark.fault("G14")
 def test_no_word_is_left_anywhere_when_everything_was_captured(home: Home) -> None:
     """Nothing planted in Cursor's stores is in the database, Redis' files, the log or the spool."""

@@ -244,22 +244,18 @@ class Monitor(Service):
         if mark is None or mark.inode != now.inode:
             born_ms = mark.born_ms if mark else now.mtime_ns // NS_PER_MS
             mark = Mark(0, now.inode, "", 0, born_ms)
-            self._put(watched, mark)
+            self.courier.put(watched.key, mark)
+            watched.mark = mark
         return mark
 
-    def _put(self, watched: _Watched, mark: Mark) -> None:
-        if mark != watched.mark:
-            self.courier.patiently(lambda: self._records.put_marks(SOURCE, {watched.key: mark}))
-            watched.mark = mark
-
     def _deliver(self, watched: _Watched, piece: Piece) -> bool:
-        """See things through to their outcome, and then move the mark; False when asked to stop."""
+        """See things through to their outcomes, the mark with them; False when asked to stop."""
         born_ms = watched.mark.born_ms if watched.mark else 0
         made = [self._maker.make(thing, watched.key, born_ms) for thing in piece.things]
-        if not self.courier.deliver(made):
+        mark = piece.mark if piece.mark != watched.mark else None
+        if not self.courier.deliver(made, watched.key, mark):
             return False
-        if piece.mark is not None:
-            self._put(watched, piece.mark)
+        watched.mark = piece.mark or watched.mark
         return True
 
     # -- trouble -----------------------------------------------------------------------------------

@@ -295,6 +295,12 @@ class Commits:
             self.progress.announce(marks)
         self.progress.keep()
 
+    def cover(self, source: str, item: str, mark: ItemMark, origins: Sequence[str]) -> None:
+        """Have a mark stored in the transaction that settles the last of ``origins``."""
+        with self._bookkeeping():
+            self.progress.cover(source, item, mark, origins)
+        self.progress.keep()
+
     def put_marks(self, source: str, marks: Mapping[str, ItemMark]) -> None:
         """Set how far items of a source are settled."""
         with self._bookkeeping():

@@ -1,16 +1,17 @@
-"""How far each transcript is settled.
+"""How far each source is settled.
 
-Owns the low-water marks of files that are read by byte offset, while they move.
-Promises that a mark never passes a line without an outcome, in whatever order outcomes come, and
-that it moves in the transaction of those outcomes or not at all.
-Leaves reading files, and telling one from another, to the source.
+Owns the marks of sources, while they move: low-water marks of files that are read by byte offset,
+and marks that cover a number of events.
+Promises that a mark never passes what has no outcome, in whatever order outcomes come, and that it
+moves in the transaction of those outcomes or not at all.
+Leaves reading, and telling one file from another, to the source.
 
 The origin of a line is ``t:<item>-<generation>:<start>:<end>``; the ranges of a file's lines leave
 no gap. A range that is settled before those in front of it is remembered until they are.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -49,31 +50,81 @@ class _File:
             self.low = self.ahead.pop(self.low)
 
 
+@dataclass(frozen=True, slots=True)
+class _Cover:
+    """A mark of an item, and the origins it waits for."""
+
+    item: str
+    mark: Mark
+    origins: frozenset[str]
+
+
+class _Covers:
+    """Marks that are stored with the last outcome of what they cover, one for each source.
+
+    Whoever had no answer asks again, and who was killed reads again from the mark before: so it is
+    no harm that nothing of this outlives the process.
+    """
+
+    def __init__(self, offsets: Offsets) -> None:
+        self._offsets = offsets
+        self._waiting: dict[str, _Cover] = {}
+        self._staged: dict[str, _Cover] = {}
+
+    def add(self, source: str, cover: _Cover) -> None:
+        self._staged = {**self._waiting, source: cover}
+        self._store()
+
+    def advance(self, origins: Collection[str]) -> None:
+        self._staged = {
+            source: replace(cover, origins=cover.origins.difference(origins))
+            for source, cover in self._waiting.items()
+        }
+        self._store()
+
+    def _store(self) -> None:
+        for source, cover in self._staged.items():
+            if not cover.origins:
+                self._offsets.put(source, {cover.item: cover.mark})
+
+    def keep(self) -> None:
+        self._waiting = {key: cover for key, cover in self._staged.items() if cover.origins}
+
+
 class Progress:
     """The marks of one store, in the writer's thread.
 
-    What ``announce`` and ``advance`` do is in the caller's transaction, and holds once ``keep``
-    says that it is durable. A file that nobody has announced has its mark without an inode: who
-    reads it then knows that what is beyond the mark may be settled already.
+    What ``announce``, ``cover`` and ``advance`` do is in the caller's transaction, and holds once
+    ``keep`` says that it is durable. A file that nobody has announced has its mark without an
+    inode: who reads it then knows that what is beyond the mark may be settled already.
     """
 
     def __init__(self, offsets: Offsets) -> None:
         self._offsets = offsets
         self._files: dict[str, _File] = {}
         self._staged: dict[str, _File] = {}
+        self._covers = _Covers(offsets)
 
     def announce(self, marks: Mapping[str, Mark]) -> None:
         """Note what files items are, before any of their lines are on the road."""
-        self._staged = {}
+        self._begin(())
         for item, mark in marks.items():
             file = self._find(item, mark.generation)
             if file.found.generation == mark.generation:
                 self._staged[item] = replace(file, found=mark)
         self._store()
 
-    def advance(self, origins: Iterable[str]) -> None:
-        """Move the marks past these origins, inside the caller's transaction."""
+    def cover(self, source: str, item: str, mark: Mark, origins: Collection[str]) -> None:
+        """Have a mark stored with the last outcome of ``origins``, now if there are none.
+
+        It takes the place of another one of the source that waits.
+        """
         self._staged = {}
+        self._covers.add(source, _Cover(item, mark, frozenset(origins)))
+
+    def advance(self, origins: Collection[str]) -> None:
+        """Move the marks past these origins, inside the caller's transaction."""
+        self._begin(origins)
         files: dict[str, _File | None] = {}
         for found in filter(None, map(ORIGIN.match, origins)):
             name, start, end = found.groups()
@@ -82,6 +133,10 @@ class Progress:
             if file := files[name]:
                 file.settle(int(start), int(end))
         self._store()
+
+    def _begin(self, origins: Collection[str]) -> None:
+        self._staged = {}
+        self._covers.advance(origins)
 
     def _store(self) -> None:
         if self._staged:
@@ -92,6 +147,7 @@ class Progress:
         """Take over what was done: its transaction is durable."""
         self._files |= self._staged
         self._staged = {}
+        self._covers.keep()
         if len(self._files) > MAX_KEPT:
             self._files = {item: file for item, file in self._files.items() if file.ahead}
 

@@ -60,9 +60,9 @@ class StoreRecords:
         """Store what files items are, before any of their lines are on the road."""
         self._writer.ask(lambda: self._writer.commits.announce(marks))
 
-    def put_marks(self, source: str, marks: Mapping[str, Mark]) -> None:
-        """Set how far items of a source are settled."""
-        self._writer.ask(lambda: self._writer.commits.put_marks(source, marks))
+    def cover(self, source: str, item: str, mark: Mark, origins: Sequence[str]) -> None:
+        """Have a mark stored with the last outcome of ``origins``, at once if there are none."""
+        self._writer.ask(lambda: self._writer.commits.cover(source, item, mark, origins))
 
     def close(self) -> None:
         """Close the reader: the last connection to go removes the -wal file."""

@@ -5,7 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event as Flag
@@ -45,6 +45,7 @@ class Keeper:
         self.kept: dict[str, Mark] = {}
         self.stream: list[Event] = []
         self.failures = 0
+        self.covered: tuple[str, Mark, set[str]] | None = None
         self.monitor: Monitor | None = None
 
     def emit(self, events: Sequence[Event], stopping: Flag) -> None:
@@ -65,6 +66,7 @@ class Keeper:
             if event.event_id in self.rows:
                 self.again.append(event)
             self.rows.setdefault(event.event_id, event)
+        self.settle_marks([event.origin for event in events])
         assert self.monitor is not None
         self.monitor.courier.release([event.origin for event in events])
 
@@ -84,11 +86,22 @@ class Keeper:
         assert source == "database"
         return dict(self.kept)
 
-    def put_marks(self, source: str, marks: Mapping[str, Mark]) -> None:
+    def mark(self, source: str, item: str) -> Mark | None:
+        return self.marks(source).get(item)
+
+    def cover(self, source: str, item: str, mark: Mark, origins: Sequence[str]) -> None:
         assert source == "database"
-        begun = [mark for mark in marks.values() if mark.fingerprint]
-        assert not (begun and self.stream), "a mark came before the outcome of what it stands for"
-        self.kept |= marks
+        self.covered = (item, mark, set(origins))
+        self.settle_marks(())
+
+    def settle_marks(self, origins: Sequence[str]) -> None:
+        """Keep the mark once all that it covers has its outcome."""
+        if self.covered:
+            item, mark, waiting = self.covered
+            waiting.difference_update(origins)
+            if not waiting:
+                assert not (mark.fingerprint and self.stream), "a mark came before an outcome"
+                self.kept[item] = mark
 
     # -- what a test asks --------------------------------------------------------------------------
 

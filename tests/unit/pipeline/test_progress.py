@@ -1,4 +1,4 @@
-"""The marks of transcripts: they move with outcomes, in whatever order these come."""
+"""The marks of sources: they move with outcomes, in whatever order these come."""
 
 from pathlib import Path
 from zlib import crc32
@@ -77,6 +77,45 @@ def test_mark_stays_when_the_transaction_of_the_rows_fails(commits: Commits) -> 
     assert before is not None
     assert before.offset == 10
     assert mark(commits) == Mark(30, 77, "feed", 0, 5)
+
+
+def stored(commits: Commits, item: str) -> Mark | None:
+    """Return the mark of a store of Cursor's."""
+    return commits.progress._offsets.get("database", item)
+
+
+def test_mark_is_stored_with_the_last_outcome_when_it_covers_several(commits: Commits) -> None:
+    """A mark waits for all that it covers, rows or not, and is in the transaction of the last."""
+    # Given
+    commits.cover("database", "lists", FILE, ["d:1", "d:2", "d:3"])
+    write(commits, "d:1", "d:3", origin(0, 10))
+    bad = make_event(9, origin="d:2")
+    poison(commits._connection, bad)
+
+    # When the last one fails, and is then filtered
+    with pytest.raises(Exception, match="poison"):
+        commits.write([make_row(commits, bad)])
+    commits.announce({"other": FILE})
+    before = stored(commits, "lists")
+    commits.settle([Settlement("d:2", "filtered", "rule", "cursor", "", 10, "database")])
+
+    # Then
+    assert before is None
+    assert stored(commits, "lists") == FILE
+    assert mark(commits) == Mark(10, 77, "feed", 0, 5)
+
+
+def test_mark_is_stored_at_once_when_it_covers_nothing_new(commits: Commits) -> None:
+    """What was settled before is not waited for; a mark that waited for more is given up."""
+    # Given
+    commits.cover("database", "lists", FILE, ["d:1"])
+
+    # When
+    commits.cover("database", "lists", Mark(7, 77, "", 0, 5), ())
+    write(commits, "d:1")
+
+    # Then
+    assert stored(commits, "lists") == Mark(7, 77, "", 0, 5)
 
 
 def test_mark_begins_anew_when_the_file_is_another_one(commits: Commits) -> None:

@@ -2,8 +2,9 @@
 
 Owns what was read and has no outcome yet, and the waiting for it.
 Promises that an event is sent again until its outcome is stored, that one which has its outcome is
-not sent, and to hold nothing but what was handed over last.
-Leaves reading, and how far it is done, to the monitor; knows neither Redis nor our database.
+not sent, that a mark is stored with the last outcome of what it covers, and to hold nothing but
+what was handed over last.
+Leaves reading, and what a mark says, to the monitor; knows neither Redis nor our database.
 
 Nothing else needs to be remembered: identity and time of an event come from its content, so the
 store knows what was sent twice.
@@ -16,6 +17,7 @@ from threading import Condition
 from threading import Event as Flag
 from typing import Final, Protocol
 
+from blueplane.capture.cursor.events import SOURCE
 from blueplane.clock import wall_ms
 from blueplane.errors import QueueError, StoreError
 from blueplane.event import Event, Mark, Settlement
@@ -61,8 +63,11 @@ class Records(Protocol):
     def marks(self, source: str) -> dict[str, Mark]:
         """Return how far each item of a source is settled."""
 
-    def put_marks(self, source: str, marks: Mapping[str, Mark]) -> None:
-        """Set how far items of a source are settled."""
+    def mark(self, source: str, item: str) -> Mark | None:
+        """Return how far one item is settled; None for one that is not known."""
+
+    def cover(self, source: str, item: str, mark: Mark, origins: Sequence[str]) -> None:
+        """Have a mark stored with the last outcome of ``origins``, at once if there are none."""
 
 
 @dataclass(slots=True)
@@ -131,15 +136,36 @@ class Courier:
         minutes = range(now - PACE_MIN + 1, now + 1)
         return sum(self._minutes[minute] for minute in minutes) / PACE_MIN
 
-    def deliver(self, made: Sequence[Event | Settlement]) -> bool:
-        """See things through to their outcomes; False when asked to stop first."""
+    def deliver(
+        self, made: Sequence[Event | Settlement], item: str, mark: Mark | None = None
+    ) -> bool:
+        """See things of an item through to their outcomes; False when asked to stop first.
+
+        ``mark`` is stored in the transaction of the last one.
+        """
         events = {each.event_id: each for each in made if isinstance(each, Event)}
         fresh = [event for key, event in events.items() if key not in self._known]
         self._settle([each for each in made if isinstance(each, Settlement)])
+        if mark is not None:
+            self._cover(item, mark, [event.origin for event in fresh])
         if self._stopping.is_set() or not self._see_through(fresh):
             return False
         self._remember(fresh)
+        if mark is not None and fresh:
+            self.patiently(lambda: self._make_sure(item, mark))
         return True
+
+    def put(self, item: str, mark: Mark) -> None:
+        """Store how far an item is settled."""
+        self._cover(item, mark, ())
+
+    def _cover(self, item: str, mark: Mark, origins: Sequence[str]) -> None:
+        self.patiently(lambda: self._records.cover(SOURCE, item, mark, origins))
+
+    def _make_sure(self, item: str, mark: Mark) -> None:
+        """Store a mark if it is not: some events had their outcome before it covered them."""
+        if self._records.mark(SOURCE, item) != mark:
+            self._records.cover(SOURCE, item, mark, ())
 
     def _settle(self, outcomes: Sequence[Settlement]) -> None:
         if outcomes:
