@@ -9,7 +9,7 @@ them through to ``cursor/courier.py``.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event as Flag
 from typing import Final, NamedTuple
 
@@ -148,6 +148,8 @@ class Monitor(Service):
         while not self.stopping.is_set():
             self.beat()
             try:
+                if self.courier.reconciled:
+                    self._check_marks()
                 self._search()
                 for watched in list(self._watched.values()):
                     self._look_if_due(watched)
@@ -172,6 +174,20 @@ class Monitor(Service):
             if isinstance(watched.reader, ComposerReader):
                 while self._asked:
                     watched.reader.look_at(self._asked.popleft())
+
+    def _check_marks(self) -> None:
+        """Have everything read anew when the store is another one: it has not the marks we know."""
+        self.courier.reconciled = False
+        marks, watched = self._records.marks(SOURCE), list(self._watched.values())
+        if all(each.mark == marks.get(each.key) for each in watched if each.mark):
+            return
+        _log.warning("read anew", reason="the store has other marks")
+        self.courier.forget()
+        self._lists = Lists()
+        for each in watched:
+            mark = replace(each.mark, inode=0) if each.mark else None  # its time stays
+            reader = make_reader(each.store, self._lists)
+            self._watched[each.store.item] = _Watched(each.store, reader, each.key, mark)
 
     def _search(self) -> None:
         """Find stores, now and then; what is gone is not looked at any more."""

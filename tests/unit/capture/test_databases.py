@@ -619,6 +619,48 @@ def test_workspace_is_left_out_when_it_is_ignored(user_home: Path) -> None:
     assert {each.outcome for each in keeper.settlements.values()} == {"filtered"}
 
 
+@pytest.mark.fault("D12")
+def test_everything_is_captured_again_when_the_store_was_lost(user_home: Path) -> None:
+    """A store that was replaced while the server runs knows neither rows nor marks; times stay."""
+    # Given
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        before = dict(keeper.rows)
+
+        # When
+        keeper.rows, keeper.kept = {}, {}
+        monitor.courier.reconcile({})
+        look(monitor)
+
+    # Then
+    assert keeper.rows == before
+    assert len(keeper.kept) == 6
+    assert not keeper.again
+
+
+def test_nothing_is_read_again_when_only_the_queue_was_away(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks that the store has are believed."""
+    # Given
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        monkeypatch.setattr(conversations.ComposerReader, "_read_all", None)
+
+        # When
+        monitor.courier.reconcile({})
+        look(monitor)
+
+        # Then
+        assert not monitor.courier.reconciled
+
+
 # --- privacy -------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,8 @@ class Courier:
         self._held: dict[str, _Held] = {}
         self._elsewhere: set[str] = set()
         self._known: OrderedDict[bytes, None] = OrderedDict()
+        #: Whether the store may be another one than it was.
+        self.reconciled = False
         self._backoff = Backoff(*RETRY_S)
         self._trouble: str | None = None
         self._minutes: Counter[int] = Counter()
@@ -117,6 +119,7 @@ class Courier:
                 held.sent = origin in origins
             self._elsewhere = {origin for origin in origins if origin.startswith("d:")}
             self._elsewhere -= self._held.keys()
+            self.reconciled = True
             self._changed.notify_all()
 
     def wake(self) -> None:
@@ -154,6 +157,10 @@ class Courier:
         if mark is not None and fresh:
             self.patiently(lambda: self._make_sure(item, mark))
         return True
+
+    def forget(self) -> None:
+        """Forget what was settled: the store does not know it."""
+        self._known.clear()
 
     def put(self, item: str, mark: Mark) -> None:
         """Store how far an item is settled."""
