@@ -1,8 +1,10 @@
 """Looks at a large database of Cursor's, and what a change in it costs.
 
 ``python benchmarks/databases.py [megabytes]`` prints one JSON object: milliseconds of a look at a
-database that did not change, and from a look to the events of ten changed rows, each as median and
-maximum; and how many events the first reading made, in how many seconds.
+database that did not change, once it was gone round through and before, and from a look to the
+events of ten changed rows, each as median and maximum; how many events the first reading made, in
+how many seconds; and after how many looks, one a second, an old row is found that was changed in
+place.
 """
 
 import json
@@ -28,6 +30,8 @@ from helpers.cursor import CursorStores
 
 SECRET = b"s" * 32
 LOOKS = 200
+#: Looks in a row that take less than this, in seconds, after which it has gone round.
+IDLE_LOOKS, IDLE_S = 5, 0.0001
 CHANGES = 20
 CONVERSATIONS, TURNS = 50, 40
 
@@ -39,6 +43,25 @@ def read(reader: Reader, maker: Maker, mark: Mark) -> tuple[Mark, int]:
         count += len([maker.make(thing, "key", 0) for thing in piece.things])
         mark = piece.mark or mark
     return mark, count
+
+
+def look(reader: Reader, maker: Maker, mark: Mark) -> int:
+    """Look as the monitor does while nothing seems to have changed; return how many events."""
+    reader.look()
+    things = [thing for piece in reader.recheck(mark) for thing in piece.things]
+    return len([maker.make(thing, "key", 0) for thing in things])
+
+
+def go_round(reader: Reader, maker: Maker, mark: Mark) -> list[float]:
+    """Look until there is no more work in it; return how long each look took, in seconds."""
+    times_s: list[float] = []
+    idle = 0
+    while idle < IDLE_LOOKS:
+        began_s = time.perf_counter()
+        look(reader, maker, mark)
+        times_s.append(time.perf_counter() - began_s)
+        idle = idle + 1 if times_s[-1] < IDLE_S else 0
+    return times_s[:-IDLE_LOOKS]
 
 
 def shown(times_s: list[float]) -> dict[str, float]:
@@ -58,11 +81,12 @@ def measure(directory: Path, megabytes: int) -> dict[str, object]:
     began_s = time.perf_counter()
     mark, events = read(reader, maker, Mark(0, 1, ""))
     first_s = time.perf_counter() - began_s
+    round_s = go_round(reader, maker, mark)
     unchanged: list[float] = []
     changed: list[float] = []
     for _ in range(LOOKS):
         began_s = time.perf_counter()
-        reader.look()
+        look(reader, maker, mark)
         unchanged.append(time.perf_counter() - began_s)
     with closing(sqlite3.connect(stores.state)) as editor:
         editor.execute("SELECT count(*) FROM ItemTable").fetchall()
@@ -71,13 +95,22 @@ def measure(directory: Path, megabytes: int) -> dict[str, object]:
             for _ in range(3):  # of three bubbles each, and the conversation
                 stores.add_turn(composers[number % CONVERSATIONS])
             began_s = time.perf_counter()
-            reader.look()
             mark, _ = read(reader, maker, mark)
+            look(reader, maker, mark)
             changed.append(time.perf_counter() - began_s)
+        go_round(reader, maker, mark)
+        old = list(stores.truth.bubbles)[CONVERSATIONS * TURNS]
+        stores.change_in_place(*old, "another")
+        mark, _ = read(reader, maker, mark)
+        looks = 1
+        while not look(reader, maker, mark):
+            looks += 1
     return {
         "megabytes": stores.state.stat().st_size >> 20,
         "unchanged_ms": shown(unchanged),
+        "unchanged_while_going_round_ms": shown(round_s),
         "ten_rows_ms": shown(changed),
+        "in_place_found_after_looks": looks,
         "first": {"events": events, "seconds": round(first_s, 2)},
     }
 

@@ -225,6 +225,11 @@ class CursorStores:
         bubble["text"] = text
         self._update(f"bubbleId:{composer_id}:{bubble_id}", bubble)
 
+    def change_composer_in_place(self, composer_id: str) -> None:
+        """Change a conversation by an UPDATE, and no list of it."""
+        self.truth.composers[composer_id]["totalLinesAdded"] += 1
+        self._update(f"composerData:{composer_id}", self.truth.composers[composer_id])
+
     def touch_in_place(self, composer_id: str) -> None:
         """Change a conversation by an UPDATE, and its line of the list."""
         body = self.truth.composers[composer_id]

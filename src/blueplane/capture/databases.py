@@ -237,19 +237,31 @@ class Monitor(Service):
         return lists.trouble is None
 
     def _look(self, watched: _Watched) -> None:
-        """Read a store that is not as it was; one that may change unseen is read once more."""
+        """Read a store that is not as it was, and then what may have changed in it unseen."""
         now = watched.reader.look()
-        if now is None or now == watched.seen:
+        if now is None:
             return
+        if now != watched.seen:
+            self._read(watched, now)
+        if watched.mark is not None:
+            self._hand_on(watched, watched.reader.recheck(watched.mark))
+
+    def _read(self, watched: _Watched, now: Fingerprint) -> None:
+        """Read a store; one that may look the same after its next change is read once more."""
         if watched.size:  # it was there before, and has changed
             watched.hot_until_s = monotonic_s() + LATELY_S
         watched.size = now.size + now.wal_size
         mark = self._begin(watched, now)
-        for piece in _joined(watched.reader.read(mark)):
+        if self._hand_on(watched, watched.reader.read(mark)):
+            watched.seen = None if now.racy else now
+
+    def _hand_on(self, watched: _Watched, pieces: Iterator[Piece]) -> bool:
+        """See all of it through; False when asked to stop."""
+        for piece in _joined(pieces):
             self.beat()
             if not self._deliver(watched, piece):
-                return
-        watched.seen = None if now.racy else now
+                return False
+        return True
 
     def _begin(self, watched: _Watched, now: Fingerprint) -> Mark:
         """Return the mark of a store: that of a new one is stored before anything is read.

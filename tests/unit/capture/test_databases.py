@@ -5,7 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event as Flag
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 
-from blueplane.capture.cursor import chats, conversations, lists, tracking
+from blueplane.capture.cursor import chats, conversations, lists, rotation, tracking
 from blueplane.capture.cursor.database import ITEMS, reading
 from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
@@ -303,6 +303,80 @@ def test_changes_are_found_when_they_were_made_in_place(user_home: Path, version
         # Then
         expect(stores, keeper)
     assert not keeper.again
+
+
+def rest(monitor: Counting) -> None:
+    """Have it go round through all conversations until nothing is left to look at."""
+    look(monitor)
+    reader = monitor._watched["composers"].reader
+    assert isinstance(reader, conversations.ComposerReader)
+
+    def is_at_rest() -> bool:
+        monitor.turn_ended("cursor", "")
+        return not reader._rotation.owed
+
+    wait_until(is_at_rest, PATIENCE_S, "it has gone round")
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 3])
+def test_changes_in_place_are_found_when_nothing_else_tells_of_them(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """An old row that no list names is found by going round, once, and at few rows a step."""
+    # Given conversations of which the first is forgotten, and that were gone round through
+    monkeypatch.setattr(rotation, "ROWS", 7)
+    stores = CursorStores(user_home, 13)
+    for number in range(conversations.REMEMBERED + 4):
+        stores.converse(number, turns=4)
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        rest(monitor)
+        (first, second, *_), before = stores.truth.composers, len(keeper.rows)
+
+        # When two are changed in place, and a look for it fails
+        stores.change_in_place(*next(iter(stores.truth.bubbles)), "longer than it was by far")
+        stores.change_composer_in_place(second)
+        monkeypatch.setattr(conversations, "reading", failing_at(failing))
+        rest(monitor)
+        rest(monitor)
+
+    # Then
+    expect(stores, keeper)
+    assert len(keeper.rows) == before + 2
+    assert not keeper.again
+    assert first != second
+
+
+def failing_at(turn: int) -> Callable[[Path], Any]:
+    """Return what opens a database, but not at one turn."""
+    turns = iter(range(1, 10**9))
+
+    def open_or_fail(path: Path) -> Any:
+        if next(turns) == turn:
+            raise EditorDatabaseError(path, "locked")
+        return reading(path)
+
+    return open_or_fail
+
+
+def test_rows_stay_gone_when_the_monitor_begins_again(user_home: Path) -> None:
+    """Going round brings nothing back that is gone from the store: it names what changed."""
+    # Given everything captured, and then gone
+    stores = CursorStores(user_home, 13)
+    stores.converse(0, turns=9)
+    stores.put_blobs(2 * conversations.WINDOW)
+    keeper = Keeper()
+    capture(user_home, keeper)
+    keeper.rows.clear()
+
+    # When
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        rest(monitor)
+        stores.run("DELETE FROM cursorDiskKV WHERE key = 'agentKv:blob:00000000'")
+        rest(monitor)
+
+    # Then only the last of what a list calls recent is looked at
+    assert len(keeper.of("bubbleId")) == conversations.LAST
 
 
 def test_change_is_found_when_its_row_has_the_number_of_another_before(user_home: Path) -> None:

@@ -10,10 +10,17 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from blueplane.capture.cursor.database import Fingerprint, fingerprint
-from blueplane.capture.cursor.found import Broken, Found, Piece, Thing, broken, noted, pieces
+from blueplane.capture.cursor.found import (
+    Broken,
+    Found,
+    Piece,
+    Reader,
+    Thing,
+    broken,
+    noted,
+    pieces,
+)
 from blueplane.capture.cursor.values import as_object, columns, objects, taken, word
-from blueplane.capture.cursor.workspaces import Store
 from blueplane.capture.parse import parse_payload
 from blueplane.errors import EditorDatabaseError, MalformedPayloadError
 from blueplane.event import Mark
@@ -25,15 +32,8 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ASKED: Final = ("tool_name", "tool_input")
 
 
-class TranscriptReader:
+class TranscriptReader(Reader):
     """Reads the whole lines of an agent's transcript; the mark is an offset in bytes."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def look(self) -> Fingerprint | None:
-        """Return what changes when the file does; None when it is gone."""
-        return fingerprint(self._store.path)
 
     def read(self, mark: Mark) -> Iterator[Piece]:
         """Yield lines that were appended; a file that is shorter than before is begun anew."""

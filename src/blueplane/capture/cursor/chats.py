@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from blueplane.capture.cursor.database import Fingerprint, fingerprint, reading
-from blueplane.capture.cursor.found import Found, Piece, noted, pieces
+from blueplane.capture.cursor.found import Found, Piece, Reader, noted, pieces
 from blueplane.capture.cursor.values import columns, taken, time_ms, word
 from blueplane.capture.cursor.workspaces import Store, read_json
 from blueplane.capture.parse import Body, parse_payload
@@ -18,11 +18,11 @@ from blueplane.event import Mark
 _CHAT: Final = ("schemaVersion", "hasConversation", "title", "name", "mode", "updatedAtMs")
 
 
-class ChatReader:
+class ChatReader(Reader):
     """Reads what a chat of the command line says of itself."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._meta = store.path / "meta.json"
         self._blobs = store.path / "store.db"
 

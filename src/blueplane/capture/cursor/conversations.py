@@ -7,12 +7,13 @@ Leaves what a row says to ``composers.py``.
 A changed row of keys and values gets a new highest rowid, unless the newest row was deleted
 before, or it was changed in place. So rows above the mark are read, the rows just below it are
 compared with what they were, and the last bubbles of the last conversations, and of those that a
-list says have changed, are looked at again.
+list says have changed, are looked at again. What none of this tells of is found by going round
+(``rotation.py``).
 A conversation is walked by its own list of bubbles: what that does not name is an orphan.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,12 +22,20 @@ from blueplane.capture.cursor.database import (
     BUBBLE,
     COMPOSER,
     PAGE,
-    Fingerprint,
-    fingerprint,
     reading,
 )
-from blueplane.capture.cursor.found import Found, Piece, Thing, broken, digest, noted, notes_of
+from blueplane.capture.cursor.found import (
+    Found,
+    Piece,
+    Reader,
+    Thing,
+    broken,
+    digest,
+    noted,
+    notes_of,
+)
 from blueplane.capture.cursor.lists import Lists
+from blueplane.capture.cursor.rotation import Rotation
 from blueplane.capture.cursor.workspaces import Store
 from blueplane.errors import MalformedPayloadError
 from blueplane.event import Mark
@@ -50,7 +59,7 @@ class _Known:
     bubbles: dict[str, str] = field(default_factory=dict)
 
 
-class ComposerReader:
+class ComposerReader(Reader):
     """Reads composers and their bubbles.
 
     The mark is a rowid, and the number of the schema: who writes the table anew, with other
@@ -58,12 +67,15 @@ class ComposerReader:
     """
 
     def __init__(self, store: Store, lists: Lists) -> None:
-        self._store = store
+        super().__init__(store)
         self._lists = lists
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._recent: deque[str] = deque(maxlen=RECENT)
         #: The rows at and below the mark, digests of keys by rowid.
         self._window: dict[int, str] = {}
+        self._rotation = Rotation(store.path)
+        #: Bubbles by conversation that the rotation found to be changed.
+        self._odd: dict[str, set[str]] = {}
 
     def look_at(self, composer_id: str) -> None:
         """Look at a conversation again with the next changes."""
@@ -71,12 +83,9 @@ class ComposerReader:
             self._recent.remove(composer_id)
         self._recent.append(composer_id)
 
-    def look(self) -> Fingerprint | None:
-        """Return what changes when the database does; None when it is gone."""
-        return fingerprint(self._store.path)
-
     def read(self, mark: Mark) -> Iterator[Piece]:
         """Yield what changed above the mark, and near it."""
+        self._rotation.owe()
         more = True
         while more:
             with reading(self._store.path) as database:
@@ -89,6 +98,13 @@ class ComposerReader:
             yield from self._read_changed(rows, mark)
             mark = self._moved(mark, rows, schema)
             yield Piece((), mark)
+
+    def recheck(self, mark: Mark) -> Iterator[Piece]:
+        """Yield what was changed in place, of some rows each time."""
+        self._odd = _by_conversation(self._rotation.step(), self._odd)
+        for composer_id, bubble_ids in list(self._odd.items()):
+            yield from self._walk(composer_id, frozenset(bubble_ids), mark.offset)
+            del self._odd[composer_id]
 
     def _moved(self, mark: Mark, rows: Sequence[tuple[int, str]], schema: int) -> Mark:
         top = max((rowid for rowid, _ in rows), default=0)
@@ -114,15 +130,9 @@ class ComposerReader:
         yield Piece((), self._moved(mark, rows, schema))
 
     def _read_changed(self, rows: Sequence[tuple[int, str]], mark: Mark) -> Iterator[Piece]:
-        changed: dict[str, set[str]] = {}
-        for rowid, key in rows:
-            if rowid <= mark.offset and self._is_same(rowid, key):
-                continue
-            if key.startswith(COMPOSER):
-                changed.setdefault(key.removeprefix(COMPOSER), set())
-            elif key.startswith(BUBBLE):
-                composer_id, _, bubble_id = key.removeprefix(BUBBLE).partition(":")
-                changed.setdefault(composer_id, set()).add(bubble_id)
+        keys = [key for rowid, key in rows
+                if rowid > mark.offset or not self._is_same(rowid, key)]  # fmt: skip
+        changed = _by_conversation(keys, {})
         again = (*self._recent, *self._lists.changed)
         self._lists.changed.clear()
         for composer_id in again:
@@ -206,6 +216,17 @@ class ComposerReader:
             rows = [row for row in database.values(keys) if row.value]
         found = (_read_bubble(composer, row.key.removeprefix(prefix), row.value) for row in rows)
         return [each for each in found if isinstance(each, Found) and each.own_id in missing]
+
+
+def _by_conversation(keys: Iterable[str], others: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Add to the bubbles of conversations those of rows; what is neither is left out."""
+    found = dict(others)
+    for key in keys:
+        kind, _, name = key.partition(":")
+        composer_id, _, bubble_id = name.partition(":") if kind == "bubbleId" else (name, "", "")
+        if kind in ("bubbleId", "composerData"):
+            found.setdefault(composer_id, set()).add(bubble_id)
+    return found
 
 
 def _read_bubble(composer: Composer, bubble_id: str, value: bytes) -> Thing:

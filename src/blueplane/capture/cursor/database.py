@@ -215,6 +215,11 @@ class Database:
         """Return the first keys of composers that come after ``after``."""
         return self._keys(max(after, COMPOSER), COMPOSER, limit)
 
+    def keys(self, after: str, limit: int) -> list[str]:
+        """Return the first keys of bubbles, and then of composers, that come after ``after``."""
+        bubbles = self._keys(max(after, BUBBLE), BUBBLE, limit)
+        return bubbles or self._keys(max(after, COMPOSER), COMPOSER, limit)
+
     def bubbles(self, composer_id: str, limit: int) -> list[str]:
         """Return keys of the bubbles that are stored for a composer, in use or not."""
         prefix = f"{BUBBLE}{composer_id}:"

@@ -6,13 +6,15 @@ Leaves finding to the readers, and which pieces are new to the monitor: the same
 by again.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
-from blueplane.capture.cursor.database import Fingerprint
+from blueplane.capture.cursor.database import Fingerprint, fingerprint
+from blueplane.capture.cursor.workspaces import Store
 from blueplane.capture.parse import Body
 from blueplane.digests import blake2b
 from blueplane.errors import MalformedPayloadError
@@ -65,20 +67,23 @@ class Piece(NamedTuple):
     mark: Mark | None = None
 
 
-class Reader(Protocol):
-    """Finds what is new in one store."""
+class Reader(ABC):
+    """Finds what is new in one store; every method raises EditorDatabaseError."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def look(self) -> Fingerprint | None:
-        """Return what changes when the store does; None when it is gone.
+        """Return what changes when the store does; None when it is gone."""
+        return fingerprint(self._store.path)
 
-        Raises EditorDatabaseError.
-        """
-
+    @abstractmethod
     def read(self, mark: Mark) -> Iterator[Piece]:
-        """Yield what came after a mark; one without a fingerprint is the beginning.
+        """Yield what came after a mark; one without a fingerprint is the beginning."""
 
-        Raises EditorDatabaseError.
-        """
+    def recheck(self, _mark: Mark) -> Iterator[Piece]:
+        """Yield some of what may have changed unseen before a mark; nothing in most stores."""
+        yield from ()
 
 
 def digest(data: bytes) -> str:

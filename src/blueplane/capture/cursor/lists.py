@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from blueplane.capture.cursor.composers import Composer, identified, make_composer
-from blueplane.capture.cursor.database import Fingerprint, Row, fingerprint, reading
+from blueplane.capture.cursor.database import Row, reading
 from blueplane.capture.cursor.found import (
     Broken,
     Found,
     Piece,
+    Reader,
     Thing,
     broken,
     digest,
@@ -55,20 +56,16 @@ class Lists:
     changed: set[str] = field(default_factory=set)
 
 
-class ListReader:
+class ListReader(Reader):
     """Reads what a database has in ``ItemTable``, and the table ``composerHeaders``.
 
     The mark notes the time of the newest thing of each kind, and the number of prompts.
     """
 
     def __init__(self, store: Store, lists: Lists) -> None:
-        self._store = store
+        super().__init__(store)
         self._lists = lists
         self._digests: dict[str, str] = {}
-
-    def look(self) -> Fingerprint | None:
-        """Return what changes when the database does; None when it is gone."""
-        return fingerprint(self._store.path)
 
     def read(self, mark: Mark) -> Iterator[Piece]:
         """Yield what the lists have that is newer than the mark."""

@@ -8,22 +8,14 @@ Leaves opening the file to ``database.py``.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from blueplane.capture.cursor.database import Fingerprint, fingerprint, reading
-from blueplane.capture.cursor.found import Found, Piece, noted, notes_of, pieces
+from blueplane.capture.cursor.database import reading
+from blueplane.capture.cursor.found import Found, Piece, Reader, noted, notes_of, pieces
 from blueplane.capture.cursor.values import columns, number, taken, time_ms, word
-from blueplane.capture.cursor.workspaces import Store
 from blueplane.event import Mark
 
 
-class TrackingReader:
+class TrackingReader(Reader):
     """Reads who wrote the lines of each commit; the mark is a rowid and a time."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def look(self) -> Fingerprint | None:
-        """Return what changes when the database does; None when it is gone."""
-        return fingerprint(self._store.path)
 
     def read(self, mark: Mark) -> Iterator[Piece]:
         """Yield commits scored since, and requests that wrote lines since."""
