@@ -161,7 +161,36 @@ def test_no_word_is_left_anywhere_when_everything_was_captured(home: Home) -> No
         assert not holding(home.root, CANARY.encode())
         server.stop()
     assert not holding(home.root, CANARY.encode())
+    assert CANARY not in str(seen(home))
     assert "cannot be read" in server.log()
+
+
+@pytest.mark.fault("G14")
+def test_no_secret_is_left_anywhere_when_the_level_is_full(home: Home) -> None:
+    """Logins and keys of Cursor are in no file of the home, while texts are; nor what is packed."""
+    # Given a home that keeps everything, and a value with keys in it that cannot be read
+    stores = CursorStores(Path.home(), 18)
+    stores.fill()
+    stores.run(f"INSERT INTO cursorDiskKV VALUES ('composerData:x', '{{\"{CANARY}-key')")
+    with Server(home, BLUEPLANE_PRIVACY_LEVEL="full") as server:
+        # When
+        server.start_ready()
+
+        def is_read() -> bool:
+            bubbles = [row for row in seen(home) if row.kind == "bubbleId"]
+            return len(bubbles) == len(stores.truth.bubbles)
+
+        wait_until(is_read, PATIENCE_S, "all is captured")
+        wait_until(lambda: server.balance().get("quarantined") == 1, PATIENCE_S, "it is counted")
+
+        # Then, while it runs and afterwards
+        for secret in (f"{CANARY}-secret", f"{CANARY}-key"):
+            assert not holding(home.root, secret.encode())
+        server.stop()
+    for secret in (f"{CANARY}-secret", f"{CANARY}-key"):
+        assert not holding(home.root, secret.encode())
+        assert secret not in str(seen(home))
+    assert f"{CANARY} number" in str(seen(home))
 
 
 def run_hook(home: Home, payload: bytes) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event as Flag
@@ -15,17 +15,19 @@ import orjson
 import pytest
 
 from blueplane.capture.cursor import chats, conversations, lists, rotation, tracking
-from blueplane.capture.cursor.database import ITEMS, reading
+from blueplane.capture.cursor.database import ITEMS, Database, fingerprint, reading
 from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
 from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.sanitise import Sanitiser
+from blueplane.clock import NS_PER_S, wall_ms
 from blueplane.config import FilterSettings
 from blueplane.errors import EditorDatabaseError, QueueError, QueueUnavailableError
-from blueplane.event import Event, Mark, Settlement
+from blueplane.event import MAX_PAYLOAD_BYTES, Event, Mark, Settlement
 from helpers.cursor import CANARY, SPLIT, VERSIONS, CursorStores
 from helpers.cursor_truth import Seen, expect_truth, newest
+from helpers.road import turn_clock
 from helpers.smallfs import SmallFs
 from helpers.waiting import wait_until
 
@@ -181,10 +183,10 @@ def look(monitor: Counting, broken: int = 0) -> None:
     wait_until(went_round, PATIENCE_S, "the monitor looked")
 
 
-def capture(user_home: Path, keeper: Keeper, **settings: Any) -> None:
-    """Read everything that is there."""
+def capture(user_home: Path, keeper: Keeper, broken: int = 0, **settings: Any) -> None:
+    """Read everything that is there, where so many stores cannot be read."""
     with watching(make_monitor(user_home, keeper, **settings)) as monitor:
-        look(monitor)
+        look(monitor, broken)
 
 
 def expect(stores: CursorStores, keeper: Keeper) -> None:
@@ -203,7 +205,7 @@ def user_home(tmp_path: Path) -> Path:
 # --- what is there -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, 99])
 def test_everything_is_captured_as_written_when_a_version_stored_it(
     user_home: Path, version: int
 ) -> None:
@@ -318,6 +320,7 @@ def rest(monitor: Counting) -> None:
     wait_until(is_at_rest, PATIENCE_S, "it has gone round")
 
 
+@pytest.mark.fault("D12")
 @pytest.mark.parametrize("failing", [0, 1, 2, 3])
 def test_changes_in_place_are_found_when_nothing_else_tells_of_them(
     user_home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
@@ -325,8 +328,9 @@ def test_changes_in_place_are_found_when_nothing_else_tells_of_them(
     """An old row that no list names is found by going round, once, and at few rows a step."""
     # Given conversations of which the first is forgotten, and that were gone round through
     monkeypatch.setattr(rotation, "ROWS", 7)
+    monkeypatch.setattr(conversations, "REMEMBERED", 4)
     stores = CursorStores(user_home, 13)
-    for number in range(conversations.REMEMBERED + 4):
+    for number in range(8):
         stores.converse(number, turns=4)
     keeper = Keeper()
     with watching(make_monitor(user_home, keeper)) as monitor:
@@ -909,7 +913,7 @@ def test_database_is_read_anew_when_it_was_replaced(user_home: Path, tmp_path: P
         other = CursorStores(tmp_path / "other", 11)
         other.truth, other._clock_ms = stores.truth, stores._clock_ms
         other.folder = stores.folder
-        other.converse(8)
+        other.converse(8, turns=5)
         other.put_blobs(4 * conversations.WINDOW)
         copy = stores.state.with_name("copy")
         shutil.copy(other.state, copy)
@@ -918,7 +922,7 @@ def test_database_is_read_anew_when_it_was_replaced(user_home: Path, tmp_path: P
 
     # Then
     assert {event.session_id for event in keeper.of("composerData")} == truth_of(stores)
-    assert {event.session_id for event in keeper.of("bubbleId")} == truth_of(stores)
+    assert len(keeper.of("bubbleId")) == len(stores.truth.bubbles)
     assert not keeper.again
 
 
@@ -927,38 +931,151 @@ def truth_of(stores: CursorStores) -> set[str]:
     return set(stores.truth.composers)
 
 
-@pytest.mark.fault("D3", "D4", "D8", "D9")
-def test_bad_values_cost_only_themselves_when_they_are_stored(user_home: Path) -> None:
-    """What is no object, too deep or not finite is quarantined by its rule; odd types are read."""
+def put_raw(stores: CursorStores, composer_id: str, values: Mapping[str, bytes | None]) -> None:
+    """Write bubbles as they are given, and have their conversation name them."""
+    body = stores.truth.composers[composer_id]
+    body["fullConversationHeadersOnly"] += [{"bubbleId": each} for each in values]
+    stores.save(composer_id)
+    with closing(sqlite3.connect(stores.state, isolation_level=None)) as connection:
+        rows = [(f"bubbleId:{composer_id}:{key}", value) for key, value in values.items()]
+        connection.executemany("INSERT INTO cursorDiskKV VALUES (?, ?)", rows)
+
+
+@pytest.mark.fault("D1", "D3", "D8")
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        (b"{", "not-json"),
+        (b" ", "empty"),
+        (b"[1]", "not-an-object"),
+        (b"null", "not-an-object"),
+        (b'"text"', "not-an-object"),
+        (b"[" * 100_000, "depth"),
+        (b'{"a":' * 100_000, "depth"),
+        (b"\xff\xfe{\x00}\x00", "encoding"),
+    ],
+)
+def test_value_is_quarantined_when_it_is_no_object(
+    user_home: Path, value: bytes, rule: str
+) -> None:
+    """What cannot be read is counted by its rule, once, and costs only itself; wherever it is."""
+    # Given
+    stores = CursorStores(user_home, 11)
+    stores.fill()
+    composer_id = next(iter(stores.truth.composers))
+    put_raw(stores, composer_id, {"bad": value, "null": None})
+    stores.run("INSERT INTO ItemTable VALUES ('composer.composerHeaders', '[]')")
+    with closing(sqlite3.connect(stores.state, isolation_level=None)) as connection:
+        row = ("composerData:00000000-bad", value)
+        connection.execute("INSERT INTO cursorDiskKV VALUES (?, ?)", row)
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+    capture(user_home, keeper)
+
+    # Then
+    rules = Counter(each.rule for each in keeper.settlements.values())
+    assert rules == Counter([rule, rule, "not-an-object"])
+    assert {each.outcome for each in keeper.settlements.values()} == {"quarantined"}
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+@pytest.mark.fault("D2", "D4", "D5", "D6", "D8", "D9")
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b'{"type": 1, "_v": NaN}', {"type": 1, "nulled": 1}),
+        (b'{"type": 1, "_v": 1e999, "x": -Infinity}', {"type": 1, "nulled": 2}),
+        (b'{"type": 1, "_v": ' + b"9" * 5_000 + b"}", {"type": 1, "big_numbers": 1}),
+        (b'{"type": 2, "type": 1}', {"type": 1}),
+        (b'\xef\xbb\xbf{"type": 1}', {"type": 1}),
+        (b'{"type": 1, "text": "\\ud800"}', {"text": {"chars": 1}, "repaired": 1}),
+        (b'{"type": 1, "text": "\xff\xfe"}', {"text": {"chars": 2}, "repaired": 1}),
+        (b'{"type": 1, "text": "\\u0000\\u001b[31m"}', {"text": {"chars": 6}}),
+        (b'{"type": "x", "text": 7, "tokenCount": [], "timingInfo": 3}', {"tokenCount": None}),
+        (b'{"type": 1, "toolFormerData": [1], "modelInfo": "m"}', {"model": None}),
+        (b'{"tokenCount": {"inputTokens": -1, "outputTokens": 1e300}}', {"input_tokens": None}),
+        (b'{"type": 1, "createdAt": 1000000000000000000}', {"type": 1}),
+        (b'{"type": 1, "createdAt": "0000-00-00"}', {"type": 1}),
+        (b'{"type": 1, "createdAt": "2026-03-29T02:30:00+14:00"}', {"at_ms": 1_774_701_000_000}),
+    ],
+)
+def test_value_is_stored_and_marked_when_it_can_be_mended(
+    user_home: Path, value: bytes, expected: dict[str, Any]
+) -> None:
+    """What is odd in a value costs only its field, and is counted with the row."""
     # Given
     stores = CursorStores(user_home, 11)
     composer_id = stores.converse(0)
-    bad = {"a": b"[1]", "b": b'{"x": NaN}', "c": b"[" * 100_000, "d": b"{", "e": b"\xff\xfe{"}
-    odd = {"f": {"type": "x", "text": 7, "tokenCount": [], "createdAt": 10**18, "timingInfo": 3},
-           "g": {"type": 1, "toolFormerData": [1], "createdAt": "0000", "modelInfo": "m"},
-           "h": {"tokenCount": {"inputTokens": -1, "outputTokens": 1e300}}}  # fmt: skip
-    body = stores.truth.composers[composer_id]
-    body["fullConversationHeadersOnly"] += [{"bubbleId": each} for each in (*bad, *odd)] + [7, {}]
-    stores.save(composer_id)
-    with closing(sqlite3.connect(stores.state, isolation_level=None)) as connection:
-        rows = {**bad, **{key: json.dumps(each).encode() for key, each in odd.items()}}
-        for key, value in {**rows, "null": None}.items():
-            row = (f"bubbleId:{composer_id}:{key}", value)
-            connection.execute("INSERT INTO cursorDiskKV VALUES (?, ?)", row)
-        connection.execute("INSERT INTO ItemTable VALUES ('composer.composerHeaders', '[]')")
+    created_ms = stores.truth.composers[composer_id]["createdAt"]
+    put_raw(stores, composer_id, {"odd": value})
     keeper = Keeper()
 
     # When
     capture(user_home, keeper)
 
+    # Then an absurd time is that of the conversation
+    row = keeper.newest("bubbleId", "bubbleId")["odd",]
+    assert {"at_ms": created_ms} | expected == {
+        key: row.get(key) for key in {"at_ms": created_ms} | expected
+    }
+    assert not keeper.settlements
+
+
+@pytest.mark.fault("D7")
+@pytest.mark.parametrize("level", ["strict", "full"])
+@pytest.mark.parametrize(
+    ("key", "value", "count"),
+    [("text", "x" * 20_000_000, 1), ("k" * 3_000_000, 1, 1), ("a", {}, 100_000)],
+)
+def test_large_value_is_stored_as_its_size_when_it_is_over_the_limit(
+    user_home: Path, level: str, key: str, value: object, count: int
+) -> None:
+    """No text, key or number of keys makes a row larger than a row may be."""
+    # Given
+    stores = CursorStores(user_home, 11)
+    composer_id = stores.converse(0)
+    body = {f"{key}{number or ''}": value for number in range(count)}
+    put_raw(stores, composer_id, {"large": json.dumps({"type": 1, **body}).encode()})
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper, level=level)
+
     # Then
-    rules = Counter(each.rule for each in keeper.settlements.values())
-    assert rules == {
-        "not-an-object": 2, "not-finite": 1, "depth": 1, "not-json": 1, "encoding": 1
-    }  # fmt: skip
-    found = keeper.newest("bubbleId", "session", "bubbleId")
-    assert {(composer_id, key) for key in odd} <= found.keys()
-    assert "input_tokens" not in found[composer_id, "h"]
+    assert len(keeper.of("bubbleId")) == len(stores.truth.bubbles) + 1
+    assert max(len(event.payload) for event in keeper.rows.values()) <= MAX_PAYLOAD_BYTES
+    assert max(len(event.metadata) for event in keeper.rows.values()) < 1_000
+
+
+@pytest.mark.fault("D10")
+def test_ids_are_told_apart_when_they_are_hostile_or_come_again(user_home: Path) -> None:
+    """An id of a bubble counts within its conversation; what is written again is one event."""
+    # Given odd ids in two conversations, the same in both
+    stores = CursorStores(user_home, 11)
+    odd = ["../../etc/passwd", "'; DROP TABLE cursorDiskKV; --", "%", "a:b:c", "x" * 10_000,
+           "-rf", "\n\x1b[31m", "\u00e9", "e\u0301"]  # fmt: skip
+    composers = [stores.converse(number, turns=1) for number in range(2)]
+    for composer_id in composers:
+        put_raw(stores, composer_id, dict.fromkeys(odd, b'{"type": 1, "text": "tea"}'))
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        before = len(keeper.of("bubbleId"))
+
+        # When all rows are written again, and one of them with another text
+        for composer_id in composers:
+            for each in odd:
+                stores.put(f"bubbleId:{composer_id}:{each}", {"type": 1, "text": "tea"})
+        stores.put(f"bubbleId:{composers[0]}:{odd[0]}", {"type": 1, "text": "coffee"})
+        look(monitor)
+
+    # Then
+    assert before == len(stores.truth.bubbles) + len(odd) * len(composers)
+    assert len(keeper.of("bubbleId")) == before + 1
+    assert not keeper.again
 
 
 def test_other_tables_are_read_when_the_schema_is_newer(user_home: Path) -> None:
@@ -1018,6 +1135,229 @@ def test_any_other_key_is_refused_when_values_are_asked_for(user_home: Path) -> 
             with pytest.raises(ValueError, match="not on the list"):
                 database.values([key])
         assert {row.key for row in database.items()} <= ITEMS
+
+
+@pytest.mark.fault("D12")
+def test_database_is_read_anew_when_it_is_replaced_while_it_is_read(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read of a file that went away meanwhile does not stand for the one that came."""
+    # Given a database, and a later copy that takes its place at the first look at values
+    stores = CursorStores(user_home, 13)
+    stores.converse(0)
+    before = stores.state.read_bytes()
+    stores.add_turn(stores.converse(1))
+    copy = stores.state.with_name("copy")
+    stores.state.rename(copy)
+    stores.state.write_bytes(before)
+    values = Database.values
+
+    def replacing(self: Database, keys: Sequence[str], after: int = 0) -> Any:
+        if copy.exists():
+            copy.replace(stores.state)
+        return values(self, keys, after)
+
+    monkeypatch.setattr(Database, "values", replacing)
+    keeper = Keeper()
+
+    # When
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        wait_until(lambda: not copy.exists(), PATIENCE_S, "it was replaced")
+        look(monitor)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+@pytest.mark.fault("D12")
+def test_whole_transactions_are_read_when_a_wal_is_torn(user_home: Path) -> None:
+    """A -wal of which only a part was written counts up to its last whole transaction."""
+    # Given a database as it is when the machine stops in the middle of a write
+    stores = CursorStores(user_home, 13)
+    stores.converse(0)
+    with closing(sqlite3.connect(stores.state)) as editor:
+        editor.execute("PRAGMA wal_autocheckpoint = 0")
+        editor.execute("SELECT count(*) FROM ItemTable").fetchall()
+        stores.add_turn(next(iter(stores.truth.composers)))
+        whole = stores.state.read_bytes()
+        wal = stores.state.with_name("state.vscdb-wal").read_bytes()
+    torn = stores.state.with_name("state.vscdb-wal")
+    stores.state.write_bytes(whole)
+    torn.write_bytes(wal[:-100])
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        known = len(keeper.of("bubbleId"))
+
+        # When the rest of it comes
+        torn.write_bytes(wal)
+        look(monitor)
+
+    # Then
+    assert 0 < known <= len(stores.truth.bubbles)
+    assert len(keeper.of("bubbleId")) == len(stores.truth.bubbles)
+    assert not keeper.again
+
+
+def put_in_place(path: Path, kind: str, outside: Path) -> None:
+    """Put something into the place of a file that is no file, or leads elsewhere."""
+    path.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(outside)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(10 << 30)
+
+
+@pytest.mark.fault("G11")
+@pytest.mark.parametrize("kind", ["fifo", "link", "device", "directory", "sparse"])
+def test_nothing_else_is_read_when_no_file_stands_in_its_place(
+    user_home: Path, tmp_path: Path, kind: str
+) -> None:
+    """Beside databases, too, only plain files are read, without waiting, and to a limit."""
+    # Given
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    outside = tmp_path / "outside"
+    body = {"folder": f"file:///{CANARY}", "cwd": f"/{CANARY}", "createdAtMs": 1_770_000_000_000}
+    outside.write_text(json.dumps({**body, "role": "user"}) + "\n")
+    chat = next(path for path in (stores.home / "chats").rglob("meta.json"))
+    transcript = next(path for path in stores.home.rglob("*.jsonl"))
+    places = (stores.local.parent / "workspace.json", chat, chat.with_name("store.db"), transcript)
+    for path in places:
+        put_in_place(path, kind, outside)
+    project = transcript.parents[2].with_name("other")
+    project.mkdir()
+    (tmp_path / "transcripts").mkdir()
+    shutil.copy(outside, tmp_path / "transcripts" / "there.jsonl")
+    (project / "agent-transcripts").symlink_to(tmp_path / "transcripts")
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper, level="full", broken=1)
+
+    # Then
+    assert len(keeper.of("bubbleId")) == len(stores.truth.bubbles)
+    assert not keeper.of("agentTranscript")
+    assert not [each for each in keeper.rows.values() if each.project == CANARY]
+    rules = [each.rule for each in keeper.settlements.values()]
+    assert rules == (["too-long"] if kind == "sparse" else [])
+
+
+@pytest.mark.fault("E1", "E2", "E3")
+@pytest.mark.parametrize("jump_s", [-3_600, 10 * 365 * 86_400])
+def test_changes_are_captured_once_when_the_clock_jumps_and_comes_back(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    """What Cursor wrote under a wrong clock hides nothing that it writes under the right one."""
+    # Given
+    turned = turn_clock(monkeypatch)
+    stores = CursorStores(user_home, 16)
+    stores._clock_ms = wall_ms() - 3_600_000
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+
+        # When both clocks jump, and come back an hour later
+        for jump in (jump_s, -jump_s):
+            turned.wall_shift_ns += jump * NS_PER_S
+            stores._clock_ms += jump * 1_000
+            stores.converse(len(stores.truth.composers))
+            stores.track()
+            stores.remember(1)
+            look(monitor)
+
+    # and a server begins under the right one
+    stores.converse(len(stores.truth.composers))
+    stores.track()
+    capture(user_home, keeper)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+    assert len({event.event_id for event in keeper.rows.values()}) == len(keeper.rows)
+
+
+@pytest.mark.fault("E3")
+def test_mark_stays_behind_when_an_entry_is_of_the_future(user_home: Path) -> None:
+    """One entry that is dated ahead is captured, and does not have all others looked at again."""
+    # Given
+    stores = CursorStores(user_home, 16)
+    stores.fill()
+    now_ms = stores.now_ms()
+    stores._clock_ms = wall_ms() + 10**9
+    stores.converse(7)
+    stores.track()
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    expect(stores, keeper)
+    notes = [orjson.loads(mark.fingerprint) for mark in keeper.kept.values()]
+    times = [each for note in notes for each in (*note.get("newest", {}).values(), 0)]
+    times += [note.get("scored", 0) for note in notes]
+    assert 0 < max(times) <= now_ms
+
+
+@pytest.mark.fault("E1", "E2")
+def test_everything_is_caught_up_when_the_server_was_stopped_for_a_day(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Cursor wrote, removed and wrote anew meanwhile is captured, and nothing twice."""
+    # Given
+    turned = turn_clock(monkeypatch)
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    keeper = Keeper()
+    capture(user_home, keeper)
+
+    # When a day passes, in which a table is written anew and a transcript moved
+    turned.wall_shift_ns += 86_400 * NS_PER_S
+    turned.shift_s += 86_400
+    stores._clock_ms += 86_400_000
+    stores.renumber()
+    stores.add_turn(next(iter(stores.truth.composers)))
+    stores.converse(7)
+    stores.track()
+    stores.remember()
+    path = stores.transcribe(2)
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    copy.replace(path)
+    capture(user_home, keeper)
+
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
+
+
+@pytest.mark.fault("E1")
+def test_stores_are_looked_at_on_time_when_the_wall_clock_goes_back(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that seems to be of the future is not read again and again."""
+    # Given a database that was written before the clock went back by an hour
+    turned = turn_clock(monkeypatch)
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    turned.wall_shift_ns -= 3_600 * NS_PER_S
+
+    # When
+    found = fingerprint(stores.state)
+
+    # Then
+    assert found is not None
+    assert not found.racy
 
 
 @pytest.mark.fault("D12")

@@ -21,7 +21,7 @@ from blueplane.capture.cursor.found import (
     pieces,
 )
 from blueplane.capture.cursor.values import as_object, columns, objects, taken, word
-from blueplane.capture.parse import parse_payload
+from blueplane.capture.parse import parse_leniently
 from blueplane.errors import EditorDatabaseError, MalformedPayloadError
 from blueplane.event import Mark
 
@@ -80,7 +80,7 @@ class TranscriptReader(Reader):
 
 def read_line(session_id: str, place: str, offset: int, line: bytes) -> Found:
     """Read a line of an agent's transcript, which has no time; raises MalformedPayloadError."""
-    body, _ = parse_payload(line)
+    body, marks = parse_leniently(line)
     role = word(body.get("role")) or word(body.get("type"))
     parts = objects(as_object(body.get("message")).get("content"))
     kept = taken(body, ("role", "status", "error"))
@@ -97,4 +97,5 @@ def read_line(session_id: str, place: str, offset: int, line: bytes) -> Found:
         body={key: item for key, item in kept.items() if item != []},
         columns=columns(tool_name=tools[0] if len(tools) == 1 else None),
         size=len(line),
+        marks=marks,
     )

@@ -12,7 +12,7 @@ from blueplane.capture.cursor.database import Fingerprint, fingerprint, reading
 from blueplane.capture.cursor.found import Found, Piece, Reader, noted, pieces
 from blueplane.capture.cursor.values import columns, taken, time_ms, word
 from blueplane.capture.cursor.workspaces import Store, read_json
-from blueplane.capture.parse import Body, parse_payload
+from blueplane.capture.parse import Body, parse_leniently
 from blueplane.event import Mark
 
 _CHAT: Final = ("schemaVersion", "hasConversation", "title", "name", "mode", "updatedAtMs")
@@ -65,6 +65,6 @@ def read_chat(chat_id: str, meta: Body, values: Sequence[bytes]) -> Found:
 def _decoded(value: bytes) -> Body:
     """Read the hex of a JSON object; nothing when it is none."""
     try:
-        return parse_payload(bytes.fromhex(value.decode("ascii")))[0]
+        return parse_leniently(bytes.fromhex(value.decode("ascii")))[0]
     except ValueError:
         return {}

@@ -23,7 +23,7 @@ from blueplane.capture.cursor.values import (
     word,
 )
 from blueplane.capture.cursor.workspaces import uri_path
-from blueplane.capture.parse import Body, parse_payload
+from blueplane.capture.parse import Body, parse_leniently
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,10 @@ _COMPOSER_READ: Final = frozenset(
 
 def read_composer(composer_id: str, value: bytes, workspace: str = "") -> Composer:
     """Read a ``composerData`` row; raises MalformedPayloadError."""
-    body, _ = parse_payload(value)
-    return make_composer(composer_id, body, workspace, len(value))
+    body, marks = parse_leniently(value)
+    composer = make_composer(composer_id, body, workspace, len(value))
+    itself, *others = composer.found
+    return replace(composer, found=(replace(itself, marks=marks), *others))
 
 
 def make_composer(composer_id: str, body: Body, workspace: str, size: int) -> Composer:
@@ -155,9 +157,9 @@ _TOOL_READ: Final = frozenset(
 
 def read_bubble(composer: Composer, bubble_id: str, value: bytes) -> Found:
     """Read a ``bubbleId`` row; raises MalformedPayloadError."""
-    body, _ = parse_payload(value)
+    body, marks = parse_leniently(value)
     found = _bubble(composer.composer_id, bubble_id, body, composer.workspace, len(value))
-    return _dated(found, composer.created_ms)
+    return _dated(replace(found, marks=marks), composer.created_ms)
 
 
 def _dated(found: Found, created_ms: int) -> Found:

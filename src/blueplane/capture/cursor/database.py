@@ -83,7 +83,8 @@ class Fingerprint(NamedTuple):
     @property
     def racy(self) -> bool:
         """Whether the file may change again without looking any different."""
-        return wall_ns() - max(self.mtime_ns, self.wal_mtime_ns) < RACY_NS
+        now_ns = wall_ns()
+        return any(abs(now_ns - at) < RACY_NS for at in (self.mtime_ns, self.wal_mtime_ns))
 
 
 class Row(NamedTuple):

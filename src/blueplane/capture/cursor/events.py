@@ -126,6 +126,6 @@ def _settlement(origin: str, outcome: str, rule: str, thing: Thing, source: str)
 
 
 def _metadata(thing: Found) -> dict[str, object]:
-    """Return what are columns of the row, as far as they fit."""
+    """Return what are columns of the row, as far as they fit, and what was done to the text."""
     found = {name: FITTING[name](value) for name, value in thing.columns.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    return {**{name: value for name, value in found.items() if value is not None}, **thing.marks}

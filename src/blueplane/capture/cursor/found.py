@@ -7,7 +7,7 @@ by again.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -15,7 +15,8 @@ import orjson
 
 from blueplane.capture.cursor.database import Fingerprint, fingerprint
 from blueplane.capture.cursor.workspaces import Store
-from blueplane.capture.parse import Body
+from blueplane.capture.parse import Body, Marks
+from blueplane.clock import wall_ms
 from blueplane.digests import blake2b
 from blueplane.errors import MalformedPayloadError
 from blueplane.event import Mark
@@ -29,7 +30,7 @@ class Found:
     """Something that was found: ``body`` is what the sanitiser is asked about.
 
     ``identity`` names the item, whose versions differ in content; ``timestamp_ms`` is 0 where
-    Cursor noted none. ``size`` is in bytes.
+    Cursor noted none. ``size`` is in bytes, ``marks`` say what had to be done to the text.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Found:
     tool_use_id: str = ""
     workspace: str = ""
     size: int = 0
+    marks: Marks = field(default_factory=dict)
     #: The id that a bubble has itself, which need not be that of its key.
     own_id: str | None = None
 
@@ -108,6 +110,17 @@ def noted(mark: Mark, offset: int, **notes: object) -> Mark:
     """Return the mark behind what was found, with its notes."""
     text = orjson.dumps(notes, option=orjson.OPT_SORT_KEYS).decode()
     return replace(mark, offset=offset, fingerprint=text)
+
+
+def since(noted_ms: int) -> int:
+    """Return a noted time; 0 when it lies ahead, for the clock was wrong when it was noted."""
+    return noted_ms if noted_ms <= wall_ms() else 0
+
+
+def latest(noted_ms: int, times_ms: Iterable[int]) -> int:
+    """Return the newest time to note: one that lies ahead would hide all until then."""
+    now_ms = wall_ms()
+    return max(noted_ms, *(each for each in times_ms if each <= now_ms), 0)
 
 
 def broken(kind: str, name: str, value: bytes, error: MalformedPayloadError) -> Broken:

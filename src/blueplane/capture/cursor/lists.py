@@ -20,13 +20,15 @@ from blueplane.capture.cursor.found import (
     Thing,
     broken,
     digest,
+    latest,
     noted,
     notes_of,
     pieces,
+    since,
 )
 from blueplane.capture.cursor.values import objects, parse_list, taken, time_ms, word
 from blueplane.capture.cursor.workspaces import Store
-from blueplane.capture.parse import Body, parse_payload
+from blueplane.capture.parse import Body, parse_leniently
 from blueplane.errors import MalformedPayloadError
 from blueplane.event import Mark
 
@@ -70,7 +72,7 @@ class ListReader(Reader):
     def read(self, mark: Mark) -> Iterator[Piece]:
         """Yield what the lists have that is newer than the mark."""
         notes = notes_of(mark)
-        newest: dict[str, int] = notes.setdefault("newest", {})
+        newest = {kind: since(noted_ms) for kind, noted_ms in notes.get("newest", {}).items()}
         with reading(self._store.path) as database:
             rows = [row for row in database.items() if row.value]
             since_ms = newest.get("composerHeaders", 0) - OVERLAP_MS if self._digests else 0
@@ -87,10 +89,10 @@ class ListReader(Reader):
         fresh = [each for each in things if _is_fresh(each, newest)]
         for each in fresh:
             if isinstance(each, Found):
-                newest[each.kind] = max(newest.get(each.kind, 0), each.timestamp_ms)
+                newest[each.kind] = latest(newest.get(each.kind, 0), [each.timestamp_ms])
                 if each.kind == "composerHeaders":
                     self._lists.changed.add(each.session_id)
-        yield from pieces(fresh, noted(mark, 0, **notes))
+        yield from pieces(fresh, noted(mark, 0, **{**notes, "newest": newest}))
 
     def _read_item(self, row: Row, things: list[Thing], notes: dict[str, Any]) -> list[Header]:
         """Add what an item holds to ``things``; return the headers of a list."""
@@ -118,7 +120,8 @@ class ListReader(Reader):
         for header in headers:
             if header.workspace:
                 self._lists.workspaces[header.composer_id] = header.workspace
-            if header.updated_ms > self._lists.updated_ms.get(header.composer_id, -1):
+            known_ms = self._lists.updated_ms.get(header.composer_id, -1)
+            if header.updated_ms > since(known_ms):
                 self._lists.updated_ms[header.composer_id] = header.updated_ms
                 yield header.found
 
@@ -160,7 +163,7 @@ def read_list(value: bytes, workspace: str) -> Iterator[Header | Composer]:
 
     Raises MalformedPayloadError.
     """
-    body, _ = parse_payload(value)
+    body, _ = parse_leniently(value)
     for entry in objects(body.get("allComposers")):
         yield from make_header(entry, workspace)
         composer_id = word(entry.get("composerId"))
@@ -171,7 +174,7 @@ def read_list(value: bytes, workspace: str) -> Iterator[Header | Composer]:
 def read_header_row(record: Mapping[str, Any]) -> list[Header]:
     """Read a row of the table ``composerHeaders``; raises MalformedPayloadError."""
     value = record.get("value")
-    body = parse_payload(value.encode())[0] if isinstance(value, str) and value else {}
+    body = parse_leniently(value.encode())[0] if isinstance(value, str) and value else {}
     columns = {key: item for key, item in record.items() if key != "value" and item is not None}
     return list(make_header(body | columns, ""))
 
@@ -231,7 +234,7 @@ def read_prompts(value: bytes, workspace: str, item: str) -> Iterator[Found]:
 
 def read_chats(value: bytes, workspace: str) -> Iterator[Composer]:
     """Yield the chats of versions before composers; raises MalformedPayloadError."""
-    body, _ = parse_payload(value)
+    body, _ = parse_leniently(value)
     for tab in objects(body.get("tabs")):
         tab_id = word(tab.get("tabId"))
         if not tab_id:

@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from blueplane.capture.cursor.database import reading
-from blueplane.capture.cursor.found import Found, Piece, Reader, noted, notes_of, pieces
+from blueplane.capture.cursor.found import (
+    Found,
+    Piece,
+    Reader,
+    latest,
+    noted,
+    notes_of,
+    pieces,
+    since,
+)
 from blueplane.capture.cursor.values import columns, number, taken, time_ms, word
 from blueplane.event import Mark
 
@@ -19,12 +28,12 @@ class TrackingReader(Reader):
 
     def read(self, mark: Mark) -> Iterator[Piece]:
         """Yield commits scored since, and requests that wrote lines since."""
-        since_ms = notes_of(mark).get("scored", 0)
+        since_ms = since(notes_of(mark).get("scored", 0))
         with reading(self._store.path) as database:
             commits = [read_commit(record) for record in database.commits(since_ms)]
             top, records = database.line_groups(mark.offset)
         groups = [read_line_group(record) for record in records]
-        scored = max((since_ms, *(each.timestamp_ms for each in commits)))
+        scored = latest(since_ms, (each.timestamp_ms for each in commits))
         yield from pieces([*commits, *groups], noted(mark, top, scored=scored))
 
 

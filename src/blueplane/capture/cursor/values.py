@@ -8,7 +8,7 @@ Leaves which keys there are to who reads a store.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from blueplane.capture.parse import Body, parse_payload
+from blueplane.capture.parse import Body, parse_leniently
 from blueplane.clock import parse_iso_ms
 
 #: Times are believed between the years 2000 and 2100.
@@ -93,5 +93,5 @@ def time_ms(value: object) -> int:
 
 def parse_list(value: bytes) -> list[Body]:
     """Parse a list of objects by the rules for payloads."""
-    body, _ = parse_payload(b'{"list":' + value + b"}")
+    body, _ = parse_leniently(b'{"list":' + value + b"}")
     return objects(body["list"])

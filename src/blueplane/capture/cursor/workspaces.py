@@ -1,8 +1,8 @@
 """Where Cursor stores what it does, and which workspace a store belongs to.
 
 Owns the places of the three systems, the finding of stores beneath them, and ``workspace.json``.
-Promises that what is missing, unreadable or no plain file is left out, and no link is followed
-from a place to a store.
+Promises that what is missing, unreadable or no plain file is left out, and that no link to a store
+is followed.
 Leaves reading a store to ``database.py`` and ``transcripts.py``.
 """
 
@@ -93,13 +93,18 @@ def find_stores(places: Places) -> Iterator[Store]:
     path = places.home / "ai-tracking" / "ai-code-tracking.db"
     if _is_file(path):
         yield Store("tracking", "tracking", path)
-    for outer in _directories(places.home / "chats"):
+    yield from _find_agents(places.home)
+
+
+def _find_agents(home: Path) -> Iterator[Store]:
+    for outer in _directories(home / "chats"):
         for directory in _directories(outer):
             yield Store("chat", f"chat:{directory.name}", directory)
-    for project in _directories(places.home / "projects"):
-        for path in _files(project / _TRANSCRIPTS):
-            place = path.relative_to(places.home / "projects")
-            yield Store("transcript", f"transcript:{place}", path)
+    for project in _directories(home / "projects"):
+        for directory in _directories(project):
+            for path in _files(directory) if directory.name == _TRANSCRIPTS else ():
+                place = path.relative_to(home / "projects")
+                yield Store("transcript", f"transcript:{place}", path)
 
 
 def _is_file(path: Path) -> bool:
