@@ -276,7 +276,13 @@ class Daemon:
             lambda: self.settings.retention,
             self.stopping,
         )
+        self.retention.present = self._present
         self.writer.relieve = self.retention.relieve
+
+    def _present(self) -> dict[str, set[str]]:
+        """Return which items there are of the sources that have looked everywhere."""
+        items = {"transcript": self.transcripts.items(), "database": self.databases.items()}
+        return {source: found for source, found in items.items() if found is not None}
 
     def _make_poller(self) -> None:
         trainer = Trainer(self.home.database, self.sanitiser.training_form, self.writer)

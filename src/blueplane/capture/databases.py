@@ -112,6 +112,10 @@ class Monitor(Service):
         """Whether there is anything of Cursor's to look at."""
         return bool(self._watched)
 
+    def items(self) -> set[str] | None:
+        """Return the names of what is there; None before everything was looked at."""
+        return {each.key for each in self._watched.values()} if self._searched else None
+
     def activity(self) -> Activity:
         """Return what was done since the start, for health."""
         watched, courier = list(self._watched.values()), self.courier
@@ -195,16 +199,15 @@ class Monitor(Service):
             return
         places = self._places()
         stores = {store.item: store for store in find_stores(places)} if places else {}
-        before, marks = self._watched, self._records.marks(SOURCE)
-        self._watched = {}
+        marks = self._records.marks(SOURCE)
+        watched: dict[str, _Watched] = {}
         for item, store in stores.items():
-            known = before.get(item)
-            if known is not None and known.store == store:
-                self._watched[item] = known
-                continue
-            key = self._maker.key(item)
-            reader = make_reader(store, self._lists)
-            self._watched[item] = _Watched(store, reader, key, marks.get(key))
+            known = self._watched.get(item)
+            if known is None or known.store != store:
+                key = self._maker.key(item)
+                known = _Watched(store, make_reader(store, self._lists), key, marks.get(key))
+            watched[item] = known
+        self._watched = watched
         self._search_due_s = monotonic_s() + SEARCH_S
         self._searched = True
 

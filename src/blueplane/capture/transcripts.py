@@ -240,6 +240,10 @@ class TranscriptMonitor(Service):
             known, len(files), len(left), sum(file.size for file in files), unread, waiting
         )
 
+    def items(self) -> set[str] | None:
+        """Return the names of the files that are there; None before every root was looked into."""
+        return {self._item(path) for path in list(self._files)} if self._planted else None
+
     @property
     def installed(self) -> bool:
         """Whether there is a place for transcripts, and they are wanted."""

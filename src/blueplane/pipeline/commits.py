@@ -5,7 +5,7 @@ Promises that each method is one transaction: all of it is durable when it retur
 Leaves when to commit, and what follows a commit, to the writer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -299,6 +299,12 @@ class Commits:
         """Have a mark stored in the transaction that settles the last of ``origins``."""
         with self._bookkeeping():
             self.progress.cover(source, item, mark, origins)
+        self.progress.keep()
+
+    def remove_marks(self, source: str, items: Collection[str]) -> None:
+        """Remove the marks of items that are not there any more."""
+        with self._bookkeeping():
+            self.progress.forget(source, items)
         self.progress.keep()
 
     def put_marks(self, source: str, marks: Mapping[str, ItemMark]) -> None:

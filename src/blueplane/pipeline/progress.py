@@ -105,6 +105,13 @@ class Progress:
         self._staged: dict[str, _File] = {}
         self._covers = _Covers(offsets)
 
+    def forget(self, source: str, items: Collection[str]) -> None:
+        """Remove the marks of items, inside the caller's transaction."""
+        self._begin(())
+        self._offsets.remove(source, items)
+        for item in items if source == SOURCE else ():
+            self._files.pop(item, None)  # it is read again, should this not be durable
+
     def announce(self, marks: Mapping[str, Mark]) -> None:
         """Note what files items are, before any of their lines are on the road."""
         self._begin(())

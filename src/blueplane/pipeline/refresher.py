@@ -139,6 +139,7 @@ class Refresher:
                 run.passed += item.size
             notes = _notes(run, unfinished=erasure.is_unfinished())
         self._note(run, {_RUN: Mark(0, 0, run.privacy, run.number)})
+        self._forget_items()
         _log.info("refreshed", events=run.events, changed=run.changed, unread=run.unread)
         row = {"what": "events", "read": run.events, "changed": run.changed}
         return {"rows": [row], "notes": notes}
@@ -156,6 +157,12 @@ class Refresher:
     def _note(self, run: _Run, more: Mapping[str, Mark]) -> None:
         marks, run.marks = {**run.marks, **more}, {}
         self._writer.ask(lambda: self._writer.commits.put_marks(SOURCE, marks), PIECE_S)
+
+    def _forget_items(self) -> None:
+        """Remove the marks of items: they are of use only to a run that did not end."""
+        with reading(self._database, SERVER_READ_S) as reader:
+            items = reader.marks(SOURCE).keys() - {_RUN}
+        self._writer.ask(lambda: self._writer.commits.remove_marks(SOURCE, items), PIECE_S)
 
     @contextmanager
     def _stored(self) -> Iterator[Erasure]:

@@ -9,7 +9,7 @@ they are figures and small, and what they were made of cannot be asked for again
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,7 @@ from blueplane.store import retention as store
 from blueplane.store.connection import Connection, open_reader, translated
 from blueplane.store.ledger import Ledger, stored_rows
 from blueplane.store.names import Names
+from blueplane.store.offsets import Offsets
 
 _log = get("retention")
 
@@ -44,6 +45,11 @@ SMALL_PORTION: Final = 200
 MOST_ODD: Final = 100_000
 #: Days for which the record of a filtered or quarantined item is kept; its count stays.
 SETTLEMENT_DAYS: Final = 30
+#: Days after its birth at which the mark of a file or store that is gone goes, too. That is safe at
+#: any age. A file that comes back is another inode, and is read from its beginning with a mark or
+#: without; events that have their row are known by that, and one whose row has expired is history,
+#: and expires again. A mark only spares what comes back as it was, as on a disk that was away.
+MARK_DAYS: Final = 90
 #: Days for which the counts of single minutes stay: as long as anybody draws them.
 MINUTE_DAYS: Final = 90
 #: Seconds between two looks for names that no row uses, and between two rescues of a full disk.
@@ -101,6 +107,8 @@ class Retention:
         self._reserve = reserve
         self._settings = settings
         self._stopping = stopping
+        #: The items of sources that are there; a source that has not looked everywhere is left out.
+        self.present: Callable[[], Mapping[str, Collection[str]]] = dict
         self._lock = Lock()
         self._belief: Belief | None = None
         self._looked_s = (0.0, 0.0)
@@ -116,6 +124,7 @@ class Retention:
             self._writer.ask(lambda: self._writer.commits.put_cursors(_cursors(belief)))
             run = _Run(belief, connection, self._ask_to_expire, PORTION)
             self._log_removed(self._remove(run))
+            self._remove_marks(run)
             if monotonic_s() >= self._names_due_s:
                 self._remove_names(run)
 
@@ -224,6 +233,16 @@ class Retention:
     def _remove_settlements(self, run: _Run, before_ms: int) -> Mapping[str, int]:
         most = min(run.portion, _most(store.count_settlements(run.connection)))
         return run.expire(partial(_expire_settlements, before_ms=before_ms, most=most))
+
+    def _remove_marks(self, run: _Run) -> None:
+        """Remove old marks of what is gone; where a source has nothing, its disk may be away."""
+        commits = self._writer.commits
+        for source, present in self.present().items():
+            known = Offsets(run.connection).older(source, run.before_ms(MARK_DAYS))
+            gone = [item for item in known if item not in present][: run.portion]
+            if gone and present:
+                self._writer.ask(partial(commits.remove_marks, source, gone))
+                _log.info("marks removed", source=source, marks=len(gone))
 
     # -- names -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ Promises only what its caller's transaction promises: nothing here begins or com
 Leaves what an offset means to the source, and when one moves to ``pipeline/progress.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from blueplane.event import Mark
@@ -33,6 +33,19 @@ class Offsets:
             f"SELECT {_COLUMNS} FROM offsets WHERE source = ? AND item = ?", (source, item)
         ).fetchone()
         return Mark(*found) if found else None
+
+    def older(self, source: str, before_ms: int) -> list[str]:
+        """Return the items of a source that are from before a time."""
+        rows = self._connection.execute(
+            "SELECT item FROM offsets WHERE source = ? AND born_ms < ?", (source, before_ms)
+        )
+        return [item for (item,) in rows]
+
+    def remove(self, source: str, items: Collection[str]) -> None:
+        """Remove the marks of items."""
+        self._connection.executemany(
+            "DELETE FROM offsets WHERE source = ? AND item = ?", [(source, item) for item in items]
+        )
 
     def put(self, source: str, marks: Mapping[str, Mark]) -> None:
         """Set marks by item."""

@@ -118,6 +118,22 @@ def test_mark_is_stored_at_once_when_it_covers_nothing_new(commits: Commits) -> 
     assert stored(commits, "lists") == Mark(7, 77, "", 0, 5)
 
 
+def test_mark_begins_anew_when_it_was_removed(commits: Commits) -> None:
+    """A file that comes back after its mark went is settled from its beginning."""
+    # Given
+    write(commits, origin(0, 10))
+
+    # When
+    commits.remove_marks("transcript", [ITEM])
+    before = mark(commits)
+    commits.announce({ITEM: FILE})
+    write(commits, origin(10, 20))
+
+    # Then
+    assert before is None
+    assert mark(commits) == FILE
+
+
 def test_mark_begins_anew_when_the_file_is_another_one(commits: Commits) -> None:
     """Lines of a later generation begin at 0, and those of an earlier one move nothing more."""
     # Given

@@ -13,6 +13,7 @@ from blueplane.event import Event, Mark
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.refresher import Refresher
 from blueplane.pipeline.writer import Writer
+from blueplane.store.offsets import Offsets
 from blueplane.store.queries import reading
 from helpers.road import make_event, make_row
 
@@ -100,6 +101,18 @@ def test_row_is_replaced_when_it_is_the_same_capture(commits: Commits) -> None:
     assert stored(commits) == before
     refresher(commits, same, Lock()).refresh(lambda _: None)
     assert stored(commits) == b'{"metadata":{},"payload":{"more":1}}'
+
+
+def test_nothing_is_left_of_a_refresh_when_it_has_ended(commits: Commits) -> None:
+    """How far it was in each item is of use only to one that was killed."""
+    # Given
+    again = Again(make_event(1))
+
+    # When
+    refresher(commits, again, Lock()).refresh(lambda _: None)
+
+    # Then
+    assert Offsets(commits._connection).all("refresh").keys() == {""}
 
 
 def test_refresh_is_refused_when_something_else_changes_what_is_stored(commits: Commits) -> None:

@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from blueplane.capture.quarantine import Quarantine
 from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ns
 from blueplane.config import RetentionSettings
-from blueplane.event import Settlement
+from blueplane.event import Mark, Settlement
 from blueplane.pipeline import retention as module
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.retention import Retention
@@ -146,6 +147,34 @@ def test_rows_stay_when_they_are_kept_for_ever(aging: Aging) -> None:
     aging.run_for(25)
     # Then
     assert aging.rows() == kept
+
+
+def test_marks_go_when_what_they_are_of_is_gone(aging: Aging) -> None:
+    """Marks of old items that are not there any more go; of a source that has nothing none does."""
+    # Given marks of two sources, and one of an item that came later
+    commits, old, day_ms = aging.road.commits, wall_ns() // NS_PER_MS, DAY_S * 1_000
+    for source in ("transcript", "database", "refresh"):
+        marks = {each: Mark(9, 7, "f", 0, old) for each in ("here", "gone")}
+        marks["young"] = Mark(9, 7, "f", 0, old + 80 * day_ms)
+        aging.ask(partial(commits.put_marks, source, marks))
+    aging.retention.present = lambda: {"transcript": {"here"}, "database": set()}
+
+    def left(source: str) -> set[str]:
+        with reading(aging.road.home.database) as reader:
+            return set(reader.marks(source))
+
+    # When
+    aging.retention.run()
+    aging.run_for(24)
+    before = left("transcript")
+    aging.pass_days(91)
+    aging.retention.run()
+    aging.run_for(48)
+
+    # Then
+    assert before == {"here", "gone", "young"}
+    assert left("transcript") == {"here", "young"}
+    assert left("database") == left("refresh") == {"here", "gone", "young"}
 
 
 def test_laws_close_when_rows_and_letters_have_expired(aging: Aging) -> None:
