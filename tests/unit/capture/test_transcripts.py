@@ -11,6 +11,7 @@ import pytest
 from blueplane.capture import transcripts as module
 from blueplane.capture.filters import Filters
 from blueplane.capture.pausing import pause, paused_since_ms, resume
+from blueplane.capture.transcripts import item_of
 from blueplane.capture.tree_watch import PollTree
 from blueplane.clock import iso_utc, wall_ms
 from blueplane.config import FilterSettings
@@ -111,6 +112,34 @@ def test_lost_rows_are_read_again_when_the_database_was_recovered(
     assert numbers(along) == [1, 3, 2]
     assert along.outcomes().get("duplicate", 0) == 0
     assert along.offsets() == [file.stat().st_size]
+
+
+@pytest.mark.fault("D12")
+def test_lines_have_one_row_when_a_file_comes_back_after_its_mark_went(
+    begin: Begin, file: Path
+) -> None:
+    """A file of which the store knows the rows, and no mark any more, is read again in vain."""
+    # Given a file that was read, with a line that has no time, and was gone for long
+    untimed = orjson.dumps({"type": "summary", "summary": "leaves", "leafUuid": "x"}) + b"\n"
+    append(file, line(1), untimed)
+    along = begin()
+    along.read()
+    away = file.with_suffix(".away")
+    file.rename(away)
+    along.read()
+    assert along.monitor.items() == set()
+    along.road.commits.remove_marks("transcript", [item_of(str(file), SECRET)])
+
+    # When it comes back, and grows
+    away.rename(file)
+    append(file, line(2))
+    along.read()
+
+    # Then
+    assert along.monitor.items() == {item_of(str(file), SECRET)}
+    assert along.outcomes()["written"] == len(along.rows()) == 3
+    assert along.offsets() == [file.stat().st_size]
+    assert along.road.settle()["balanced"]
 
 
 @pytest.mark.fault("D12")
