@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from blueplane.capture.cursor import chats, conversations, lists, rotation, tracking
+from blueplane.capture.cursor.courier import PACE_MIN
 from blueplane.capture.cursor.database import ITEMS, Database, fingerprint, reading
 from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
@@ -1339,6 +1340,29 @@ def test_everything_is_caught_up_when_the_server_was_stopped_for_a_day(
     # Then
     expect(stores, keeper)
     assert not keeper.again
+
+
+@pytest.mark.fault("E1", "E2")
+@pytest.mark.parametrize("jump_s", [-3_600, 10 * 365 * 86_400])
+def test_pace_is_that_of_the_last_minutes_when_the_wall_clock_jumps(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    """Events a minute are counted by the clock that only goes on."""
+    # Given
+    turned = turn_clock(monkeypatch)
+    stores = CursorStores(user_home, 13)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+
+        # When
+        turned.wall_shift_ns += jump_s * NS_PER_S
+
+        # Then
+        assert monitor.activity().events_per_min == len(keeper.rows) / PACE_MIN
+        turned.shift_s += PACE_MIN * 60
+        assert monitor.activity().events_per_min == 0
 
 
 @pytest.mark.fault("E1")

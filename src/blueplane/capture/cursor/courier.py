@@ -18,7 +18,7 @@ from threading import Event as Flag
 from typing import Final, Protocol
 
 from blueplane.capture.cursor.events import SOURCE
-from blueplane.clock import wall_ms
+from blueplane.clock import monotonic_s, wall_ms
 from blueplane.errors import QueueError, StoreError
 from blueplane.event import Event, Mark, Settlement
 from blueplane.logs import get
@@ -34,7 +34,6 @@ TICK_S: Final = 0.5
 REMEMBERED: Final = 20_000
 #: Minutes over which events a minute are counted.
 PACE_MIN: Final = 5
-_MIN_MS: Final = 60_000
 
 
 class Intake(Protocol):
@@ -135,7 +134,7 @@ class Courier:
 
     def events_per_min(self) -> float:
         """Return the rate of the last minutes."""
-        now = wall_ms() // _MIN_MS
+        now = _minute()
         minutes = range(now - PACE_MIN + 1, now + 1)
         return sum(self._minutes[minute] for minute in minutes) / PACE_MIN
 
@@ -225,7 +224,7 @@ class Courier:
     def _count(self, events: int) -> None:
         self.sent += events
         self.last_ms = wall_ms()
-        minute = self.last_ms // _MIN_MS
+        minute = _minute()
         self._minutes[minute] += events
         for old in [each for each in self._minutes if each < minute - PACE_MIN]:
             del self._minutes[old]
@@ -263,3 +262,7 @@ class Courier:
         """Note that nothing is wrong any more."""
         self._trouble = None
         self._backoff.reset()
+
+
+def _minute() -> int:
+    return int(monotonic_s() // 60)
