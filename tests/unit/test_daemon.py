@@ -339,7 +339,7 @@ def test_daemon_trains_a_dictionary_when_a_source_has_enough_rows(
 
 
 def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
-    """After rows were written, and none is in flight, memory is trimmed, and once for that."""
+    """After rows were written, and none came since, memory is trimmed, and once for that."""
     # Given what the allocator is told
     trims: list[int] = []
     trimmer = Trimmer(daemon.writer)
@@ -350,12 +350,17 @@ def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
     # When there were some / Then
     hand_off(daemon.home, 5)
     wait_until(lambda: not any(daemon.home.spool.iterdir()), WAIT_S, "all written")
+    wait_until(lambda: daemon.writer.written >= 5 and not daemon.writer.in_flight, WAIT_S, "done")
+    trimmer.trim()
+    assert trims == []
+    # When none came since / Then
     trimmer.trim()
     trimmer.trim()
     assert trims == [0]
     # When some are in flight / Then
     daemon.writer.written += 1
     daemon.writer.in_flight.register([b"1-0"], ["o"], [1])
+    trimmer.trim()
     trimmer.trim()
     assert trims == [0]
     daemon.writer.in_flight.settle([b"1-0"])

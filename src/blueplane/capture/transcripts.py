@@ -150,7 +150,7 @@ class _Transcript:
 
     def close(self) -> None:
         """Forget how far it was read: the store knows."""
-        self.place = self.opened = None
+        self.place = self.opened = self.known = None
         self.read_to = self.scanned = 0
         self.tail = b""
 
@@ -327,6 +327,8 @@ class TranscriptMonitor(Service):
             raise
         finally:
             self._taking = False
+        for file, *_ in reads:
+            self._let_be(file)
         return len(reads)
 
     # -- looking -----------------------------------------------------------------------------------
@@ -419,7 +421,12 @@ class TranscriptMonitor(Service):
         self._recent.pop(file.path, None)
         self._recent[file.path] = file
         if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
+            self._let_be(self._recent.pop(next(iter(self._recent))))
+
+    def _let_be(self, file: _Transcript) -> None:
+        """Keep little of a file that is read, and did not change lately: as most never do."""
+        if not any(file.path in each for each in (self._hot, self._history, self._recent)):
+            file.close()
 
     # -- reading -----------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from blueplane.store.offsets import Offsets
 SOURCE: Final = "transcript"
 ORIGIN: Final = re.compile(r"t:([0-9a-f]{16}-\d{1,9}):(\d{1,18}):(\d{1,18})\Z")
 #: Files whose state is kept in memory when nothing of them is out of order.
-MAX_KEPT: Final = 4_096
+MAX_KEPT: Final = 512
 
 
 @dataclass(slots=True)

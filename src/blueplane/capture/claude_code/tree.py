@@ -23,7 +23,10 @@ _RECENT_NS: Final = 86_400 * NS_PER_S
 
 @dataclass(slots=True)
 class _Directory:
-    """A directory: its time when it was read, and the names of what is in it."""
+    """A directory: its time when it was read, and the paths of what is in it.
+
+    There may be tens of thousands: the paths are those that everybody else has, and no copies.
+    """
 
     depth: int
     mtime_ns: int = -1
@@ -90,8 +93,8 @@ class Tree:
         if known is not None:
             self._worth(path)
             self.look(path)
-            for name in known.below:
-                self.look_below(f"{path}/{name}")
+            for inner in known.below:
+                self.look_below(inner)
 
     def _read(self, path: str, known: _Directory, mtime_ns: int) -> None:
         now_ns = wall_ns()
@@ -101,17 +104,19 @@ class Tree:
             files, below = self._list(path, known.depth)
         except OSError:
             return  # gone, or the system is short of something: the next look tells
-        old_files, old_below = set(known.files), set(known.below)
-        known.files, known.below = tuple(files), tuple(below)  # a tuple is small
+        old_files, old_below = known.files, known.below
+        new_files, new_below = files.difference(old_files), below.difference(old_below)
+        known.files = (*(each for each in old_files if each in files), *new_files)
+        known.below = (*(each for each in old_below if each in below), *new_below)
         known.mtime_ns = mtime_ns if abs(now_ns - mtime_ns) > _TICK_NS else -1
-        for name in old_files - files:
-            self._gone(f"{path}/{name}")
-        for name in old_below - below:
-            self._remove(f"{path}/{name}")
-        for name in files - old_files:
-            self._found(f"{path}/{name}")
-        for name in below - old_below:
-            self.look(f"{path}/{name}", known.depth + 1)
+        for gone in set(old_files) - files:
+            self._gone(gone)
+        for gone in set(old_below) - below:
+            self._remove(gone)
+        for new in new_files:
+            self._found(new)
+        for new in new_below:
+            self.look(new, known.depth + 1)
 
     def _list(self, path: str, depth: int) -> tuple[set[str], set[str]]:
         files: set[str] = set()
@@ -120,19 +125,19 @@ class Tree:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     if depth < MAX_DEPTH and may_hold(entry.name):
-                        below.add(entry.name)
+                        below.add(entry.path)
                 elif is_transcript(entry.name) and depth:
                     if entry.is_file(follow_symlinks=False):
-                        files.add(entry.name)
+                        files.add(entry.path)
                     else:
-                        self.refused.add(f"{path}/{entry.name}")
+                        self.refused.add(entry.path)
         return files, below
 
     def _remove(self, path: str) -> None:
         known = self.directories.pop(path, None)
         if known is None:
             return
-        for name in known.files:
-            self._gone(f"{path}/{name}")
-        for name in known.below:
-            self._remove(f"{path}/{name}")
+        for gone in known.files:
+            self._gone(gone)
+        for inner in known.below:
+            self._remove(inner)
