@@ -114,6 +114,26 @@ def test_lost_rows_are_read_again_when_the_database_was_recovered(
     assert along.offsets() == [file.stat().st_size]
 
 
+def test_nothing_is_kept_of_a_file_when_it_is_read_and_quiet(begin: Begin, file: Path) -> None:
+    """Of history only how it was seen is kept, and a line that comes later is captured, once."""
+    # Given a file that did not change lately
+    along = begin()
+    append(file, line(1), line(2))
+    os.utime(file, (1_790_000_000, 1_700_000_000))
+    along.look()
+    kept = along.monitor._files[str(file)]
+    assert (kept.place, kept.opened, kept.known, kept.tail) == (None, None, None, b"")
+
+    # When it grows while its lines are on the road
+    append(file, line(3))
+    along.read()
+
+    # Then
+    assert numbers(along) == [1, 2, 3]
+    assert along.outcomes() == {"written": 3}
+    assert along.offsets() == [file.stat().st_size]
+
+
 @pytest.mark.fault("D12")
 def test_lines_have_one_row_when_a_file_comes_back_after_its_mark_went(
     begin: Begin, file: Path
