@@ -8,13 +8,16 @@ Leaves reading entries to the consumer and writing rows to the writer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from blueplane.clock import wall_ms
 from blueplane.errors import OversizedEntryError, UndecodableEntryError
 from blueplane.pipeline import entry
 from blueplane.store.codec import Codec
 from blueplane.store.traces import Row, make_rows
+
+#: Entries of a batch at most, under a backlog.
+MAX_BATCH: Final = 1_000
 
 
 class Delivery(NamedTuple):

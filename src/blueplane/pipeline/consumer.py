@@ -13,7 +13,7 @@ from blueplane import faults
 from blueplane.clock import monotonic_s
 from blueplane.errors import BlueplaneError, QueueDetachedError, QueueError, StoreError
 from blueplane.logs import get
-from blueplane.pipeline.batch import Batch, prepare
+from blueplane.pipeline.batch import MAX_BATCH, Batch, prepare
 from blueplane.pipeline.jobs import Job
 from blueplane.pipeline.stream import BLOCK_MS, FEW, Entry, Stream
 from blueplane.pipeline.writer import TICK_S, Writer
@@ -21,9 +21,8 @@ from blueplane.threads import Backoff, Service
 
 _log = get("consumer")
 
-#: Entries of a batch: where nothing more waits, and at most, under a backlog.
+#: Entries of a batch where nothing more waits.
 BATCH: Final = 100
-MAX_BATCH: Final = 1_000
 #: Bytes of a batch; only one entry alone may be larger.
 BATCH_BYTES: Final = 4 * 1024 * 1024
 #: Seconds without a look at the stream's size after which a batch may hold surprises.

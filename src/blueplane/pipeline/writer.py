@@ -30,7 +30,7 @@ from blueplane.event import EVENT_TYPES
 from blueplane.logs import get
 from blueplane.pipeline.attach import Attacher, Attachment
 from blueplane.pipeline.balance import IDLE_EVERY_S, Balancer
-from blueplane.pipeline.batch import Batch, Delivery, prepare
+from blueplane.pipeline.batch import MAX_BATCH, Batch, Delivery, prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Balance, InFlight, is_letter
 from blueplane.pipeline.dead_letters import DeadLetters, make_letter, origin_of
@@ -285,7 +285,20 @@ class Writer(Service):
             if isinstance(item.error, StoreBrokenError):
                 raise item.error
         elif not self._stale:
-            self._take_batch(item)
+            self._take_batch(self._with_more(item))
+
+    def _with_more(self, batch: Batch) -> Batch:
+        """Add batches that wait behind this one: one commit costs less than several."""
+        while (more := self._next()) and len(batch) + len(more) <= MAX_BATCH:
+            self.inbox.get_nowait()
+            batch = batch.joined(more)
+        return batch
+
+    def _next(self) -> Batch | None:
+        """Return what is first in the inbox, and stays there; None unless it is a batch."""
+        with self.inbox.mutex:
+            first = self.inbox.queue[0] if self.inbox.queue else None
+        return first if isinstance(first, Batch) else None
 
     # -- a batch -----------------------------------------------------------------------------------
 
@@ -536,6 +549,7 @@ class Writer(Service):
 def _announce(inserted: Inserted) -> Commit | None:
     if not inserted.written:
         return None
-    priority = min(EVENT_TYPES.get(row.kind[2], 3) for row in inserted.written)
+    kinds = {row.kind for row in inserted.written}
+    priority = min(EVENT_TYPES.get(event_type, 3) for _, _, event_type, _ in kinds)
     first, last = inserted.first_sequence, inserted.last_sequence
     return Commit(first, last, len(inserted.written), priority)

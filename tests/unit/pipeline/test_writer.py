@@ -1,5 +1,7 @@
 import sqlite3
 import threading
+from queue import Queue
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from blueplane.errors import (
 from blueplane.event import encode
 from blueplane.pipeline import writer as module
 from blueplane.pipeline.balance import REFRESH_S
-from blueplane.pipeline.batch import Batch, prepare
+from blueplane.pipeline.batch import MAX_BATCH, Batch, prepare
 from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.pipeline.jobs import Job
 from blueplane.pipeline.stream import Stream
@@ -403,6 +405,32 @@ def test_loop_takes_what_is_left_when_it_is_stopped(road: Road) -> None:
     assert road.writer.join(WAIT_S)
     assert road.rows() == ids(make_event(0))
     assert road.balance()["written"] == 1
+
+
+def test_batches_are_one_commit_when_they_wait_for_the_writer(road: Road) -> None:
+    """What waits is written together, up to a full batch, and no job is overtaken."""
+    # Given two batches, a job and a batch that wait, and after it two that are too much for one
+    road.settle()
+    events = [make_event(number) for number in range(MAX_BATCH + 4)]
+    road.append(*events)
+    first, second, third, *rest = (
+        Batch(prepare(road.read(count), road.commits.codec), ())
+        for count in (1, 1, 1, 1, MAX_BATCH)
+    )
+    rows_at_job: list[int] = []
+    job = Job(lambda: rows_at_job.append(len(road.rows())))
+    inbox: Queue[Batch | Job[Any]] = Queue()
+    road.writer.inbox = inbox
+    for item in (first, second, job, third, *rest):
+        inbox.put(item)
+    # When
+    while not inbox.empty():
+        road.writer._take(0.0)
+    # Then
+    assert rows_at_job == [2]
+    assert [batch.rows for batch in road.writer.measures.batches] == [2, 2, MAX_BATCH]
+    assert road.rows() == ids(*events)
+    assert road.settle()["balanced"]
 
 
 def test_balance_is_stored_anew_when_it_is_old_or_changed(

@@ -106,9 +106,9 @@ class Courier:
     def release(self, origins: Sequence[str]) -> None:
         """Note that outcomes are stored; other sources' origins are not known here."""
         with self._changed:
-            for origin in origins:
-                self._held.pop(origin, None)
-                self._elsewhere.discard(origin)
+            for origin in self._held.keys() & origins:
+                del self._held[origin]
+            self._elsewhere.difference_update(origins)
             self._changed.notify_all()
 
     def reconcile(self, origins: Mapping[str, bytes]) -> None:
