@@ -23,13 +23,13 @@ def number(*parts: str) -> int:
 def table(body: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return the object under a key; an empty one where there is none."""
     value = body.get(key)
-    return value if isinstance(value, dict) else {}
+    return value if type(value) is dict else {}
 
 
 def text(body: Mapping[str, Any], key: str) -> str | None:
     """Return the text under a key; None where there is none, or an empty one."""
     value = body.get(key)
-    return value if isinstance(value, str) and value else None
+    return value if type(value) is str and value else None
 
 
 def amount(value: object) -> int | None:

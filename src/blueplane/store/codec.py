@@ -12,7 +12,6 @@ number, the database its own checks.
 
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +30,9 @@ FIRST_LOCAL_ID: Final = 100
 DICTIONARY_BYTES: Final = 16 * 1024
 #: What a damaged row may make us allocate: a payload and its metadata fit with room to spare.
 MAX_DECODED_BYTES: Final = 2 * MAX_PAYLOAD_BYTES
+#: Bytes that the decompressor is given, one after the other until the text fits. Nearly all do at
+#: first; to hand out half a megabyte takes the system longer than the decompressor needs.
+_ROOMS: Final = (32 * 1024, MAX_DECODED_BYTES)
 
 #: Bytes that training takes over in one piece: a good part of an event. Left to itself the trainer
 #: tries to find out, and fails on samples that are very much alike.
@@ -109,9 +111,14 @@ class Codec:
         """
         if codec == PLAIN:
             return data
-        with self._decoding, suppress(zstandard.ZstdError):
-            decoder = self._decoders.get(codec) or self._make_decoder(codec)
-            return decoder.decompress(_HEADER + data, MAX_DECODED_BYTES)
+        frame = _HEADER + data
+        with self._decoding:
+            for room in _ROOMS:
+                try:
+                    decoder = self._decoders.get(codec) or self._make_decoder(codec)
+                    return decoder.decompress(frame, room)
+                except zstandard.ZstdError:
+                    continue
         message = f"event_data of codec {codec} cannot be decoded: the row is damaged"
         raise StoreError(message)
 

@@ -65,17 +65,17 @@ class Trace(NamedTuple):
 class Content:
     """The content of a row, decoded when somebody asks for it, and once for all workers."""
 
-    __slots__ = ("_decode", "_payload")
+    __slots__ = ("_codec", "_data", "_decode", "_payload")
 
-    def __init__(self, decode: Callable[[], bytes]) -> None:
-        self._decode = decode
+    def __init__(self, decode: Callable[[int, bytes], bytes], codec: int, data: bytes) -> None:
+        self._decode, self._codec, self._data = decode, codec, data
         self._payload: dict[str, Any] | None = None
 
     @property
     def payload(self) -> dict[str, Any]:
         """The payload; {} where it is no object."""
         if self._payload is None:
-            payload = orjson.loads(self._decode())["payload"]
+            payload = orjson.loads(self._decode(self._codec, self._data))["payload"]
             self._payload = payload if isinstance(payload, dict) else {}
         return self._payload
 

@@ -9,7 +9,6 @@ Leaves showing them to the interfaces, and reading what is to be removed to ``er
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -570,16 +569,10 @@ class Reader:
             f" WHERE {where}",
             parameters,
         )
+        decode = codec.decode
         return [
-            Trace._make(
-                [
-                    row[0],
-                    bytes.fromhex(row[1]),
-                    *row[2:-2],
-                    Content(partial(codec.decode, *row[-2:])),
-                ]
-            )
-            for row in found
+            Trace._make((sequence, bytes.fromhex(event_id), *fields, Content(decode, number, data)))
+            for sequence, event_id, *fields, number, data in found
         ]
 
     def rows(
