@@ -8,7 +8,6 @@ Leaves the files to the spooler, the words of each editor to its platform, priva
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from zlib import crc32
@@ -246,8 +245,10 @@ def take_time(body: Body) -> int | None:
     value = body.get("timestamp")
     moment: int | None = None
     if type(value) is str:
-        with suppress(ValueError):
+        try:
             moment = parse_iso_ms(value)
+        except ValueError:
+            return None
     elif type(value) is int:
         moment = value if value > _LATEST_MS // 1000 else value * 1000
     if moment is None or not _EARLIEST_MS <= moment <= _LATEST_MS:

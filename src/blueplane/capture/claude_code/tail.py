@@ -9,6 +9,7 @@ Leaves what is in a line to ``transcript.py``, and when to read to the monitor.
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -59,11 +60,12 @@ class OpenFile:
 
         Raises RefusedFileError, or OSError when the file is gone or cannot be opened.
         """
-        if os.path.realpath(path) != path:
-            message = "a link leads there"
-            raise RefusedFileError(message)
         self._secret = secret
         self._fd = os.open(path, _FLAGS)
+        if not _is_at(self._fd, path):
+            self.close()
+            message = "a link leads there"
+            raise RefusedFileError(message)
         found = os.fstat(self._fd)
         self.size, self.inode, self.mtime_ns = found.st_size, found.st_ino, found.st_mtime_ns
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -131,7 +133,8 @@ class OpenFile:
     def lines(self, start: int, scanned: int) -> Piece:
         """Return whole lines from ``start``; up to ``scanned`` it is known that none ends."""
         if scanned <= start:
-            data = os.pread(self._fd, CHUNK, start)
+            # No more than there is: a buffer of a whole chunk costs more than a small file's bytes.
+            data = os.pread(self._fd, min(CHUNK, max(1, self.size - start)), start)
             if cut := data.rfind(b"\n") + 1:
                 lines = _split(data[:cut], start)
                 return Piece(lines, lines[-1].end, start + cut, start + cut < self.size)
@@ -150,6 +153,14 @@ class OpenFile:
                 return position + found + 1
             position += len(data)
         return 0
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Say whether an open file is at ``path`` itself, and no link led there."""
+    with suppress(OSError):  # one look, where the system tells, for one at each directory
+        if os.readlink(f"/proc/self/fd/{fd}") == path:  # noqa: PTH115 - for every file
+            return True
+    return os.path.realpath(path) == path
 
 
 def _split(data: bytes, start: int) -> list[Line]:

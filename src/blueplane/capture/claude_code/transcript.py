@@ -10,7 +10,7 @@ Leaves the files to ``tail.py`` and the monitor, privacy to the sanitiser.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -84,8 +84,7 @@ class Place:
         self.born_ms = take_time(dated) or max(0, mtime_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A whole line: its bytes, and where it stands; of one that is too long only where."""
 
     raw: bytes
