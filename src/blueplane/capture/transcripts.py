@@ -11,7 +11,7 @@ file is settled to the store, which commits it with the rows.
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event as Flag
 from threading import Lock
 from typing import Final, Protocol
@@ -45,11 +45,12 @@ _log = get("transcripts")
 
 _PLATFORM: Final = CLAUDE_CODE.name
 
-#: Lines, and bytes of them, that are handed on together.
-CHUNK: Final = 500
-CHUNK_BYTES: Final = 1024 * 1024
+#: Lines, and bytes of them, that are handed on together: to wait for the store, and for Redis,
+#: takes as long for few.
+CHUNK: Final = 2_000
+CHUNK_BYTES: Final = 4 * 1024 * 1024
 #: Events in flight, of all sources, at which history waits: the road's latency for the others.
-HISTORY_IN_FLIGHT: Final = 3_000
+HISTORY_IN_FLIGHT: Final = 1_500
 #: Seconds of such a wait.
 ROOM_S: Final = 0.004
 #: Seconds between two rounds of house-keeping, and looks of each: all of 15,000 sessions in some
@@ -155,8 +156,20 @@ class _Transcript:
         self.tail = b""
 
 
-#: A line that was read, with its file and its place.
-_Read = tuple[_Transcript, Place, Line]
+@dataclass(slots=True, eq=False)
+class _Haul:
+    """What was made of some lines: events, and why there is none of others.
+
+    The outcome of ``suspects`` may be stored already. The lines themselves, which may be long, are
+    let go of one by one.
+    """
+
+    files: list[_Transcript] = field(default_factory=list)
+    lines: int = 0
+    bytes: int = 0
+    events: list[Event] = field(default_factory=list)
+    outcomes: list[Settlement] = field(default_factory=list)
+    suspects: list[Event] = field(default_factory=list)
 
 
 class TranscriptMonitor(Service):
@@ -176,6 +189,10 @@ class TranscriptMonitor(Service):
         self._recent: dict[str, _Transcript] = {}
         #: Files by item that the store is to know before the next lines are handed on.
         self._unknown: dict[str, Mark] = {}
+        #: What became of lines that never reach the stream, and origins of lines whose outcome is
+        #: stored: the store is told with the next lines, for each telling waits for the writer.
+        self._outcomes: list[Settlement] = []
+        self._passed: list[str] = []
         self._lock = Lock()
         #: Whether every root was looked into since we began.
         self._planted = False
@@ -235,7 +252,8 @@ class TranscriptMonitor(Service):
         known, files = self._planted, list(self._files.values())
         left = [*list(self._hot.values()), *list(self._history.values())]
         unread = sum(file.unread for file in left)
-        waiting = self._taking + len(self._pending)  # in this order, as they go on
+        untold = len(self._outcomes) + len(self._passed)
+        waiting = self._taking + len(self._pending) + untold  # in this order, as they go on
         return Extent(
             known, len(files), len(left), sum(file.size for file in files), unread, waiting
         )
@@ -307,6 +325,7 @@ class TranscriptMonitor(Service):
         if self._hot:
             return 0.0 if self._take_from(self._hot, -1) else ROOM_S
         if not self._history:
+            self._tell()
             return self._rest_s()
         if room:
             self._take_from(self._history, 1)
@@ -314,22 +333,21 @@ class TranscriptMonitor(Service):
 
     def _take_from(self, waiting: dict[str, _Transcript], order: int) -> int:
         """Hand on lines of files that wait, the first of them or the last; return how many."""
-        reads: list[_Read] = []
+        haul = _Haul()
         self._taking = True
         try:
-            self._gather(waiting, order, reads)
-            for start in range(0, len(reads), CHUNK):
-                self._hand_on(reads[start : start + CHUNK])
+            self._gather(waiting, order, haul)
+            self._hand_on(haul)
         except (QueueRefusedError, StoreError):
-            for file, *_ in reads:
+            for file in haul.files:
                 file.close()
                 waiting[file.path] = file
             raise
         finally:
             self._taking = False
-        for file, *_ in reads:
+        for file in haul.files:
             self._let_be(file)
-        return len(reads)
+        return haul.lines
 
     # -- looking -----------------------------------------------------------------------------------
 
@@ -436,6 +454,7 @@ class TranscriptMonitor(Service):
         with self._lock:  # what is released after this was in flight when we asked
             self._pending = {each for each in self._intake.origins() if each.startswith("t:")}
         self._adopted = dict(map(_item_of, self._pending))
+        self._outcomes, self._passed = [], []  # found again
         for path, file in self._files.items():
             file.close()
             if path not in self._hot:
@@ -451,11 +470,10 @@ class TranscriptMonitor(Service):
             return Mark(0, 0, "", self._adopted[item])
         return mark
 
-    def _gather(self, waiting: dict[str, _Transcript], order: int, reads: list[_Read]) -> None:
+    def _gather(self, waiting: dict[str, _Transcript], order: int, haul: _Haul) -> None:
         """Read lines of files that wait, up to a chunk."""
-        size = 0
         for _ in range(len(waiting)):
-            if len(reads) >= CHUNK or size >= CHUNK_BYTES:
+            if haul.lines >= CHUNK or haul.bytes >= CHUNK_BYTES:
                 break
             path = next(iter(waiting) if order < 0 else reversed(waiting))
             file = waiting[path]
@@ -463,9 +481,11 @@ class TranscriptMonitor(Service):
             del waiting[path]
             if piece.more:
                 waiting[path] = file
-            if file.place is not None:
-                reads += [(file, file.place, line) for line in piece.lines]
-            size += sum(len(line.raw) for line in piece.lines)
+            haul.files.append(file)
+            haul.lines += len(piece.lines)
+            for line in piece.lines:
+                haul.bytes += len(line.raw)
+                self._sort(file, line, haul)
 
     def _read(self, file: _Transcript) -> Piece:
         """Read some lines of a file, none where it may not be read."""
@@ -558,32 +578,42 @@ class TranscriptMonitor(Service):
 
     # -- handing on --------------------------------------------------------------------------------
 
-    def _hand_on(self, reads: Sequence[_Read]) -> None:
-        """Give lines to the road."""
+    def _hand_on(self, haul: _Haul) -> None:
+        """Give events to the road, and note what becomes of other lines."""
+        self._tell()
+        settled = self._records.settled(haul.suspects) if haul.suspects else set()
+        events = [event for event in haul.events if event.origin not in settled]
+        for start in range(0, len(events), CHUNK):
+            self._emit(events[start : start + CHUNK])
+        self._outcomes += [each for each in haul.outcomes if each.origin not in settled]
+        self._passed += sorted(settled)
+
+    def _tell(self) -> None:
+        """Have the store know the files of the next lines, and what became of the last ones."""
         if self._unknown:
             self._records.announce(self._unknown)
             self._unknown = {}
-        events: list[Event] = []
-        suspects: list[Event] = []
-        outcomes: list[Settlement] = []
-        for file, place, line in reads:
-            if place.origin(line.start, line.end) in self._pending:
-                continue
-            suspect = line.start < file.suspect_to
-            outcome = self._judge(place, line)
-            if isinstance(outcome, Settlement):
-                outcomes.append(outcome)
-                if suspect and outcome.outcome == "filtered":
-                    suspects.append(self._reader.identify(line, place))
-                continue
-            events.append(outcome)
-            if suspect:
-                suspects.append(outcome)
-        settled = self._records.settled(suspects) if suspects else set()
-        outcomes = [outcome for outcome in outcomes if outcome.origin not in settled]
-        if outcomes or settled:
-            self._records.settle(outcomes, sorted(settled))
-        self._emit([event for event in events if event.origin not in settled])
+        if self._outcomes or self._passed:
+            self._records.settle(self._outcomes, self._passed)
+            self._outcomes, self._passed = [], []
+
+    def _sort(self, file: _Transcript, line: Line, haul: _Haul) -> None:
+        """Make of a line what becomes of it, unless it is on the road."""
+        place = file.place
+        if place is None:
+            return
+        suspect = line.start < file.suspect_to
+        if suspect and place.origin(line.start, line.end) in self._pending:
+            return
+        outcome = self._judge(place, line)
+        if isinstance(outcome, Settlement):
+            haul.outcomes.append(outcome)
+            if suspect and outcome.outcome == "filtered":
+                haul.suspects.append(self._reader.identify(line, place))
+            return
+        haul.events.append(outcome)
+        if suspect:
+            haul.suspects.append(outcome)
 
     def _judge(self, place: Place, line: Line) -> Event | Settlement:
         """Make the event of a line, or say why there is none."""
@@ -599,8 +629,6 @@ class TranscriptMonitor(Service):
         return Settlement(origin, outcome, rule, _PLATFORM, "", size, SOURCE)
 
     def _emit(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
         with self._lock:  # before the append: a line may be released before that returns
             self._pending.update(event.origin for event in events)
         try:

@@ -424,6 +424,55 @@ def test_what_is_no_file_of_the_tree_is_refused(
     assert along.monitor.errors_count == (kind != "linked directory")
 
 
+def test_outcome_is_waited_for_when_the_store_was_not_told_of_it(begin: Begin, file: Path) -> None:
+    """A line that never reaches the stream is waited for until its outcome is stored."""
+    # Given
+    along = begin()
+    append(file, line(1), b"{not json\n")
+    along.monitor._keep_house()
+
+    # When both were read, and one of them is on the road
+    along.monitor._take()
+    along.road.drain()
+
+    # Then
+    assert along.monitor.extent().waiting == 1
+    assert "quarantined" not in along.outcomes()
+
+    # When there is nothing more to read
+    along.monitor._take()
+
+    # Then
+    assert along.monitor.extent().waiting == 0
+    assert along.outcomes()["quarantined"] == 1
+    assert along.offsets() == [file.stat().st_size]
+
+
+@pytest.mark.fault("G11")
+def test_file_is_refused_when_its_directory_becomes_a_link_before_it_is_opened(
+    begin: Begin, file: Path, tmp_path: Path
+) -> None:
+    """A file that is reached through a link is none of the tree, whatever its own name is."""
+    # Given
+    along = begin()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    append(outside / file.name, line(66))
+    append(file, line(1))
+    along.monitor._keep_house()
+
+    # When
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.symlink_to(outside)
+    along.monitor._take()
+    along.road.drain()
+
+    # Then
+    assert along.rows() == []
+    assert along.monitor.errors == 1
+
+
 @pytest.mark.fault("G11")
 def test_file_is_refused_when_a_link_takes_its_place_before_it_is_opened(
     begin: Begin, file: Path, tmp_path: Path
