@@ -91,6 +91,28 @@ def test_torn_line_waits_until_it_is_whole(begin: Begin, file: Path) -> None:
     assert along.offsets() == [file.stat().st_size]
 
 
+@pytest.mark.fault("D12")
+@pytest.mark.parametrize("grown", [1, 60])
+def test_torn_line_costs_no_other_when_its_writer_cuts_it_off(
+    begin: Begin, file: Path, grown: int
+) -> None:
+    """What was read of a line without its end is forgotten, however far the file has grown."""
+    # Given
+    along = begin()
+    append(file, line(1), line(2, extra="x" * 4_000)[:-1])
+    along.read()
+
+    # When
+    os.truncate(file, len(line(1)) + 9)
+    append(file, b"\n", *map(line, range(3, 3 + grown)))
+    along.read()
+
+    # Then
+    assert numbers(along) == [1, *range(3, 3 + grown)]
+    assert along.outcomes()["quarantined"] == 1
+    assert along.offsets() == [file.stat().st_size]
+
+
 @pytest.mark.fault("C8")
 def test_lost_rows_are_read_again_when_the_database_was_recovered(
     begin: Begin, file: Path, home: Home

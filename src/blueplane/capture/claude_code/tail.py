@@ -131,19 +131,28 @@ class OpenFile:
         return Piece([Line(raw, 0, len(raw))], len(raw), len(raw))
 
     def lines(self, start: int, scanned: int) -> Piece:
-        """Return whole lines from ``start``; up to ``scanned`` it is known that none ends."""
-        if scanned <= start:
+        """Return whole lines from ``start``; none ended before ``scanned`` when that was read."""
+        if not start < scanned <= self.size:
             # No more than there is: a buffer of a whole chunk costs more than a small file's bytes.
             data = os.pread(self._fd, min(CHUNK, max(1, self.size - start)), start)
             if cut := data.rfind(b"\n") + 1:
                 lines = _split(data[:cut], start)
                 return Piece(lines, lines[-1].end, start + cut, start + cut < self.size)
             scanned = start + len(data)
+        return self._long_line(start, scanned)
+
+    def _long_line(self, start: int, scanned: int) -> Piece:
+        """Return the line at ``start``; more than one where it was cut off since it was scanned."""
         end = self._line_end(scanned)
-        if not end:
-            return Piece((), start, max(scanned, self.size))
-        raw = os.pread(self._fd, end - start, start) if end - start <= MAX_LINE else b""
-        return Piece([Line(raw, start, end)], end, end, end < self.size)
+        if end - start > MAX_LINE:
+            end = self._line_end(start)
+        if end - start > MAX_LINE:
+            return Piece([Line(b"", start, end)], end, end, end < self.size)
+        data = os.pread(self._fd, max(0, end - start), start)
+        if not data.endswith(b"\n"):  # it is not finished, or cut off just now
+            return Piece((), start, start if end else max(scanned, self.size))
+        lines = _split(data, start)
+        return Piece(lines, lines[-1].end, end, end < self.size)
 
     def _line_end(self, position: int) -> int:
         """Return where the line at ``position`` ends, 0 when it is not finished."""
