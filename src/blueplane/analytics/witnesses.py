@@ -79,5 +79,5 @@ def _tool_calls(trace: Trace) -> Iterator[str]:
         if isinstance(blocks, dict):  # the sanitiser's form of a long list
             blocks = blocks.get("first")
         for block in blocks if isinstance(blocks, list) else ():
-            if isinstance(block, dict) and block.get("type") in _BLOCKS:
-                yield text(block, _BLOCKS[block["type"]]) or ""
+            if isinstance(block, dict) and (key := _BLOCKS.get(text(block, "type") or "")):
+                yield text(block, key) or ""

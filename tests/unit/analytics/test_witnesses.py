@@ -49,7 +49,9 @@ def test_every_tool_call_of_a_line_is_seen_when_it_has_several(desk: Desk) -> No
     """The blocks of a message have the ids that no column holds."""
     # Given
     asked = [{"type": "tool_use", "id": "t1"}, {"type": "tool_use", "id": "t2"}, {"type": "text"}]
-    told = [{"type": "tool_result", "tool_use_id": "t1"}, {"type": "tool_use"}, 7]
+    told: list[Any] = [{"type": "tool_result", "tool_use_id": "t1"}, {"type": "tool_use"}]
+    told += [7, {"type": []}, {"type": {"a": 1}}, {"type": "tool_use", "id": ["t5"]}]
+    told += [{"type": "tool_result", "tool_use_id": "t3"}]
     # When
     desk.tell(
         before_tool(0, "t0"),
@@ -59,7 +61,7 @@ def test_every_tool_call_of_a_line_is_seen_when_it_has_several(desk: Desk) -> No
         answer(4, message={"content": {"items": 9, "first": [{"type": "tool_use", "id": "t4"}]}}),
     )
     # Then
-    assert seen(desk)[1:] == [(1, 1, TRANSCRIPT), (1, 1, TRANSCRIPT), (1, 4, TRANSCRIPT)]
+    assert seen(desk)[1:] == [(1, at_ms, TRANSCRIPT) for at_ms in (1, 1, 2, 4)]
 
 
 @pytest.mark.parametrize("together", [True, False])
