@@ -74,6 +74,11 @@ class _Watched:
     trouble: str | None = None
     backoff: Backoff | None = None
 
+    @property
+    def name(self) -> str:
+        """Name it in the log, where no name of a directory belongs."""
+        return f"{self.store.kind}:{self.key}" if ":" in self.store.item else self.store.item
+
 
 class Monitor(Service):
     """The monitor thread; ``places`` says where Cursor's stores are now, None for nowhere."""
@@ -225,7 +230,7 @@ class Monitor(Service):
             self._note_trouble(watched, error)
         else:
             if watched.trouble not in (None, CHANGED):
-                _log.info("read again", store=watched.store.item, after=watched.trouble)
+                _log.info("read again", store=watched.name, after=watched.trouble)
             watched.trouble = watched.backoff = None
             watched.known = True
 
@@ -299,7 +304,7 @@ class Monitor(Service):
         if error.cause != CHANGED:
             self._unread += 1
             if watched.trouble != error.cause:
-                _log.warning("cannot be read", store=watched.store.item, reason=error.cause)
+                _log.warning("cannot be read", store=watched.name, reason=error.cause)
         watched.trouble = error.cause
         watched.backoff = watched.backoff or Backoff(*RETRY_S)
         watched.due_s = monotonic_s() + watched.backoff.next_s()

@@ -875,6 +875,56 @@ def test_other_stores_are_read_when_a_database_is_broken(user_home: Path, kind: 
     assert not keeper.again
 
 
+@pytest.mark.fault("D3")
+def test_deep_json_costs_only_its_own_file(user_home: Path) -> None:
+    """What is nested deeper than anything of Cursor's is as if it were not there."""
+    # Given
+    stores = CursorStores(user_home, 16)
+    stores.fill()
+    deep = b"[" * 300 + b"]" * 300
+    for directory in (stores.home / "chats" / "a" / "b", stores.local.parent.with_name("deep")):
+        directory.mkdir(parents=True)
+        for name in ("meta.json", "workspace.json"):
+            (directory / name).write_bytes(b'{"title":' + deep + b',"folder":' + deep + b"}")
+    shutil.copy(stores.local, stores.local.parent.with_name("deep"))
+    keeper = Keeper()
+
+    # When
+    capture(user_home, keeper)
+
+    # Then
+    assert {event.session_id for event in keeper.of("chats.meta")} == stores.truth.chats
+    assert {event.session_id for event in keeper.of("composerData")} == truth_of(stores)
+
+
+@pytest.mark.fault("D6", "G14")
+def test_directory_whose_name_is_no_text_is_read_and_never_logged(
+    user_home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name is bytes of any kind; the log, which may be shown to others, has none of them."""
+    # Given a workspace and a transcript that can be read, and a workspace that cannot
+    stores = CursorStores(user_home, 16)
+    stores.fill()
+    shutil.copytree(stores.local.parent, f"{stores.local.parent}\udcff\n")
+    broken = stores.local.parent.with_name(f"{CANARY}-broken") / stores.local.name
+    broken.parent.mkdir()
+    broken.write_bytes(b"no database" * 1000)
+    transcript = stores.transcribe(1)
+    transcript.parent.rename(f"{transcript.parent}\udcfe")
+    keeper = Keeper()
+
+    # When
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor, broken=1)
+
+    # Then
+    assert len(keeper.of("aiService.prompts")) == 2 * stores.truth.prompts
+    assert len(keeper.of("agentTranscript")) == stores.truth.transcript_lines
+    said = str([vars(record) for record in caplog.records])
+    assert "cannot be read" in said
+    assert CANARY not in said
+
+
 @pytest.mark.fault("D12")
 def test_database_is_read_later_when_it_is_locked(user_home: Path) -> None:
     """A lock that somebody holds is waited for elsewhere."""

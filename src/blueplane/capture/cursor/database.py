@@ -131,7 +131,7 @@ def reading(path: Path) -> Iterator["Database"]:
         raise EditorDatabaseError(path, "gone")
     journal = _stat(Path(f"{path}-journal"))
     immutable = not before.wal_size and (journal is None or not journal.st_size)
-    uri = f"file:{quote(str(path))}?mode=ro" + ("&immutable=1" if immutable else "")
+    uri = f"file:{quote(os.fsencode(path))}?mode=ro" + ("&immutable=1" if immutable else "")
     try:
         with closing(_connect(uri)) as connection:
             yield Database(connection)

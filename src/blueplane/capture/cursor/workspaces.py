@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import orjson
-
+from blueplane.capture.parse import Body, parse_payload
 from blueplane.capture.workspace import normalise
+from blueplane.errors import MalformedPayloadError
 
 Kind = Literal["lists", "composers", "tracking", "chat", "transcript"]
 
@@ -135,15 +135,14 @@ def _entries(directory: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """Read a small file of JSON; nothing when it is not there, or is no object."""
-    with suppress(OSError, orjson.JSONDecodeError):
+def read_json(path: Path) -> Body:
+    """Read a small file of JSON; nothing when it is not there, or is no object of ours."""
+    with suppress(OSError, MalformedPayloadError):
         descriptor = os.open(path, _READ)
         try:
-            body = orjson.loads(os.read(descriptor, MAX_JSON_BYTES))
+            return parse_payload(os.read(descriptor, MAX_JSON_BYTES))[0]
         finally:
             os.close(descriptor)
-        return body if isinstance(body, dict) else {}
     return {}
 
 
