@@ -70,6 +70,7 @@ class _Watched:
     due_s: float = 0.0
     hot_until_s: float = 0.0
     size: int = 0
+    changed_ms: int = 0
     known: bool = False
     trouble: str | None = None
     backoff: Backoff | None = None
@@ -259,6 +260,7 @@ class Monitor(Service):
         if watched.size:  # it was there before, and has changed
             watched.hot_until_s = monotonic_s() + LATELY_S
         watched.size = now.size + now.wal_size
+        watched.changed_ms = now.changed_ns // NS_PER_MS
         mark = self._begin(watched, now)
         if self._hand_on(watched, watched.reader.read(mark)):
             watched.seen = None if now.racy else now
@@ -286,8 +288,8 @@ class Monitor(Service):
 
     def _deliver(self, watched: _Watched, piece: Piece) -> bool:
         """See things through to their outcomes, the mark with them; False when asked to stop."""
-        born_ms = watched.mark.born_ms if watched.mark else 0
-        made = [self._maker.make(thing, watched.key, born_ms) for thing in piece.things]
+        times = watched.mark.born_ms if watched.mark else 0, watched.changed_ms
+        made = [self._maker.make(thing, watched.key, *times) for thing in piece.things]
         mark = piece.mark if piece.mark != watched.mark else None
         if not self.courier.deliver(made, watched.key, mark):
             return False

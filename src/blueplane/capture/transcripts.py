@@ -515,8 +515,9 @@ class TranscriptMonitor(Service):
             piece = opened.whole()
         else:
             return NOTHING
-        if piece.lines:
-            self._announce(file, opened)
+        if file.place is not None and piece.lines:
+            file.place.changed_ms = opened.mtime_ns // NS_PER_MS
+            self._announce(file, file.place, opened)
         file.read_to, file.scanned = piece.end, piece.scanned
         file.tail = opened.tail(file.read_to)
         return piece
@@ -556,14 +557,13 @@ class TranscriptMonitor(Service):
             file.opened = opened.mark(place)
         return True
 
-    def _announce(self, file: _Transcript, opened: OpenFile) -> None:
+    def _announce(self, file: _Transcript, place: Place, opened: OpenFile) -> None:
         """Have the store know the file before its lines are on the road.
 
         Lines without a time of their own are dated by the file. Who reads them again must date them
         as before, or would not know that they are settled.
         """
-        place = file.place
-        if place is None or file.opened is None:
+        if file.opened is None:
             return
         if not file.opened.fingerprint:  # its first line was not whole then
             place.date(opened.head(), opened.mtime_ns // NS_PER_MS)

@@ -680,6 +680,30 @@ def test_what_is_done_stays_out_when_capture_is_paused(user_home: Path) -> None:
     assert {each.source for each in keeper.settlements.values()} == {"database"}
 
 
+def test_what_has_no_time_stays_out_when_it_is_written_in_a_pause(user_home: Path) -> None:
+    """Prompts and lines of agents have no time: that of their file's last change is theirs."""
+    # Given
+    stores = CursorStores(user_home, 16)
+    stores.fill()
+    before = stores.truth.transcript_lines
+    for path in (stores.transcribe(0), stores.local):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    keeper = Keeper()
+    capture(user_home, keeper)
+
+    # When
+    paused_ms = wall_ms() - 60_000
+    stores.transcribe(2)
+    stores.remember(1)
+    capture(user_home, keeper, paused_ms=paused_ms)
+    capture(user_home, keeper)
+
+    # Then
+    assert len(keeper.of("agentTranscript")) == before
+    left_out = Counter(each.hook_type for each in keeper.settlements.values())
+    assert left_out == {"agentTranscript": 2, "aiService.prompts": 1}
+
+
 def test_workspace_is_left_out_when_it_is_ignored(user_home: Path) -> None:
     """Nothing of an ignored directory is captured; each thing is counted by its rule."""
     # Given

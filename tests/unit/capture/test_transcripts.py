@@ -633,6 +633,29 @@ def test_lines_that_were_written_in_a_pause_are_left_out_for_good(
     assert along.outcomes()["filtered"] == 1
 
 
+def test_lines_without_a_time_are_those_of_their_file_when_capture_is_paused(
+    begin: Begin, file: Path
+) -> None:
+    """A pause leaves out what was appended in it, not what no line of an old file dates."""
+    # Given
+    old, meta = file.with_name("old.jsonl"), file.parent / "old" / "subagents" / "agent-a.meta.json"
+    meta.parent.mkdir(parents=True)
+    append(old, b'{"type":"summary","summary":"leaves"}\n')
+    append(meta, b'{"agentType":"Explore"}')
+    append(file, b'{"type":"mode","mode":"plan"}\n')
+    paused_ms = wall_ms() - 60_000
+    for path in (old, meta):
+        os.utime(path, (paused_ms / 1000 - 1, paused_ms / 1000 - 1))
+
+    # When
+    along = begin(paused_ms=lambda: paused_ms)
+    along.read()
+
+    # Then
+    assert {row["hook_type"] for row in along.rows()} == {"summary", "agent-meta"}
+    assert along.outcomes()["filtered"] == 1
+
+
 def test_lines_go_again_once_when_the_stream_was_lost(
     begin: Begin, file: Path, redis_server: RedisServer
 ) -> None:

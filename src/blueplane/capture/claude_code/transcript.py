@@ -56,7 +56,8 @@ class Place:
 
     ``item`` names it in origins, ``name`` is the file's own, ``session_id`` what its place in the
     tree says. A ``whole`` file is one line. ``cwd`` and ``born_ms`` stand in for what a line does
-    not say, ``last_ms`` is the time of the line before.
+    not say, ``last_ms`` is the time of the line before, ``changed_ms`` that of the file's last
+    change.
     """
 
     item: str
@@ -67,6 +68,7 @@ class Place:
     cwd: str = ""
     born_ms: int = 0
     last_ms: int = 0
+    changed_ms: int = 0
 
     def origin(self, start: int, end: int) -> str:
         """Name the line from ``start`` to ``end``."""
@@ -134,7 +136,7 @@ class TranscriptReader:
         timestamp_ms = take_time(body)
         if timestamp_ms is not None:
             place.last_ms = timestamp_ms
-        if paused_ms is not None and (timestamp_ms or paused_ms) >= paused_ms:
+        if paused_ms is not None and (timestamp_ms or place.changed_ms) >= paused_ms:
             raise FilteredError(PAUSED)
         if filters:
             filters.check_kind(PLATFORM, kind, EVENT_TYPE)

@@ -81,6 +81,11 @@ class Fingerprint(NamedTuple):
     wal_mtime_ns: int = 0
 
     @property
+    def changed_ns(self) -> int:
+        """When the file, or its -wal, was last changed."""
+        return max(self.mtime_ns, self.wal_mtime_ns)
+
+    @property
     def racy(self) -> bool:
         """Whether the file may change again without looking any different."""
         now_ns = wall_ns()

@@ -61,8 +61,11 @@ class Maker:
         """Name an item in what is stored: its own name may hold a path."""
         return self._names.digest(item)
 
-    def make(self, thing: Thing, key: str, born_ms: int) -> Event | Settlement:
-        """Make the event of a thing of the item ``key``, or what becomes of it instead."""
+    def make(self, thing: Thing, key: str, born_ms: int, changed_ms: int = 0) -> Event | Settlement:
+        """Make the event of a thing of the item ``key``, or what becomes of it instead.
+
+        What notes no time itself was written at ``changed_ms`` at the latest.
+        """
         event_type, source = _KINDS.get(thing.kind, _KINDS[""])
         if isinstance(thing, Broken):
             event_id = derive_id("broken", *thing.identity, thing.digest)
@@ -73,7 +76,7 @@ class Maker:
         origin = _origin(key, thing.kind, event_id)
         at_ms = thing.timestamp_ms or born_ms
         try:
-            _check_pause(at_ms, self._paused_ms())
+            _check_pause(thing.timestamp_ms or changed_ms, self._paused_ms())
             filters.check_kind(CURSOR, thing.kind, event_type)
             filters.check_places(CURSOR, {**thing.body, "workspace_roots": thing.workspace})
         except FilteredError as error:
