@@ -488,6 +488,40 @@ def test_nothing_is_missed_when_a_database_fails_while_it_is_read(
     assert not keeper.again
 
 
+@pytest.mark.fault("D12")
+@pytest.mark.parametrize("failing", [3, 5, 7, 9])
+def test_changes_in_place_are_found_when_the_database_fails_at_another(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """What only a list names is not forgotten because something before it could not be read."""
+    # Given conversations that are not in use, and a database that cannot be opened at one of them
+    stores = CursorStores(user_home, 18)
+    stores.fill()
+    keeper = Keeper()
+    opened = 0
+
+    def open_or_fail(path: Path) -> Any:
+        nonlocal opened
+        opened += path == stores.state
+        if opened == failing:
+            raise EditorDatabaseError(path, "locked")
+        return reading(path)
+
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        monkeypatch.setattr(changes, "reading", open_or_fail)
+
+        # When
+        for composer_id in stores.truth.composers:
+            stores.touch_in_place(composer_id)
+        look(monitor)
+
+    # Then
+    assert opened > failing
+    expect(stores, keeper)
+    assert not keeper.again
+
+
 def test_what_has_no_time_has_that_of_its_store_when_it_was_first_seen(user_home: Path) -> None:
     """That time stays, also when the file is another one: so a line is known again."""
     # Given

@@ -133,13 +133,12 @@ class ComposerReader(Reader):
         keys = [key for rowid, key in rows
                 if rowid > mark.offset or not self._is_same(rowid, key)]  # fmt: skip
         changed = _by_conversation(keys, {})
-        again = (*self._recent, *self._lists.changed)
-        self._lists.changed.clear()
-        for composer_id in again:
+        for composer_id in (*self._recent, *self._lists.changed):
             changed.setdefault(composer_id, set())
         for composer_id, bubble_ids in changed.items():
             self.look_at(composer_id)
             yield from self._walk(composer_id, frozenset(bubble_ids), mark.offset)
+            self._lists.changed.discard(composer_id)  # not before: nothing else may tell of it
 
     def _is_same(self, rowid: int, key: str) -> bool:
         """Whether a row below the mark is what it was; nobody knows after a start."""
