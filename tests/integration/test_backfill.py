@@ -1,6 +1,9 @@
 """``blueplane backfill``: history is read to its end, and brought to another privacy level."""
 
 import os
+import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 from blueplane.paths import Home
 from blueplane.store.codec import load_codec
 from helpers import stored_transcripts as stored
-from helpers.cli import on_terminal, run
+from helpers.cli import on_terminal, program_environment, run
 from helpers.cursor import CANARY, CursorStores
 from helpers.reading_along import Along
 from helpers.redis_server import RedisServer
@@ -21,6 +24,8 @@ from helpers.waiting import wait_until
 #: Sources of what editors keep.
 OURS = "source IN ('transcript', 'database')"
 KILLED = -9
+INTERRUPTED = 130
+NO_OUTPUT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 @pytest.fixture
@@ -164,6 +169,26 @@ def test_backfill_goes_on_when_it_was_killed(
     assert found["written"] == truth.events
     assert found["quarantined"] == truth.malformed
     assert stored.calls(home) == truth.calls
+    assert stored_balance(home)["balanced"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_backfill_leaves_no_redis_behind_when_it_is_ended(
+    home: Home, truth: Truth, number: signal.Signals
+) -> None:
+    """A closed terminal, or a signal, ends the command and its server as Ctrl-C does."""
+    # Given
+    arguments = [sys.executable, "-m", "blueplane", "backfill"]
+    process = subprocess.Popen(arguments, env=program_environment(home), **NO_OUTPUT)
+    wait_until(lambda: stored.outcomes(home)["written"], 20, "it reads")
+
+    # When
+    process.send_signal(number)
+
+    # Then
+    assert process.wait(20) == INTERRUPTED
+    assert stored.outcomes(home)["written"] <= truth.events
+    assert not Server(home).kill_redis()
     assert stored_balance(home)["balanced"]
 
 

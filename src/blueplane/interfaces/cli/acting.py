@@ -1,11 +1,13 @@
 """How a command has something changed: by the running server, or by one of its own.
 
 Owns the way to an operation of the server, whether one runs or not.
-Promises that only one process changes the store, for a server of one's own holds the home's lock.
+Promises that only one process changes the store, for a server of one's own holds the home's lock,
+and that a command that is ended leaves nothing of its server behind.
 Leaves what an operation does to the server (``Daemon.operations``).
 """
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeAlias
@@ -20,6 +22,8 @@ from blueplane.server.control import Report, ask
 
 #: Seconds for which a long operation may be silent: it writes the whole database anew.
 SILENT_S: Final = 3600.0
+#: What ends a command as Ctrl-C does.
+_ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 Answer: TypeAlias = Any  # JSON, as the operation made it
@@ -85,8 +89,22 @@ def serving(home: Home) -> Iterator[Act]:
     settings = load(home, os.environ)
     set_up(home.log_file, settings.log.level, settings.log.max_bytes, None, settings.log.levels)
     daemon = Daemon(home, settings)
-    daemon.start()
+    with _ending_in_order():
+        daemon.start()
+        try:
+            yield _Own(daemon)
+        finally:
+            daemon.stop()
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have what ends a command raise KeyboardInterrupt, unless it is ignored, as by nohup."""
+    heeded = [number for number in _ENDS if signal.getsignal(number) == signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, signal.default_int_handler)
     try:
-        yield _Own(daemon)
+        yield
     finally:
-        daemon.stop()
+        for number in heeded:
+            signal.signal(number, signal.SIG_DFL)
