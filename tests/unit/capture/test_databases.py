@@ -432,7 +432,10 @@ def test_change_is_found_when_all_rows_have_other_numbers(user_home: Path) -> No
     assert not keeper.again
 
 
-def test_bubble_is_found_when_it_is_named_long_after_it_was_written(user_home: Path) -> None:
+@pytest.mark.parametrize("restart", [False, True])
+def test_bubble_is_found_when_it_is_named_long_after_it_was_written(
+    user_home: Path, *, restart: bool
+) -> None:
     """A row that nobody named is no orphan any more once its conversation names it."""
     # Given a conversation of many bubbles, and a row of it that is named nowhere
     stores = CursorStores(user_home, 9)
@@ -450,11 +453,16 @@ def test_bubble_is_found_when_it_is_named_long_after_it_was_written(user_home: P
         stores.truth.bubbles[composer_id, "late"] = bubble
         headers = stores.truth.composers[composer_id]["fullConversationHeadersOnly"]
         headers.insert(0, {"bubbleId": "late"})
+        if not restart:
+            stores.save(composer_id)
+            look(monitor)
+    if restart:
         stores.save(composer_id)
-        look(monitor)
+        capture(user_home, keeper)
 
-        # Then
-        expect(stores, keeper)
+    # Then
+    expect(stores, keeper)
+    assert not keeper.again
 
 
 @pytest.mark.fault("D12")

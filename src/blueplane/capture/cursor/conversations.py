@@ -44,6 +44,9 @@ from blueplane.event import Mark
 WINDOW: Final = 64
 #: Keys that are read at once.
 KEYS: Final = 2_000
+#: Rows below the mark that are read again of a conversation that we do not know: it may name them
+#: only since we were there.
+NEAR: Final = 2_000
 #: Conversations that are looked at again, the bubbles of each, and those that are remembered.
 RECENT: Final = 3
 LAST: Final = 8
@@ -158,7 +161,7 @@ class ComposerReader(Reader):
         again = [each for each in ids if each in last or each in changed]
         others = [each for each in ids if each not in known.bubbles and each not in last]
         # Of a conversation that is known, what is new to its list may be a row of long ago.
-        for wanted, low in ((again, 0), (others, after if new else 0)):
+        for wanted, low in ((again, 0), (others, max(0, after - NEAR) if new else 0)):
             for start in range(0, len(wanted), PAGE):
                 page = wanted[start : start + PAGE]
                 yield Piece(self._read_bubbles(known.composer, known.bubbles, page, low))
