@@ -517,7 +517,7 @@ def test_changes_in_place_are_found_when_the_database_fails_at_another(
 
     with watching(make_monitor(user_home, keeper)) as monitor:
         look(monitor)
-        monkeypatch.setattr(changes, "reading", open_or_fail)
+        monkeypatch.setattr(conversations, "reading", open_or_fail)
 
         # When
         for composer_id in stores.truth.composers:
