@@ -364,9 +364,12 @@ def failing_at(turn: int) -> Callable[[Path], Any]:
     return open_or_fail
 
 
-def test_rows_stay_gone_when_the_monitor_begins_again(user_home: Path) -> None:
+def test_rows_stay_gone_when_the_monitor_begins_again(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Going round brings nothing back that is gone from the store: it names what changed."""
-    # Given everything captured, and then gone
+    # Given everything captured, and then gone; nothing of it is near the mark
+    monkeypatch.setattr(conversations, "NEAR", conversations.WINDOW)
     stores = CursorStores(user_home, 13)
     stores.converse(0, turns=9)
     stores.put_blobs(2 * conversations.WINDOW)
