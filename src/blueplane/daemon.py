@@ -91,7 +91,7 @@ ONLOOKER_S: Final = 10.0
 #: Of the garbage collector: a batch of 1,000 makes some 20,000 objects that refer to others.
 GC_THRESHOLDS: Final = (100_000, 50, 100)
 #: Seconds between two looks whether there is something to train, or memory to give back.
-TRAIN_S: Final = 5.0
+TRAIN_S: Final = 10.0
 TRIM_S: Final = 20.0
 #: Seconds between two looks at the reserve.
 RESERVE_S: Final = 60.0
