@@ -179,16 +179,17 @@ def test_backfill_leaves_no_redis_behind_when_it_is_ended(
     """A closed terminal, or a signal, ends the command and its server as Ctrl-C does."""
     # Given
     arguments = [sys.executable, "-m", "blueplane", "backfill"]
-    process = subprocess.Popen(arguments, env=program_environment(home), **NO_OUTPUT)
-    wait_until(lambda: stored.outcomes(home)["written"], 20, "it reads")
+    with Server(home) as nobodys:
+        process = subprocess.Popen(arguments, env=program_environment(home), **NO_OUTPUT)
+        wait_until(lambda: stored.outcomes(home)["written"], 20, "it reads")
 
-    # When
-    process.send_signal(number)
+        # When
+        process.send_signal(number)
 
-    # Then
-    assert process.wait(20) == INTERRUPTED
+        # Then
+        assert process.wait(20) == INTERRUPTED
+        assert not nobodys.kill_redis()
     assert stored.outcomes(home)["written"] <= truth.events
-    assert not Server(home).kill_redis()
     assert stored_balance(home)["balanced"]
 
 
