@@ -47,10 +47,10 @@ _PLATFORM: Final = CLAUDE_CODE.name
 
 #: Lines, and bytes of them, that are handed on together: to wait for the store, and for Redis,
 #: takes as long for few.
-CHUNK: Final = 2_000
+CHUNK: Final = 1_000
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 #: Events in flight, of all sources, at which history waits: the road's latency for the others.
-HISTORY_IN_FLIGHT: Final = 1_500
+HISTORY_IN_FLIGHT: Final = 500
 #: Seconds of such a wait.
 ROOM_S: Final = 0.004
 #: Seconds between two rounds of house-keeping, and looks of each: all of 15,000 sessions in some
