@@ -156,8 +156,8 @@ def test_backfill_goes_on_when_it_was_killed(
     """One that is killed in the middle has stored a part; the next stores the rest, once."""
     # Given
     redis = {"BLUEPLANE_REDIS_URL": redis_server.url}
-    for at in (1, 2):
-        ended = run(home, "backfill", BLUEPLANE_FAULTS=f"after_commit:kill@{at}", **redis)
+    for point in ("after_commit", "before_commit"):
+        ended = run(home, "backfill", BLUEPLANE_FAULTS=f"{point}:kill@1", **redis)
         assert ended.code == KILLED
     assert 0 < stored.outcomes(home)["written"] < truth.events
 
