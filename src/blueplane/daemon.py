@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any, Final
 
 from blueplane import __version__, proof
+from blueplane.analytics.conversations.worker import Conversations
 from blueplane.analytics.sessions import Sessions
 from blueplane.analytics.usage import Usage
 from blueplane.analytics.witnesses import Witnesses
@@ -36,6 +37,7 @@ from blueplane.capture.history import STORES, TRANSCRIPTS, Again, History
 from blueplane.capture.hook_event import HookReader
 from blueplane.capture.pausing import paused_since_ms
 from blueplane.capture.poller import Poller, Task
+from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.spool import Spooler
@@ -306,7 +308,8 @@ class Daemon:
             derive=self.writer.derive,
             busy=lambda: self.writer.backlog() > BUSY,
         )
-        self.workers = Workers(store, (Usage(), Sessions(), Witnesses()))
+        names = Pseudonyms(self.home.secret())
+        self.workers = Workers(store, (Usage(), Sessions(), Witnesses(), Conversations(names)))
         self.writer.announced = self.workers.wake
 
     def _make_onlookers(self) -> None:

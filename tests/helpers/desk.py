@@ -12,10 +12,12 @@ from typing import Any, Self
 
 import orjson
 
+from blueplane.analytics.conversations.worker import Conversations
 from blueplane.analytics.sessions import Sessions
 from blueplane.analytics.usage import Usage
 from blueplane.analytics.witnesses import Witnesses
 from blueplane.analytics.worker import Store, Worker, Workers
+from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.clock import NS_PER_MS
 from blueplane.event import Event, line_id
 from blueplane.pipeline.commits import Commits
@@ -25,6 +27,8 @@ from helpers.road import CAPTURED_NS, make_event, make_row
 
 T0_MS = CAPTURED_NS // NS_PER_MS
 MINUTE_MS = 60_000
+#: Keys the hashes of files and texts.
+SECRET = b"desk" * 8
 
 
 def at(minutes: float) -> dict[str, int]:
@@ -71,7 +75,7 @@ class Desk:
     """A store with workers."""
 
     #: The workers of the program.
-    NAMES = (Usage.name, Sessions.name, Witnesses.name)
+    NAMES = (Usage.name, Sessions.name, Witnesses.name, Conversations.name)
 
     def __init__(self, database: Path, workers: Iterable[Worker] = ()) -> None:
         self._take(database, Commits(database), workers)
@@ -95,7 +99,10 @@ class Desk:
             derive=self.commits.derive,
             busy=lambda: self.busy,
         )
-        self.workers = Workers(store, tuple(workers) or (Usage(), Sessions(), Witnesses()))
+        self.workers = Workers(
+            store,
+            tuple(workers) or (Usage(), Sessions(), Witnesses(), Conversations(Pseudonyms(SECRET))),
+        )
 
     def close(self) -> None:
         """Close the store."""

@@ -6,14 +6,18 @@ Leaves what the value means to each worker.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from blueplane.digests import blake2b
 from blueplane.event import MAX_INT
 
 _N = TypeVar("_N", int, float)
+#: Ids whose numbers are kept: that of a tool call is asked for by several rows and workers.
+_REMEMBERED: Final = 8_192
 
 
+@lru_cache(_REMEMBERED)
 def number(*parts: str) -> int:
     """Return a 64-bit number for an id: what derived tables have for a key."""
     name = "\0".join(parts).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""The derived tables: API calls, sessions, and which witnesses saw a turn or a tool call.
+"""The derived tables: API calls, sessions, conversations, and who saw a turn or a tool call.
 
 Owns what a worker gives to be stored, and every statement that adds it: what it says of a row that
 is there is the maximum, the minimum or the first of both, so that giving it twice changes nothing.
@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from blueplane.store.connection import Connection
+from blueplane.store.conversation_tables import UPSERTS, Fact, by_kind
 from blueplane.store.letters import Letter
 
 #: The hop of a dead letter that a worker could not derive from; outside of both laws.
@@ -50,10 +51,14 @@ class Trace(NamedTuple):
     tool_use_id: str
     timestamp_ms: int
     model: str | None
+    tool_name: str | None
+    duration_ms: int | None
     input_tokens: int | None
     output_tokens: int | None
     cache_read_tokens: int | None
     cache_creation_tokens: int | None
+    lines_added: int | None
+    lines_removed: int | None
     event: "Content"
 
     @property
@@ -268,6 +273,19 @@ class Derived:
                 for each in sightings
             ],
         )  # fmt: skip
+
+    def add_facts(self, facts: Iterable[Fact]) -> None:
+        """Add what rows say of conversations."""
+        for kind, found in by_kind(facts).items():
+            upsert = UPSERTS[kind]
+            rows: list[list[Any]] = [
+                [each.key, self._session(each.platform, each.session_id), *each[3:]]
+                for each in found
+            ]
+            for place, label in upsert.labels:
+                for row in rows:
+                    row[place] = self._label(label, row[place])
+            self._connection.executemany(upsert.statement, rows)
 
     def add_session(self, facts: SessionFacts) -> None:
         """Add what rows say of a session."""

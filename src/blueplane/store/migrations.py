@@ -57,6 +57,10 @@ def _capture(connection: Connection) -> None:
     codec.put_shipped(connection)  # those that came since
 
 
+def _insight(connection: Connection) -> None:
+    run_script(connection, schema.CONVERSATIONS)
+
+
 #: In order; version n of the schema is what stands after the first n steps.
 STEPS: tuple[Step, ...] = (
     Step("the road of an event", _road),
@@ -64,6 +68,7 @@ STEPS: tuple[Step, ...] = (
     Step("health, as it was last seen", _health),
     Step("what became of each source, by outcome", _chain),
     Step("how far the stores of editors were read", _capture),
+    Step("what the data says", _insight),
 )
 
 

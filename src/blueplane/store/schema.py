@@ -354,3 +354,106 @@ CREATE TABLE first_hooks (
     at_ms    INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+
+CONVERSATIONS = """
+CREATE TABLE conversation_turns (
+    key          INTEGER PRIMARY KEY,
+    session      INTEGER NOT NULL,
+    agent        INTEGER,
+    project      INTEGER,
+    named        INTEGER NOT NULL,
+    evidence     INTEGER NOT NULL,
+    prompt_ms    INTEGER,
+    prompt_chars INTEGER,
+    prompt_words INTEGER,
+    prompt_lines INTEGER,
+    prompt       TEXT,
+    ended_ms     INTEGER,
+    outcome      INTEGER,
+    model        INTEGER
+);
+CREATE INDEX conversation_turns_session ON conversation_turns (session);
+CREATE TABLE responses (
+    key      INTEGER PRIMARY KEY,
+    session  INTEGER NOT NULL,
+    turn     INTEGER,
+    agent    INTEGER,
+    evidence INTEGER NOT NULL,
+    at_ms    INTEGER NOT NULL,
+    chars    INTEGER,
+    model    INTEGER
+);
+CREATE INDEX responses_session ON responses (session);
+CREATE TABLE tool_calls (
+    key               INTEGER PRIMARY KEY,
+    session           INTEGER NOT NULL,
+    turn              INTEGER,
+    agent             INTEGER,
+    evidence          INTEGER NOT NULL,
+    part              INTEGER NOT NULL,
+    name              INTEGER,
+    target            INTEGER,
+    hook_started_ms   INTEGER,
+    hook_ended_ms     INTEGER,
+    stored_started_ms INTEGER,
+    stored_ended_ms   INTEGER,
+    duration_ms       INTEGER,
+    outcome           INTEGER
+);
+CREATE INDEX tool_calls_session ON tool_calls (session);
+CREATE TABLE code_changes (
+    key           INTEGER PRIMARY KEY,
+    session       INTEGER NOT NULL,
+    turn          INTEGER,
+    agent         INTEGER,
+    tool          INTEGER,
+    evidence      INTEGER NOT NULL,
+    hook_ms       INTEGER,
+    stored_ms     INTEGER,
+    file          INTEGER,
+    extension     INTEGER,
+    lines_added   INTEGER,
+    lines_removed INTEGER,
+    created       INTEGER,
+    tab           INTEGER NOT NULL,
+    old_hash      INTEGER,
+    new_hash      INTEGER,
+    decision      TEXT,
+    decided       INTEGER
+);
+CREATE INDEX code_changes_session ON code_changes (session);
+CREATE TABLE compactions (
+    key           INTEGER PRIMARY KEY,
+    session       INTEGER NOT NULL,
+    evidence      INTEGER NOT NULL,
+    part          INTEGER NOT NULL,
+    at_ms         INTEGER NOT NULL,
+    cause         TEXT,
+    tokens_before INTEGER,
+    tokens_after  INTEGER
+);
+CREATE INDEX compactions_session ON compactions (session);
+CREATE TABLE subagents (
+    key         INTEGER PRIMARY KEY,
+    session     INTEGER NOT NULL,
+    turn        INTEGER,
+    evidence    INTEGER NOT NULL,
+    part        INTEGER NOT NULL,
+    tool        INTEGER,
+    child       TEXT,
+    type        INTEGER,
+    started_ms  INTEGER,
+    ended_ms    INTEGER,
+    duration_ms INTEGER,
+    tool_calls  INTEGER,
+    outcome     INTEGER
+);
+CREATE INDEX subagents_session ON subagents (session);
+CREATE TABLE context_usage (
+    key     INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    at_ms   INTEGER NOT NULL,
+    percent REAL NOT NULL
+);
+CREATE INDEX context_usage_session ON context_usage (session);
+"""
