@@ -207,6 +207,7 @@ ENUMERATIONS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
             {"default", "plan", "acceptEdits", "auto", "dontAsk", "bypassPermissions"},
         ),
         "perTurnEffort": frozenset({"minimal", "low", "medium", "high", "xhigh", "max"}),
+        "wrapper": frozenset({"command", "interruption"}),  # our own note
     },
 )  # fmt: skip
 

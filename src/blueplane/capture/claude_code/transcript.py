@@ -46,6 +46,12 @@ _TOKENS: Final[Mapping[str, str]] = {
 #: Texts of a message's blocks, by the type of the block.
 _TEXTS: Final = {"text": "text", "thinking": "thinking", "tool_result": "content"}
 _CALLS: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
+#: How messages begin that a user did not type as they stand: a command with what it printed, or
+#: the note that the user interrupted the answer.
+_WRAPPER: Final = re.compile(
+    r"\s*<(?P<command>command-(?:name|message|args)|local-command-(?:stdout|stderr|caveat)"
+    r"|bash-(?:input|stdout|stderr)|task-notification)>|\[Request interrupted by user"
+)
 _CWD: Final = re.compile(rb'"cwd":"((?:[^"\\]|\\.)*)"')
 _TIME: Final = re.compile(rb'"timestamp":("[0-9TZ:.+-]{10,40}")')
 
@@ -155,6 +161,7 @@ class TranscriptReader:
         workspace = clean.workspace(cwd) if cwd else NO_WORKSPACE
         turn_id = _take_text(body, "promptId")
         tool_use_id = _lift(body, metadata)
+        _mark_wrapper(body)
         if clean.level != "full":
             _project(body)
         payload = clean.payload(body)
@@ -218,8 +225,12 @@ def _text(quoted: bytes) -> str:
 
 
 def _take_type(body: Body, place: Place) -> str:
-    """Take the native type of a line; what is no name stays where it is."""
+    """Take the native type of a line; what is no name stays where it is.
+
+    What describes a sub-agent names it by its file only.
+    """
     if place.whole:
+        body["agentId"] = place.name.removeprefix("agent-").removesuffix(".meta.json")
         return AGENT_META
     kind = body.get("type")
     if type(kind) is str and NAME.match(kind):
@@ -294,6 +305,17 @@ def _count_lines(result: Body) -> tuple[int, int] | None:
     return lines
 
 
+def _mark_wrapper(body: Body) -> None:
+    """Note what the program wrote as a user's message; nobody can tell from its length."""
+    message = body.get("message")
+    content = message.get("content") if type(message) is dict else None
+    if type(content) is list and content and type(content[0]) is dict:
+        content = content[0].get("text")
+    found = _WRAPPER.match(content) if type(content) is str else None
+    if found:
+        body["wrapper"] = "command" if found["command"] else "interruption"
+
+
 # --- what is worth storing -----------------------------------------------------------------------
 
 
@@ -339,7 +361,9 @@ def _block(block: object) -> object:
     if type(block) is not dict:
         return block
     kind = block.get("type")
-    kept = {key: block[key] for key in ("type", "id", "tool_use_id", "name") if key in block}
+    kept = {key: block[key] for key in ("type", "id", "tool_use_id") if key in block}
+    if kind == "tool_use" and "name" in block:
+        kept["tool_name"] = block["name"]
     if block.get("is_error"):
         kept["is_error"] = True
     if type(kind) is str and kind in _TEXTS:
@@ -396,7 +420,8 @@ def _flat(value: object) -> object:
     }
 
 
-_LONG: Final = CODE | {"stdout", "stderr", "prompt"}
+#: Not the texts of an edit, whose hashes tell that it was undone.
+_LONG: Final = (CODE - {"oldString", "newString"}) | {"stdout", "stderr", "prompt"}
 _SHORTENED: Final[Mapping[str, Callable[[object], object]]] = {
     "message": _message,
     "toolUseResult": _result,
