@@ -140,7 +140,7 @@ class _Rules:
             (words.PATHS, self._clear_path if clear else self._path),
             (words.TRANSCRIPTS, self._clear_path if clear else self._transcript),
             (words.BRANCHES, self._clear_path if clear else self._branch),
-            (words.COMMANDS, self._named_command if clear else self._any),
+            (words.COMMANDS, self._named_command if clear else self._command),
             (words.CODE, self._code),
             (words.COUNTED, self._count),
             (words.IDS, self._id),
@@ -164,7 +164,7 @@ class _Rules:
         kinds: tuple[tuple[AbstractSet[str], Handler], ...] = (
             (own.paths, self._clear_path if clear else self._path),
             (own.branches, self._clear_path if clear else self._branch),
-            (own.commands, self._named_command if clear else self._any),
+            (own.commands, self._named_command if clear else self._command),
             (own.code, self._code),
             (own.ids, self._id),
         )
@@ -271,12 +271,17 @@ class _Rules:
         lines = value.count("\n") + (not value.endswith("\n"))
         return {"chars": len(value), "lines": lines, "hash": self._pseudonyms.digest(value)}
 
+    def _command(self, value: object) -> object:
+        if type(value) is not str or not value:
+            return self._any(value)
+        return {"chars": len(value), "hash": self._pseudonyms.digest(value)}
+
     def _named_command(self, value: object) -> object:
-        if type(value) is dict and value.keys() == {"chars", "name"} and _is_named(value):
+        if type(value) is dict and value.keys() == {"chars", "hash", "name"} and _is_named(value):
             return value  # by this very function
         if type(value) is str and (name := _command_name(value)):
-            return {"chars": len(value), "name": name}
-        return self._any(value)
+            return {"chars": len(value), "hash": self._pseudonyms.digest(value), "name": name}
+        return self._command(value)
 
     def _count(self, value: object) -> object:
         return {"items": len(value)} if type(value) is list else self._any(value)
@@ -340,9 +345,10 @@ def _is_measure(body: Body) -> bool:
 
 
 def _is_named(command: Body) -> bool:
-    name = command["name"]
+    name, digest = command["name"], command["hash"]
     whole = type(name) is str and words.COMMAND_NAME.match(name) is not None
-    return whole and type(command["chars"]) is int
+    hashed = type(digest) is str and words.HASH.match(digest) is not None
+    return whole and hashed and type(command["chars"]) is int
 
 
 def _command_name(command: str) -> str:
