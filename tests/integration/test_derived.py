@@ -19,7 +19,7 @@ from helpers.waiting import wait_until
 
 PATIENCE_S = 30.0
 SESSION = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
-WORKERS = ["sessions", "usage", "witnesses"]
+WORKERS = sorted(Desk.NAMES)
 
 
 def hand_over(home: Home, number: int, name: str, **payload: object) -> None:
@@ -60,7 +60,7 @@ def test_a_session_is_told_when_it_is_traced(home: Home, redis_server: RedisServ
     assert "(completed)" in shown.out
     assert "project orchard" in shown.out
     assert "1 call of models, tokens: 1,200 input, 34 output, " in shown.out
-    assert [health[name]["running"] for name in WORKERS] == [True] * 3
+    assert [health[name]["running"] for name in WORKERS] == [True] * len(WORKERS)
     assert (health["health_status"], status["threads"]["workers"]) == ("green", True)
 
 

@@ -19,6 +19,7 @@ from blueplane.interfaces.cli.health_screen import Look, overview
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from helpers.cli import run
+from helpers.desk import Desk
 from helpers.handing import hand_off
 from helpers.payloads import payloads
 from helpers.redis_server import RedisServer
@@ -69,7 +70,7 @@ FIGURES = {
         "recovered_last_hour", "chain_break_count", "last_chain_break_timestamp", "success_rate",
         "balance", "breaks", "dead_letters", "refused", "last_hour", "since_start",
     },
-    "workers": {"usage", "sessions", "witnesses"},
+    "workers": set(Desk.NAMES),
 }  # fmt: skip
 #: The figures of what is inside another.
 INNER = {

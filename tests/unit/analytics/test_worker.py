@@ -136,7 +136,7 @@ def test_workers_stand_at_the_last_row_when_there_is_nothing_after_it(desk: Desk
     # When
     desk.derive()
     # Then
-    assert marks(desk) == {"usage": 3, "sessions": 3, "witnesses": 3}
+    assert marks(desk) == dict.fromkeys(Desk.NAMES, 3)
     assert desk.workers._go_round() is False
 
 
@@ -203,7 +203,7 @@ def test_a_damaged_row_becomes_a_letter_of_each_worker_that_needs_it(desk: Desk)
     # Then
     assert len(desk.usage()) == 2
     ids = sorted(each.message_id.partition(":")[2] for each in letters(desk))
-    assert ids == ["sessions", "usage", "witnesses"]
+    assert ids == sorted(Desk.NAMES)
     assert all("cannot be decoded" in each.reason for each in letters(desk))
 
 

@@ -539,7 +539,7 @@ def test_sub_agents_are_read_in_both_layouts_with_what_describes_them(
     rows = along.rows()
     assert {row["session_id"] for row in rows} == {SESSION}
     meta = next(row for row in rows if row["hook_type"] == "agent-meta")
-    assert meta["payload"] == {"agentType": "Explore", "spawnDepth": 1}
+    assert meta["payload"] == {"agentId": "bb", "agentType": "Explore", "spawnDepth": 1}
     assert len(rows) == 4
 
 
