@@ -21,6 +21,7 @@ from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.clock import NS_PER_MS
 from blueplane.event import Event, line_id
 from blueplane.pipeline.commits import Commits
+from blueplane.store.conversation_tables import TABLES
 from blueplane.store.derived import Derivation
 from blueplane.store.queries import Reader, reading
 from helpers.road import CAPTURED_NS, make_event, make_row
@@ -152,13 +153,30 @@ class Desk:
                 "SELECT w.key, w.kind, s.session_id, w.at_ms, w.seen FROM witnesses w"
                 " JOIN sessions s ON s.id = w.session ORDER BY w.key"
             ),
+            **{table: self._rows(table) for table in TABLES.values()},
         }
+
+    def _rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table of conversations, with texts in place of numbers of them."""
+        labels = {"agent", "project", "model", "name", "extension", "type"}
+        found = self.execute(f"SELECT name FROM pragma_table_info('{table}')")
+        columns = [
+            f"(SELECT text FROM labels WHERE id = t.{name})" if name in labels
+            else "(SELECT session_id FROM sessions WHERE id = t.session)" if name == "session"
+            else f"t.{name}"
+            for (name,) in found
+            if name != "decided"  # by which row
+        ]  # fmt: skip
+        return self.execute(f"SELECT {', '.join(columns)} FROM {table} t ORDER BY key")
 
     def begin_again(self, *, emptied: bool) -> None:
         """Set every worker back to the first row, with or without what was derived."""
         self.execute("DELETE FROM watermarks")
         if emptied:
-            for table in ("calls", "sessions", "stretches", "witnesses", "first_hooks", "labels"):
+            for table in (
+                "calls", "sessions", "stretches", "witnesses", "first_hooks", "labels",
+                *TABLES.values(),
+            ):  # fmt: skip
                 self.execute(f"DELETE FROM {table}")
 
     def reader(self) -> Any:
