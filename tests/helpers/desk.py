@@ -29,7 +29,7 @@ from helpers.road import CAPTURED_NS, make_event, make_row
 T0_MS = CAPTURED_NS // NS_PER_MS
 MINUTE_MS = 60_000
 #: Keys the hashes of files and texts.
-SECRET = b"desk" * 8
+SECRET = b"k" * 32
 
 
 def at(minutes: float) -> dict[str, int]:

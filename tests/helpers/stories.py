@@ -288,3 +288,12 @@ def cursor_rows(tell: Teller, block_status: str = "accepted") -> Iterator[Event]
     yield bubble(60.2, 1, text="look around")
     yield call((61.1, 71.1), 7, "task_v2")
     yield from (tell.found(thing) for thing in composer.found)
+
+
+def everything() -> list[Event]:
+    """Tell the story in all ways, as two conversations."""
+    cursor = Teller(session_id="c-1")
+    return [
+        *claude_hooks(Teller()), *claude_lines(Teller()), *cursor_hooks(cursor),
+        *cursor_rows(cursor),
+    ]  # fmt: skip

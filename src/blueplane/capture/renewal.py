@@ -47,7 +47,18 @@ class Renewal:
 
     def shown_branch(self, stored: str) -> str:
         """Return the name that a stored branch has now; no level names one that was hashed."""
-        kept = orjson.loads(self._now.payload({"gitBranch": stored}))["gitBranch"]
+        return self._shown("gitBranch", stored)
+
+    def shown_agent_type(self, stored: str) -> str:
+        """Return the name that a stored type of agents has now."""
+        return self._shown("agent_type", stored)
+
+    def shows_prompts(self) -> bool:
+        """Whether the texts of prompts are stored now."""
+        return self._now.level == "full"
+
+    def _shown(self, key: str, stored: str) -> str:
+        kept = orjson.loads(self._now.payload({key: stored}))[key]
         return kept if isinstance(kept, str) else ""
 
 

@@ -291,9 +291,13 @@ class Eraser:
         return len(others)
 
     def _scrub_labels(self, erasure: Erasure, words: Words) -> int:
-        """Rename projects and branches in derived rows, as they are in events."""
-        changed = 0
-        for kind, shown in (("project", words.shown_project), ("branch", words.shown_branch)):
+        """Rename what has a name in derived rows, as it is in events, and take texts out."""
+        changed = 0 if words.shows_prompts() else erasure.count_prompts()
+        if changed:
+            self._erase(Erasure.remove_prompts)
+        kinds = {"project": words.shown_project, "branch": words.shown_branch,
+                 "agent_type": words.shown_agent_type}  # fmt: skip
+        for kind, shown in kinds.items():
             for old in erasure.labels(kind):
                 new = shown(old)
                 if new != old:

@@ -51,6 +51,12 @@ class Words(Protocol):
     def shown_branch(self, stored: str) -> str:
         """Return the name that a stored branch has at the present settings."""
 
+    def shown_agent_type(self, stored: str) -> str:
+        """Return the name that a stored type of agents has at the present settings."""
+
+    def shows_prompts(self) -> bool:
+        """Whether the texts of prompts are stored at the present level."""
+
     def renew(self, event: bytes, platform: str) -> bytes:
         """Bring a stored event down to the present level."""
 

@@ -206,7 +206,7 @@ class Upsert:
 
 
 #: The kind of a fact, and its table.
-TABLES: Final[Mapping[type, str]] = {
+TABLES: Final[Mapping[Any, str]] = {
     TurnFact: "conversation_turns",
     ResponseFact: "responses",
     ToolCallFact: "tool_calls",
@@ -229,6 +229,25 @@ def _upsert(kind: Any, table: str) -> Upsert:  # noqa: ANN401 - a class of facts
 
 UPSERTS: Final[Mapping[type, Upsert]] = {
     kind: _upsert(kind, table) for kind, table in TABLES.items()
+}
+
+
+#: Columns of labels: table, column and kind.
+LABELLED: Final = tuple(
+    (table, column, _LABELS[column])
+    for kind, table in TABLES.items()
+    for column in kind._fields
+    if column in _LABELS
+)
+#: The table, and when what a row of it says was over.
+TIMES: Final[Mapping[str, str]] = {
+    "conversation_turns": "coalesce(ended_ms, prompt_ms)",
+    "responses": "at_ms",
+    "tool_calls": ("coalesce(hook_ended_ms, stored_ended_ms, hook_started_ms, stored_started_ms)"),
+    "code_changes": "coalesce(hook_ms, stored_ms)",
+    "compactions": "at_ms",
+    "subagents": "coalesce(ended_ms, started_ms)",
+    "context_usage": "at_ms",
 }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from blueplane.store.connection import Connection, translated
-from blueplane.store.figures import Figures, Statement, renaming
+from blueplane.store.figures import NO_TEXT, Figures, Statement, renaming
 from blueplane.store.forgotten import remember
 from blueplane.store.names import remove_unused_names
 
@@ -232,6 +232,19 @@ class Erasure:
         for statement in renaming(kind, old, new):
             self._connection.execute(*statement)
         return {}
+
+    def remove_prompts(self) -> Mapping[str, int]:
+        """Take the texts of prompts out of derived rows."""
+        self._connection.execute(NO_TEXT)
+        return {}
+
+    def count_prompts(self) -> int:
+        """Return how many derived rows hold the text of a prompt."""
+        with translated():
+            found = self._connection.execute(
+                "SELECT count(*) FROM conversation_turns WHERE prompt IS NOT NULL"
+            )
+            return int(found.fetchone()[0])
 
     def replace_letter(self, message_id: str, raw: bytes) -> Mapping[str, int]:
         """Store other content for a dead letter."""

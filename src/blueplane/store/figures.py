@@ -10,14 +10,20 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from blueplane.store.connection import Connection, translated
+from blueplane.store.conversation_tables import LABELLED, TABLES, TIMES
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
-#: Where labels are, but for the kinds that are no column of that name.
+#: Where labels are: table, column and kind.
 _LABELLED: Final = (
-    ("calls", "agent"), ("calls", "model"), ("calls", "project"), ("calls", "branch"),
-    ("sessions", "project"), ("sessions", "branch"),
-)  # fmt: skip
+    *(("calls", kind, kind) for kind in ("agent", "model", "project", "branch")),
+    *(("sessions", kind, kind) for kind in ("project", "branch")),
+    *LABELLED,
+)
+#: What is known of a prompt at the privacy level ``full`` only.
+_TEXT: Final = "prompt = NULL, prompt_words = NULL, prompt_lines = NULL"
+#: Takes the texts out of the prompts that are left.
+NO_TEXT: Final = f"UPDATE conversation_turns SET {_TEXT} WHERE prompt IS NOT NULL"
 #: Sessions of which nothing else is known.
 _EMPTY: Final = (
     "sessions.id NOT IN (SELECT session FROM calls) AND NOT EXISTS"
@@ -25,7 +31,7 @@ _EMPTY: Final = (
 )
 _UNUSED: Final = "DELETE FROM labels WHERE id NOT IN ({})".format(
     " UNION ".join(
-        f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL" for table, column in _LABELLED
+        f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL" for table, column, _ in _LABELLED
     )
 )
 
@@ -51,6 +57,8 @@ class Figures:
                 "UPDATE stretches SET started_ms = ?1 WHERE started_ms < ?1",
                 "DELETE FROM witnesses WHERE at_ms < ?1",
             ]
+            ended = f"session IN (SELECT id FROM sessions WHERE {self._sessions})"
+            self._talks = {table: f"{time} < ?1 OR {ended}" for table, time in TIMES.items()}
         elif session_id:
             self._parameters = (session_id,)
             self._sessions = "session_id = ?1"
@@ -58,22 +66,30 @@ class Figures:
             self._rest = [
                 "UPDATE sessions SET parent_id = NULL WHERE parent_id = ?1",
                 "UPDATE sessions SET continues = NULL WHERE continues = ?1",
+                f"{NO_TEXT} AND instr(prompt, ?1)",
             ]
+            self._talks = dict.fromkeys(TABLES.values(), self._calls)
+            self._talks["subagents"] += " OR child = ?1"
         else:
             self._parameters = tuple(projects)
-            marks = ", ".join("?" * len(projects))
+            names = [f"?{number}" for number in range(1, len(projects) + 1)]
+            marks = ", ".join(names)
             labels = f"(SELECT id FROM labels WHERE kind = 'project' AND text IN ({marks}))"
             self._sessions = f"project IN {labels}"
             self._calls = (
                 f"coalesce(project, (SELECT s.project FROM sessions s WHERE s.id = session))"
                 f" IN {labels}"
             )
+            named = " OR ".join(f"instr(prompt, {name})" for name in names)
             self._rest = [
-                f"UPDATE sessions SET project = NULL, branch = NULL WHERE {self._sessions}"
+                f"UPDATE sessions SET project = NULL, branch = NULL WHERE {self._sessions}",
+                f"{NO_TEXT} AND ({named})",
             ]
+            self._talks = _talks_of_project(labels)
 
     def count(self) -> int:
-        """Return how many calls and sessions are of what is meant."""
+        """Return how many rows are of what is meant."""
+        tables = {"calls": self._calls, "sessions": self._sessions, **self._talks}
         with translated():
             return sum(
                 int(
@@ -81,21 +97,36 @@ class Figures:
                         f"SELECT count(*) FROM {table} WHERE {where}", self._parameters
                     ).fetchone()[0]
                 )
-                for table, where in (("calls", self._calls), ("sessions", self._sessions))
+                for table, where in tables.items()
             )
 
     def removals(self) -> list[Statement]:
         """Return the statements that remove them, in order; each may be a transaction."""
         only = _EMPTY if self._keeps_others else "1"
         gone = f"(SELECT id FROM sessions WHERE {self._sessions} AND {only})"
+        talks = [*self._talks.items()][::-1]  # turns last: others are found by them
         statements = [
             f"DELETE FROM calls WHERE {self._calls}",
+            *(f"DELETE FROM {table} WHERE {where}" for table, where in talks),
             f"DELETE FROM stretches WHERE session IN {gone}",
             f"DELETE FROM witnesses WHERE session IN {gone}",
             f"DELETE FROM sessions WHERE id IN {gone}",
             *self._rest,
         ]
         return [*((each, self._parameters) for each in statements), (_UNUSED, ())]
+
+
+def _talks_of_project(labels: str) -> dict[str, str]:
+    """Return what of conversations is of a project, whose labels a SELECT gives.
+
+    All of a session that is its own, and in others the turns that were asked there.
+    """
+    session = f"session IN (SELECT id FROM sessions WHERE project IN {labels})"
+    turns = f"(SELECT key FROM conversation_turns WHERE project IN {labels})"
+    of_turns = ("responses", "tool_calls", "code_changes", "subagents")
+    others = dict.fromkeys(of_turns, f"{session} OR turn IN {turns}")
+    whole = dict.fromkeys(TABLES.values(), session)
+    return whole | others | {"conversation_turns": f"{session} OR project IN {labels}"}
 
 
 def renaming(kind: str, old: str, new: str) -> list[Statement]:
@@ -108,8 +139,8 @@ def renaming(kind: str, old: str, new: str) -> list[Statement]:
                 f"UPDATE {table} SET {column} = {number} WHERE {column} = {number}",
                 (kind, new, kind, old),
             )
-            for table, column in _LABELLED
-            if column == kind
+            for table, column, known in _LABELLED
+            if known == kind
         ),
         ("DELETE FROM labels WHERE kind = ? AND text = ?", (kind, old)),
     ]

@@ -20,6 +20,7 @@ from helpers.stories import (
     claude_lines,
     cursor_hooks,
     cursor_rows,
+    everything,
 )
 
 
@@ -140,8 +141,7 @@ def test_a_compaction_and_a_sub_agent_are_one_each_whoever_told_it(desk: Desk, k
 def test_rows_are_the_same_in_whatever_order_they_come(desk: Desk) -> None:
     """Hooks first, transcripts first, mixed in any batches, and all of it twice."""
     # Given
-    events = [*claude("both"), *cursor_hooks(Teller(session_id="c-1")),
-              *cursor_rows(Teller(session_id="c-1"))]  # fmt: skip
+    events = everything()
     desk.tell(*events)
     first = desk.derived()
     assert len(first["tool_calls"]) > 10

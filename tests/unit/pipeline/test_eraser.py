@@ -19,14 +19,15 @@ from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
 from blueplane.store.codec import shipped
+from blueplane.store.conversation_tables import TABLES
 from blueplane.store.ledger import stored_rows
 from blueplane.store.letters import Letter
-from helpers.desk import T0_MS, Desk, answer, at, hook, line
+from helpers.desk import SECRET, T0_MS, Desk, answer, at, hook, line
 from helpers.redis_server import RedisServer
 from helpers.road import CAPTURED_NS, Road, make_event
+from helpers.stories import Teller, claude_hooks, claude_lines
 from helpers.waiting import wait_until
 
-SECRET = b"k" * 32
 WAIT_S = 20.0
 STRICT = PrivacySettings("strict", hash_project_names=True)
 
@@ -504,7 +505,7 @@ def test_forget_takes_what_was_derived_from_a_session(running: Running) -> None:
     # When
     removed = running.forget(session="s-1")
     # Then
-    assert removed["database", "figures"] == (2, 0)
+    assert removed["database", "figures"] == (4, 0)
     left = desk.derived()
     assert [row[1] for row in left["sessions"]] == ["s-2", "s-3"]
     assert b"s-1" not in running.home.database.read_bytes()
@@ -547,7 +548,7 @@ def test_forget_takes_what_was_derived_from_before_a_moment(running: Running) ->
     # When
     removed = running.forget(before_ms=T0_MS)
     # Then
-    assert removed["database", "figures"] == (4, 0)
+    assert removed["database", "figures"] == (5, 0)
     assert desk.usage("session_id") == [("both",)]
     assert [row[1:] for row in desk.derived()["stretches"]] == [
         ("both", T0_MS, T0_MS + 60_000)
@@ -556,17 +557,93 @@ def test_forget_takes_what_was_derived_from_before_a_moment(running: Running) ->
     assert desk.execute("SELECT session_id, started_ms FROM sessions") == [("both", T0_MS)]
 
 
+def talks(desk: Desk) -> set[str]:
+    """Return the sessions of which conversations tell."""
+    tables = " UNION ".join(f"SELECT session FROM {table}" for table in TABLES.values())
+    found = desk.execute(f"SELECT session_id FROM sessions WHERE id IN ({tables})")
+    return {row[0] for row in found}
+
+
+def story(session_id: str) -> list[Event]:
+    """Return a conversation as it is stored in full."""
+    tell = Teller("full", session_id)
+    return [*claude_hooks(tell), *claude_lines(tell)]
+
+
+@pytest.mark.parametrize("wanted", [{"session": "s-1"}, {"project": "orchard"}], ids=str)
+def test_forget_takes_conversations(running: Running, wanted: dict[str, Any]) -> None:
+    """Of a session and of a project, prompts and all; and prompts of others that name it."""
+    # Given a story in full, and a prompt elsewhere that names what is to go
+    other = Teller("full", "s-2")
+    running.write(*story("s-1"))
+    named = "/orchard/x" if "project" in wanted else "s-1"
+    prompt = {"prompt_id": "p-9", "prompt": f"see {named}", "cwd": "/home/ann/meadow"}
+    running.write(other.claude(0, "UserPromptSubmit", **prompt))
+    desk = derive(running)
+    assert talks(desk) == {"s-1", "s-2"}
+    # When
+    removed = running.forget(**wanted)
+    # Then
+    assert removed["database", "figures"][1] == 0
+    assert talks(desk) == {"s-2"}
+    data = running.home.database.read_bytes()
+    assert (b"fix the test" in data, named.encode() in data) == (False, False)
+    assert desk.execute("SELECT prompt FROM conversation_turns") == [(None,)]
+
+
+def test_forget_takes_conversations_before_a_moment(running: Running) -> None:
+    """The second turn of the story stays."""
+    # Given
+    running.write(*story("s-1"))
+    desk = derive(running)
+    # When
+    removed = running.forget(before_ms=T0_MS + 60_000)
+    # Then
+    assert removed["database", "figures"][1] == 0
+    assert desk.execute("SELECT prompt FROM conversation_turns WHERE prompt_chars = 11") == [
+        ("look around",)
+    ]
+    assert b"fix the test" not in running.home.database.read_bytes()
+    assert len(desk.execute("SELECT * FROM tool_calls")) == 3
+
+
+def test_scrub_takes_the_texts_of_conversations(running: Running) -> None:
+    """What prompts said, and how agents are called; lengths and everything else stay."""
+    # Given
+    tell = Teller("full")
+    running.write(
+        *claude_hooks(tell), tell.claude(70, "SubagentStart", agent_id="a2", agent_type="my-own")
+    )
+    desk = derive(running)
+    calls = desk.derived()["tool_calls"]
+    # When
+    changed = running.scrub()
+    # Then
+    assert changed["figures"] == 4
+    data = running.home.database.read_bytes()
+    assert (b"fix the test" in data, b"my-own" in data) == (False, False)
+    assert desk.execute(
+        "SELECT prompt, prompt_chars, prompt_words FROM conversation_turns ORDER BY prompt_ms"
+    ) == [(None, 12, None), (None, 11, None)]
+    assert desk.derived()["tool_calls"] == calls
+    # and a replay of what is left says the same
+    before = desk.derived()
+    desk.begin_again(emptied=True)
+    desk.derive()
+    assert desk.derived() == before
+
+
 def test_forget_takes_letters_of_workers_with_their_rows(running: Running) -> None:
     """They say which event it was."""
     # Given
     running.write(answer(1, session_id="s-1"), answer(2, session_id="s-2"))
     running.spoil("UPDATE traces SET codec = 1, event_data = x'00'")
     derive(running)
-    assert len(list(running.road.commits.letters.all())) == 6
+    assert len(list(running.road.commits.letters.all())) == 2 * len(Desk.NAMES)
     # When
     running.forget_in_doubt(session="s-1")
     # Then
-    assert len(list(running.road.commits.letters.all())) == 3
+    assert len(list(running.road.commits.letters.all())) == len(Desk.NAMES)
 
 
 def test_scrub_renames_what_was_derived(running: Running) -> None:

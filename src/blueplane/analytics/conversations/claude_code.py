@@ -183,6 +183,8 @@ def _user(trace: Trace, names: Names) -> list[Fact]:
 def _asked(trace: Trace, payload: Mapping[str, Any]) -> list[Fact]:
     """Read a prompt: a person's, or the one with which a sub-agent begins."""
     at_ms, size = trace.timestamp_ms, _prompt_size(table(payload, "message").get("content"))
+    if size.chars is None:
+        return []
     agent, turn = text(payload, "agentId"), _turn(trace, TRANSCRIPT)
     if agent is None and not payload.get("isSidechain"):
         return [words.with_prompt(turn, at_ms, size)]
@@ -197,9 +199,9 @@ def _asked(trace: Trace, payload: Mapping[str, Any]) -> list[Fact]:
 
 
 def _prompt_size(content: object) -> words.Measure:
-    blocks = [block for block in words.items(content) if block.get("type") == "text"]
-    if not blocks:
+    if not words.items(content):
         return words.measure(content)
+    blocks = [block for block in words.items(content) if block.get("type") == "text"]
     texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
     if texts:
         return words.measure("\n".join(texts))
