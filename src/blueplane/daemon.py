@@ -59,6 +59,7 @@ from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
 from blueplane.pipeline.pressure import Pressure
+from blueplane.pipeline.rebuilder import Rebuilder
 from blueplane.pipeline.records import StoreRecords
 from blueplane.pipeline.redis_choice import RedisChoice
 from blueplane.pipeline.refresher import Refresher
@@ -311,6 +312,9 @@ class Daemon:
         names = Pseudonyms(self.home.secret())
         self.workers = Workers(store, (Usage(), Sessions(), Witnesses(), Conversations(names)))
         self.writer.announced = self.workers.wake
+        self.rebuilder = Rebuilder(
+            self.home.database, self.writer, self.workers.wake, self.stopping
+        )
 
     def _make_onlookers(self) -> None:
         road = Road(
@@ -464,6 +468,7 @@ class Daemon:
             "forget": self.eraser.forget,
             "scrub": self.eraser.scrub,
             "backfill.refresh": self.refresher.refresh,
+            "rebuild": self.rebuilder.rebuild,
         }
 
     def ask_to_stop(self) -> dict[str, int]:

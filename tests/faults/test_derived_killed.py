@@ -6,6 +6,7 @@ import pytest
 
 from blueplane.paths import Home
 from blueplane.store.queries import reading
+from helpers.cli import run
 from helpers.desk import Desk
 from helpers.handing import hand_off
 from helpers.server import Server
@@ -21,6 +22,33 @@ def is_derived(home: Home) -> bool:
         marks = reader.watermarks()
         last = reader.last_sequence()
     return len(marks) == len(Desk.NAMES) and set(marks.values()) == {last}
+
+
+@pytest.mark.fault("A7")
+def test_a_rebuild_goes_on_when_the_server_is_killed(server: Server) -> None:
+    """The command says that the server is gone; the next server derives the rest by itself."""
+    # Given a server that dies while it derives anew what was derived before
+    server.start_ready()
+    hand_off(server.home, FILES, 7)
+    wait_until(lambda: not any(server.home.spool.iterdir()), WAIT_S, "the spool is empty")
+    wait_until(lambda: is_derived(server.home), WAIT_S, "everything is derived")
+    server.stop()
+    desk = Desk(server.home.database)
+    before = desk.derived()
+    desk.close()
+    server.start_ready("mid_derive:kill@2")
+    # When
+    ended = run(server.home, "rebuild")
+    # Then
+    assert ended.code == 4
+    assert "does not answer" in ended.err
+    assert not is_derived(server.home)
+    server.start_ready()
+    wait_until(lambda: is_derived(server.home), WAIT_S, "everything is derived")
+    server.stop()
+    desk = Desk(server.home.database)
+    assert desk.derived() == before
+    desk.close()
 
 
 @pytest.mark.fault("A7")

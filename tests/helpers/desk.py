@@ -179,6 +179,10 @@ class Desk:
             ):  # fmt: skip
                 self.execute(f"DELETE FROM {table}")
 
+    def rebuild(self, *workers: str) -> None:
+        """Begin what workers derived anew; all of them if none is named."""
+        self.commits.begin_anew(workers or self.NAMES)
+
     def reader(self) -> Any:
         """Open a reader; use it with ``with``."""
         return reading(self.database)

@@ -42,6 +42,7 @@ from blueplane.store.marker import Mark, read_mark, write_mark
 from blueplane.store.migrations import migrate
 from blueplane.store.names import remove_names
 from blueplane.store.offsets import Offsets
+from blueplane.store.rebuilding import begin_anew
 from blueplane.store.traces import Inserted, Row, Traces
 from blueplane.store.wal import Wal, cut, empty_wal
 
@@ -427,6 +428,12 @@ class Commits:
                 self.letters.reopen(letter_id)
             faults.point("mid_derive")
         return True
+
+    def begin_anew(self, workers: Sequence[str]) -> None:
+        """Take away what workers derived, and set them back to the first row."""
+        with self._bookkeeping():
+            begin_anew(self._connection, workers)
+        self.edition += 1  # what was read before must not set a watermark
 
     def overwrite_removed(self) -> None:
         """Write zeros over everything that is removed from now on."""

@@ -548,6 +548,11 @@ class Reader:
         with self._call():
             return Ledger(self._connection).last_sequence()
 
+    def first_sequence(self) -> int | None:
+        """Return the sequence of the oldest row; None without one."""
+        found = self.rows("SELECT min(sequence) FROM traces")
+        return None if found[0][0] is None else int(found[0][0])
+
     def watermarks(self) -> dict[str, int]:
         """Return up to which sequence each worker is done."""
         with self._call():

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "ignore": ("blueplane.interfaces.cli.ignore", "Leave a directory out, or list the filters."),
     "forget": ("blueplane.interfaces.cli.forget", "Remove what is stored of a session or project."),
     "backfill": ("blueplane.interfaces.cli.backfill", "Show how far the history is read."),
+    "rebuild": ("blueplane.interfaces.cli.rebuild", "Derive all figures anew from the events."),
     "scrub": ("blueplane.interfaces.cli.scrub", "Bring old rows down to the privacy level."),
     "config": ("blueplane.interfaces.cli.config", "List, get or change settings."),
     "install": ("blueplane.interfaces.cli.install", "Connect the editors, run as a service."),

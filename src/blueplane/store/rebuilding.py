@@ -1,0 +1,79 @@
+"""Taking away what workers derived, so that they derive it anew from the first row.
+
+Owns which tables each worker fills, and which rows of them stay.
+Promises that what was derived from rows that retention removed stays: nobody could derive it again.
+Leaves the transaction to ``pipeline/commits.py``, deriving to the workers.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+from blueplane.store.connection import Connection
+from blueplane.store.conversation_tables import TIMES
+from blueplane.store.ledger import Ledger
+
+#: Takes away what a worker derived of a time and later; 0 is all of it.
+Clear: TypeAlias = Callable[[Connection, int], None]
+
+#: Of sessions only what the worker ``sessions`` says goes: others refer to the rows.
+_NO_SESSION: Final = """
+UPDATE sessions SET evidence = 0, workspace_hash = NULL, project = NULL, branch = NULL,
+    parent_id = NULL, continues = NULL, begun_ms = NULL, begun_by = NULL, resumed_ms = NULL,
+    started_ms = NULL, last_ms = NULL, ended_ms = NULL, end_reason = NULL, reported_cost_usd = NULL
+WHERE coalesce(started_ms, ?1) >= ?1
+"""
+
+
+def _clear_usage(connection: Connection, since_ms: int) -> None:
+    _clear_tables(connection, {"calls": "timestamp_ms"}, since_ms)
+
+
+def _clear_sessions(connection: Connection, since_ms: int) -> None:
+    connection.execute(_NO_SESSION, (since_ms,))
+    _clear_tables(connection, {"stretches": "started_ms"}, since_ms)
+
+
+def _clear_witnesses(connection: Connection, since_ms: int) -> None:
+    _clear_tables(connection, {"witnesses": "at_ms", "first_hooks": "at_ms"}, since_ms)
+
+
+def _clear_conversations(connection: Connection, since_ms: int) -> None:
+    _clear_tables(connection, TIMES, since_ms)
+
+
+def _clear_tables(connection: Connection, times: Mapping[str, str], since_ms: int) -> None:
+    for table, time in times.items():
+        if since_ms:
+            connection.execute(f"DELETE FROM {table} WHERE coalesce({time}, ?1) >= ?1", (since_ms,))
+        else:
+            connection.execute(f"DELETE FROM {table}")  # at once, however many there are
+
+
+#: By worker.
+CLEARING: Final[Mapping[str, Clear]] = {
+    "usage": _clear_usage,
+    "sessions": _clear_sessions,
+    "witnesses": _clear_witnesses,
+    "conversations": _clear_conversations,
+}
+
+
+def begin_anew(connection: Connection, workers: Iterable[str]) -> None:
+    """Take away what workers derived, and set them back to the first row."""
+    since_ms = _since_ms(connection)
+    for worker in workers:
+        CLEARING[worker](connection, since_ms)
+        connection.execute("DELETE FROM watermarks WHERE worker = ?", (worker,))
+
+
+def _since_ms(connection: Connection) -> int:
+    """Return from when on everything can be derived again; 0 where no row was ever too old.
+
+    What was removed was written before the oldest row that is left, and happened before that.
+    """
+    if not Ledger(connection).totals().get("rows.expired"):
+        return 0
+    found = connection.execute(
+        "SELECT captured_ns / 1000000 + ingested_lag FROM traces ORDER BY sequence LIMIT 1"
+    ).fetchone()
+    return int(found[0]) if found else 2**62
