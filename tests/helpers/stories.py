@@ -78,6 +78,13 @@ class Teller:
         start, self._offset = self._offset, self._offset + len(raw)
         return self._lines.read(Line(raw, start, self._offset), self._place)
 
+    def meta(self, agent: str, **fields: Any) -> Event:
+        """Tell the file that describes a sub-agent."""
+        name = f"agent-{agent}.meta.json"
+        place = Place(name, name, self.session_id, whole=True, born_ms=T0_MS)
+        raw = orjson.dumps(fields)
+        return self._lines.read(Line(raw, 0, len(raw)), place)
+
     def found(self, thing: Found) -> Event:
         """Tell what stands in Cursor's database."""
         event = self._maker.make(thing, "item", T0_MS)
@@ -180,6 +187,7 @@ def claude_lines(tell: Teller) -> Iterator[Event]:
     yield prompt(59.9, "p-2", "look around")
     start, end = call((60.9, 71.1), 7, "Task", _task_answer())
     yield start
+    yield tell.meta("a1", agentType="Explore", toolUseId="toolu_7")
     yield tell.line(62.1, "user", message={"content": "search"}, **side)
     yield from call((62.9, 64.1), 8, "Grep", {"numFiles": 1}, **side)
     yield end

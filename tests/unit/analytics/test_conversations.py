@@ -134,7 +134,7 @@ def test_a_compaction_and_a_sub_agent_are_one_each_whoever_told_it(desk: Desk, k
     assert (compaction.cause, compaction.turn) == ("auto", 1)
     assert (agent.child, s(agent.started_ms), s(agent.ended_ms)) == ("a1", 62, 71)
     assert (agent.duration_ms, agent.tool_calls, agent.outcome) == (8_000, 1, "ok")
-    assert agent.type == (None if kind == "transcript" else "Explore")
+    assert agent.type == "Explore"
     assert agent.tool == found.tool_calls[6].key
 
 
@@ -373,6 +373,78 @@ def test_a_tool_that_never_ended_has_no_outcome(desk: Desk) -> None:
     assert calls(told(desk)) == [
         (None, None, "Bash", 1, None, None), (None, None, "Bash", 2, 3, "denied")
     ]  # fmt: skip
+
+
+def test_a_line_with_several_tools_is_a_call_of_each(desk: Desk) -> None:
+    """Each with its name, and with the result that the next line has for it."""
+    # Given
+    tell = Teller()
+    names = {"t-1": "Read", "t-2": "Grep"}
+    asked = [{"type": "tool_use", "id": key, "name": name} for key, name in names.items()]
+    results = [
+        {"type": "tool_result", "tool_use_id": "t-1", "content": "x"},
+        {"type": "tool_result", "tool_use_id": "t-2", "content": "no", "is_error": True},
+    ]
+    # When
+    desk.tell(
+        tell.line(1, "assistant", message={"id": "m-1", "content": asked}),
+        tell.line(2, "user", message={"content": results}),
+    )
+    # Then
+    assert {each[2:] for each in calls(told(desk))} == {
+        ("Read", 1, 2, "ok"), ("Grep", 1, 2, "failed")
+    }  # fmt: skip
+
+
+def test_a_denied_tool_is_no_failed_one(desk: Desk) -> None:
+    """A transcript says of which kind the denial was."""
+    # Given
+    tell = Teller()
+    result = {"type": "tool_result", "tool_use_id": "t-1", "content": "no", "is_error": True}
+    # When
+    desk.tell(tell.line(2, "user", message={"content": [result]}, toolDenialKind="user-rejected"))
+    # Then
+    assert [each.outcome for each in told(desk).tool_calls] == ["denied"]
+
+
+def test_a_sub_agent_of_an_old_version_is_known_by_its_call(desk: Desk) -> None:
+    """The answer of the tool says how long it took, and not what it was called."""
+    # Given
+    tell = Teller()
+    result = {"type": "tool_result", "tool_use_id": "t-1", "content": "found"}
+    answer = {"totalDurationMs": 21_194, "totalToolUseCount": 2}
+    # When
+    desk.tell(tell.line(9, "user", message={"content": [result]}, toolUseResult=answer))
+    # Then
+    (agent,) = told(desk).subagents
+    assert (agent.child, agent.duration_ms, agent.tool_calls) == (None, 21_194, 2)
+    assert (agent.tool, agent.outcome) == (told(desk).tool_calls[0].key, "ok")
+
+
+def test_a_turn_failed_when_its_hook_says_so(desk: Desk) -> None:
+    """A limit of the API ends a turn as a failed one, and a later end by the note is no better."""
+    # Given / When
+    tell = Teller()
+    desk.tell(
+        tell.claude(0, "UserPromptSubmit", prompt_id="p-1", prompt="go"),
+        tell.claude(5, "StopFailure", prompt_id="p-1", error="rate_limit"),
+        tell.line(6, "system", subtype="turn_duration", durationMs=6_000),
+    )
+    # Then
+    (turn,) = told(desk).turns
+    assert (s(turn.ended_ms), turn.outcome) == (5, "failed")
+
+
+def test_a_copy_of_a_message_is_no_second_response(desk: Desk) -> None:
+    """A resumed session that wrote a line anew has the same message in it."""
+    # Given / When
+    tell = Teller()
+    message = {"id": "m-1", "content": [{"type": "text", "text": "done"}]}
+    desk.tell(
+        tell.line(1, "assistant", message=message), tell.line(9, "assistant", message=message)
+    )
+    # Then
+    assert [(s(each.at_ms), each.chars) for each in told(desk).responses] == [(1, 4)]
 
 
 @pytest.mark.parametrize("level", ["strict", "balanced", "full"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from blueplane.analytics import worker as module
+from blueplane.store.derived import Derivation
 from helpers.desk import MINUTE_MS, T0_MS, Desk, answer, at, hook
 from helpers.road import database_file
 from helpers.stories import everything
@@ -83,6 +84,17 @@ def test_a_rebuild_goes_on_when_it_was_broken_off(
     # Then
     assert again.derived() == before
     again.close()
+
+
+def test_what_was_read_before_a_rebuild_is_not_stored_after_it(desk: Desk) -> None:
+    """It would set the watermark behind rows that nobody has derived from again."""
+    # Given
+    late = Derivation("usage", 50, lambda _: None, desk.commits.edition)
+    # When
+    desk.rebuild()
+    # Then
+    assert desk.commits.derive(late) is False
+    assert desk.execute("SELECT * FROM watermarks") == []
 
 
 def test_what_was_derived_from_rows_that_are_gone_stays(desk: Desk) -> None:

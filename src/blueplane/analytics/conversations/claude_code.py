@@ -267,16 +267,20 @@ def _noted_edit(trace: Trace, call: int, answer: Mapping[str, Any], names: Names
 def _task(
     trace: Trace, call: int, answer: Mapping[str, Any], witness: int
 ) -> Iterator[SubagentFact]:
-    """Say of which sub-agent a tool call was; one in the background goes on after it."""
+    """Say of which sub-agent a tool call was; one in the background goes on after it.
+
+    Old versions do not name it: it is known by the call.
+    """
     agent = text(answer, "agentId")
-    if agent is not None:
-        done = answer.get("status") == "completed"
+    calls = amount(answer.get("totalToolUseCount"))
+    done = answer.get("status", None if calls is None else "completed") == "completed"
+    if agent is not None or calls is not None:
+        key = call if agent is None else words.agent_key(trace, agent)
         yield SubagentFact(
-            words.agent_key(trace, agent), _PLATFORM, trace.session_id, turn_key(trace), witness,
-            tool=call, child=agent,
+            key, _PLATFORM, trace.session_id, turn_key(trace), witness, tool=call, child=agent,
             ended_ms=trace.timestamp_ms if done else None,
             duration_ms=amount(answer.get("totalDurationMs")),
-            tool_calls=amount(answer.get("totalToolUseCount")),
+            tool_calls=calls,
             outcome=outcome(witness, OK) if done else None,
         )  # fmt: skip
 
