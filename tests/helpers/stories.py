@@ -298,6 +298,13 @@ def cursor_rows(tell: Teller, block_status: str = "accepted") -> Iterator[Event]
     yield from (tell.found(thing) for thing in composer.found)
 
 
+def stored_call(tell: Teller, tool: Fields) -> Event:
+    """Tell a bubble of Cursor's database that is a tool call."""
+    body = {"_v": 3, "type": 2, "createdAt": iso_utc(T0_MS), "toolFormerData": tool}
+    composer = read_composer(tell.session_id, b"{}", HOME)
+    return tell.found(read_bubble(composer, "b-1", orjson.dumps(body)))
+
+
 def everything() -> list[Event]:
     """Tell the story in all ways, as two conversations."""
     cursor = Teller(session_id="c-1")

@@ -14,6 +14,8 @@ from blueplane.store.timeline import Entry, timeline
 from helpers.desk import T0_MS, Desk, read
 from helpers.stories import (
     CHILD,
+    FILE,
+    NEW,
     SESSION,
     Teller,
     claude_hooks,
@@ -21,6 +23,7 @@ from helpers.stories import (
     cursor_hooks,
     cursor_rows,
     everything,
+    stored_call,
 )
 
 
@@ -407,6 +410,62 @@ def test_a_denied_tool_is_no_failed_one(desk: Desk) -> None:
     assert [each.outcome for each in told(desk).tool_calls] == ["denied"]
 
 
+def test_the_hooks_are_believed_when_a_transcript_says_otherwise(desk: Desk) -> None:
+    """The better witness, not the worse news."""
+    # Given
+    tell = Teller()
+    ask = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "t-1"}
+    result = {"type": "tool_result", "tool_use_id": "t-1", "content": "no", "is_error": True}
+    # When
+    desk.tell(
+        tell.line(2, "user", message={"content": [result]}),
+        tell.claude(2, "PostToolUse", **ask, tool_response={}),
+    )
+    # Then
+    assert [each.outcome for each in told(desk).tool_calls] == ["ok"]
+
+
+def test_an_insertion_that_is_undone_is_told_by_its_texts(desk: Desk) -> None:
+    """An empty text is a text, too."""
+    # Given / When
+    tell = Teller()
+    for second, old, new in ((1, "", NEW), (2, NEW, "")):
+        desk.tell(
+            tell.claude(
+                second, "PostToolUse", tool_name="Edit", tool_use_id=f"t-{second}",
+                tool_input={"file_path": FILE, "old_string": old, "new_string": new},
+            )
+        )  # fmt: skip
+    # Then
+    made, undone = told(desk).code_changes
+    assert (made.old_hash, made.new_hash) == (undone.new_hash, undone.old_hash)
+    assert made.old_hash == 0
+
+
+def test_a_tool_that_a_person_rejected_in_cursor_is_denied(desk: Desk) -> None:
+    """The database says so, whatever became of the tool."""
+    # Given / When
+    told_bubble = {"toolCallId": "t-1", "name": "edit_file_v2", "status": "completed"}
+    desk.tell(stored_call(Teller(), told_bubble | {"userDecision": "rejected"}))
+    # Then
+    assert [each.outcome for each in told(desk).tool_calls] == ["denied"]
+
+
+def test_a_turn_begins_with_what_came_after_its_prompt(desk: Desk) -> None:
+    """A prompt that waited until a tool had ended was not answered by that tool."""
+    # Given
+    tell = Teller()
+    ask = {"prompt_id": "p-1", "tool_name": "Bash", "tool_input": {}}
+    # When
+    desk.tell(
+        tell.claude(1, "PreToolUse", **ask, tool_use_id="t-1"),
+        tell.claude(2, "UserPromptSubmit", prompt_id="p-1", prompt="and then?"),
+        tell.claude(4, "PreToolUse", **ask, tool_use_id="t-2"),
+    )
+    # Then
+    assert [(s(each.first_ms), s(each.last_ms)) for each in told(desk).turns] == [(4, 4)]
+
+
 def test_a_sub_agent_of_an_old_version_is_known_by_its_call(desk: Desk) -> None:
     """The answer of the tool says how long it took, and not what it was called."""
     # Given
@@ -489,7 +548,8 @@ def kinds(entries: Iterable[Entry]) -> list[Any]:
 def test_a_circle_of_sub_agents_ends(desk: Desk) -> None:
     """Ids come from outside: a conversation that is its own sub-agent's is told once."""
     # Given / When
-    for own, other in ((SESSION, CHILD), (CHILD, SESSION)):
+    third = SESSION.replace("1", "3")
+    for own, other in ((SESSION, CHILD), (CHILD, third), (third, CHILD)):
         tell = Teller(session_id=own)
         desk.tell(
             tell.cursor(0, "beforeSubmitPrompt", generation_id=own, prompt="x"),
@@ -498,5 +558,5 @@ def test_a_circle_of_sub_agents_ends(desk: Desk) -> None:
         )  # fmt: skip
     # Then
     assert kinds(read(desk, lambda reader: timeline(reader, SESSION))) == [
-        "prompt", ["subagent", "prompt", "subagent"]
+        "prompt", ["subagent", "prompt", ["subagent", "prompt", "subagent"]]
     ]  # fmt: skip
