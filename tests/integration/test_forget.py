@@ -19,6 +19,7 @@ from blueplane.paths import Home
 from blueplane.store.codec import load_codec
 from blueplane.store.queries import reading
 from helpers.cli import run
+from helpers.desk import Desk
 from helpers.redis_server import RedisServer
 from helpers.road import make_event
 from helpers.server import Server
@@ -29,8 +30,6 @@ SECRET = "quillwort-press"
 OTHER = "marigold"
 #: A word of prompts that only events of the secret project hold.
 CANARY = "zylophane harvest"
-#: Workers of a server.
-WORKERS = 3
 #: Events of each project: enough for pages of the index to split, which leaves copies behind.
 MANY = 300
 
@@ -87,7 +86,7 @@ def is_derived(home: Home) -> bool:
     """Whether every worker is done with every row."""
     with reading(home.database) as reader:
         marks = reader.watermarks()
-        return len(marks) == WORKERS and set(marks.values()) == {reader.last_sequence()}
+        return len(marks) == len(Desk.NAMES) and set(marks.values()) == {reader.last_sequence()}
 
 
 def read(home: Home) -> list[dict[str, Any]]:
@@ -395,7 +394,7 @@ def test_forget_asks_first_and_says_how_much(server: Server, spool: Spool) -> No
 
     # Then it is all there, and was said
     assert refused.code == 1
-    assert "remove for good (events 1, figures 1)?" in refused.err
+    assert "remove for good (events 1, figures 2)?" in refused.err
     assert (rehearsed.code, nothing.code) == (0, 0)
     assert "events" in rehearsed.out
     assert nothing.out == "nothing of project nobody is stored here\n"
@@ -415,7 +414,7 @@ def test_forget_says_what_it_would_remove_when_it_asks(server: Server, spool: Sp
         r"^captured before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}$", ended.out, re.MULTILINE
     )
     assert ended.code == 1
-    question = "remove for good (events 1, figures 1)? [y/N]: "
+    question = "remove for good (events 1, figures 2)? [y/N]: "
     assert ended.err == f"{question}\nblueplane: the answer was no, so nothing was changed\n"
     assert len(read(server.home)) == 1
 
@@ -474,7 +473,7 @@ def test_scrub_brings_old_rows_down_to_the_present_level(server: Server, spool: 
     assert ended.code == 0, ended.err
     changed = {row["what"]: row["changed"] for row in ended.json["rows"]}
     assert changed == {
-        "events": 20, "unreadable events": 0, "project names": 1, "figures": 1,
+        "events": 20, "unreadable events": 0, "project names": 1, "figures": 21,
         "dead letters": 0,
     }  # fmt: skip
     rows = read(server.home)
@@ -506,7 +505,7 @@ def test_forget_and_scrub_pass_a_damaged_row_and_say_so(server: Server, spool: S
 
     # Then the damaged row of the first went with it, and that of the other is named, and emptied
     assert first.code == 1
-    assert (first.json["total"]["count"], first.json["total"]["left"]) == (3, 0)
+    assert (first.json["total"]["count"], first.json["total"]["left"]) == (5, 0)
     assert "that nobody can read, and that may name it: 1; `blueplane scrub`" in first.err
     assert scrubbed.code == 0, scrubbed.err
     assert re.search(r"unreadable events +1\b", scrubbed.out)
