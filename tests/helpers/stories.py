@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from blueplane.capture.cursor.extract import Found, read_bubble, read_composer
 
 from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
-from blueplane.capture.cursor.extract import Found, read_bubble, read_composer
 from blueplane.capture.databases import Maker
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.hook_event import HandOff, HookReader
