@@ -15,7 +15,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "blueplane"
 
 BASE = (
-    "clock", "config", "config_edit", "config_file", "config_text", "config_values", "digests",
+    "clock", "config", "config_edit", "config_file", "config_text", "config_values", "days",
+    "digests",
     "errors", "event", "faults", "figures", "lean", "lock", "logs", "paths", "proof", "refusal",
     "sandbox", "shipped", "supervisor", "threads",
 )  # fmt: skip

@@ -24,7 +24,9 @@ from blueplane.pipeline.commits import Commits
 from blueplane.store.conversation_tables import TABLES
 from blueplane.store.derived import Derivation
 from blueplane.store.queries import Reader, reading
+from blueplane.store.rollups import KEYS
 from helpers.road import CAPTURED_NS, make_event, make_row
+from helpers.rolled_up import shown
 
 T0_MS = CAPTURED_NS // NS_PER_MS
 MINUTE_MS = 60_000
@@ -154,6 +156,7 @@ class Desk:
                 " JOIN sessions s ON s.id = w.session ORDER BY w.key"
             ),
             **{table: self._rows(table) for table in TABLES.values()},
+            **shown(self.commits._connection),
         }
 
     def _rows(self, table: str) -> list[tuple[Any, ...]]:
@@ -173,10 +176,8 @@ class Desk:
         """Set every worker back to the first row, with or without what was derived."""
         self.execute("DELETE FROM watermarks")
         if emptied:
-            for table in (
-                "calls", "sessions", "stretches", "witnesses", "first_hooks", "labels",
-                *TABLES.values(),
-            ):  # fmt: skip
+            tables = ("calls", "sessions", "stretches", "witnesses", "first_hooks", "labels")
+            for table in (*tables, *KEYS, *TABLES.values()):
                 self.execute(f"DELETE FROM {table}")
 
     def rebuild(self, *workers: str) -> None:

@@ -151,8 +151,8 @@ def _traces(erasure: Erasure) -> int:
 
 def _unlearn(erase: Erase, figures: Figures) -> int:
     found = figures.count()
-    for statement in figures.removals():
-        erase(partial(Erasure.remove_derived, statement=statement))
+    for removal in figures.removals():
+        erase(partial(Erasure.remove_derived, removal=removal))
     return found
 
 

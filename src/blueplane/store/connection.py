@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from blueplane.days import local_day
 from blueplane.errors import (
     RowRefusedError,
     StoreBrokenError,
@@ -123,6 +124,7 @@ def open_writer(path: Path) -> Connection:
             connection.execute("PRAGMA fullfsync = ON")
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
+            connection.create_function("local_day", 1, local_day, deterministic=True)
             connection.remember(path)
         except BaseException:
             connection.close()

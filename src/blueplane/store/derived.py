@@ -16,6 +16,7 @@ import orjson
 from blueplane.store.connection import Connection
 from blueplane.store.conversation_tables import UPSERTS, Fact, by_kind
 from blueplane.store.letters import Letter
+from blueplane.store.rollups import Rollups
 
 #: The hop of a dead letter that a worker could not derive from; outside of both laws.
 HOP: Final = "derived"
@@ -226,26 +227,25 @@ class Derived:
         )
 
     def add_calls(self, calls: Iterable[Call]) -> None:
-        """Add what rows say of calls."""
-        self._connection.executemany(
-            _PUT_CALL,
-            [
-                (
-                    *call.key,
-                    self._session(call.platform, call.session_id),
-                    self._label("agent", call.agent),
-                    call.sidechain,
-                    self._label("model", call.model),
-                    self._label("project", call.project),
-                    self._label("branch", call.branch),
-                    call.timestamp_ms,
-                    call.final,
-                    *call.tokens,
-                    call.reported_cost_usd,
-                )
-                for call in calls
-            ],
-        )
+        """Add what rows say of calls; the rollups follow."""
+        rows = [
+            (
+                *call.key,
+                self._session(call.platform, call.session_id),
+                self._label("agent", call.agent),
+                call.sidechain,
+                self._label("model", call.model),
+                self._label("project", call.project),
+                self._label("branch", call.branch),
+                call.timestamp_ms,
+                call.final,
+                *call.tokens,
+                call.reported_cost_usd,
+            )
+            for call in calls
+        ]
+        with Rollups(self._connection).following({row[0] for row in rows}):
+            self._connection.executemany(_PUT_CALL, rows)
 
     def first_hooks(self, hooks: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
         """Note which row of a hook is the first, given as platform, sequence and time.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from blueplane.store.connection import Connection, translated
-from blueplane.store.figures import NO_TEXT, Figures, Statement, renaming
+from blueplane.store.figures import NO_TEXT, Figures, Removal, renaming
 from blueplane.store.forgotten import remember
 from blueplane.store.names import remove_unused_names
 
@@ -222,9 +222,9 @@ class Erasure:
         )
         return {}
 
-    def remove_derived(self, statement: Statement) -> Mapping[str, int]:
+    def remove_derived(self, removal: Removal) -> Mapping[str, int]:
         """Remove derived rows: one of ``Figures.removals``."""
-        self._connection.execute(*statement)
+        removal(self._connection)
         return {}
 
     def rename_label(self, kind: str, old: str, new: str) -> Mapping[str, int]:

@@ -6,13 +6,17 @@ Promises that a session stays, without what is meant, while anything else is kno
 Leaves when that is, and raw traces, to ``erasure.py``; it is done after they are gone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from blueplane.store.connection import Connection, translated
 from blueplane.store.conversation_tables import LABELLED, TABLES, TIMES
+from blueplane.store.rollups import KEYS, LABELS, VALUES, Rollups, adding
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
+#: A piece of work through the write connection, in its caller's transaction.
+Removal: TypeAlias = Callable[[Connection], object]
 
 #: Where labels are: table, column and kind.
 _LABELLED: Final = (
@@ -100,20 +104,32 @@ class Figures:
                 for table, where in tables.items()
             )
 
-    def removals(self) -> list[Statement]:
-        """Return the statements that remove them, in order; each may be a transaction."""
+    def removals(self) -> list[Removal]:
+        """Return the pieces of work that remove them, in order; each may be a transaction."""
         only = _EMPTY if self._keeps_others else "1"
         gone = f"(SELECT id FROM sessions WHERE {self._sessions} AND {only})"
         talks = [*self._talks.items()][::-1]  # turns last: others are found by them
         statements = [
-            f"DELETE FROM calls WHERE {self._calls}",
             *(f"DELETE FROM {table} WHERE {where}" for table, where in talks),
             f"DELETE FROM stretches WHERE session IN {gone}",
             f"DELETE FROM witnesses WHERE session IN {gone}",
             f"DELETE FROM sessions WHERE id IN {gone}",
             *self._rest,
         ]
-        return [*((each, self._parameters) for each in statements), (_UNUSED, ())]
+        works = [partial(_execute, statement=(each, self._parameters)) for each in statements]
+        return [self._remove_calls, *works, partial(_execute, statement=(_UNUSED, ()))]
+
+    def _remove_calls(self, connection: Connection) -> None:
+        """Remove calls; what they were copies of may be shown now, so the rollups follow both."""
+        found = connection.execute(
+            f"SELECT DISTINCT message FROM calls WHERE {self._calls}", self._parameters
+        )
+        with Rollups(connection).following([message for (message,) in found]):
+            connection.execute(f"DELETE FROM calls WHERE {self._calls}", self._parameters)
+
+
+def _execute(connection: Connection, statement: Statement) -> None:
+    connection.execute(*statement)
 
 
 def _talks_of_project(labels: str) -> dict[str, str]:
@@ -142,5 +158,23 @@ def renaming(kind: str, old: str, new: str) -> list[Statement]:
             for table, column, known in _LABELLED
             if known == kind
         ),
+        *_rollup_renaming(kind, (kind, new, kind, old)),
         ("DELETE FROM labels WHERE kind = ? AND text = ?", (kind, old)),
     ]
+
+
+def _rollup_renaming(kind: str, names: tuple[str, ...]) -> list[Statement]:
+    """Return the same for rollups; there may be a row of the new label already, to add to."""
+    if kind not in LABELS:
+        return []
+    number = "(SELECT id FROM labels WHERE kind = ? AND text = ?)"
+    found: list[Statement] = []
+    for table, key in KEYS.items():
+        if kind in key:
+            columns = ", ".join(number if each == kind else each for each in (*key, *VALUES))
+            copy = f"INSERT INTO {table} SELECT {columns} FROM {table} WHERE {kind} = {number}"
+            found += [
+                (f"{copy} {adding(key)}", names),
+                (f"DELETE FROM {table} WHERE {kind} = {number}", names[2:]),
+            ]
+    return found

@@ -14,6 +14,7 @@ from blueplane.clock import wall_ms
 from blueplane.errors import StoreError
 from blueplane.store import codec, schema
 from blueplane.store.connection import Connection, transaction
+from blueplane.store.rollups import Rollups
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ def _capture(connection: Connection) -> None:
 
 def _insight(connection: Connection) -> None:
     run_script(connection, schema.CONVERSATIONS)
+    run_script(connection, schema.USAGE_ROLLUPS)
+    Rollups(connection).rebuild()
 
 
 #: In order; version n of the schema is what stands after the first n steps.

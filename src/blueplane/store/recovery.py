@@ -60,7 +60,8 @@ _SCHEMA_KINDS: Final = (0x05, 0x0D)
 _OWN_TABLES: Final = ("schema_version", "sqlite_sequence")
 #: Made of events anew when there is no watermark: so they fit the events that are left.
 _DERIVED: Final = (
-    "calls", "first_hooks", "labels", "sessions", "stretches", "watermarks", "witnesses",
+    "calls", "first_hooks", "labels", "sessions", "stretches", "usage_days", "usage_hours",
+    "usage_sessions", "watermarks", "witnesses",
 )  # fmt: skip
 #: Any of these has rows, or it was not our schema that was read.
 _PROOF: Final = ("traces", "custody_totals")

@@ -457,3 +457,74 @@ CREATE TABLE context_usage (
 );
 CREATE INDEX context_usage_session ON context_usage (session);
 """
+
+_USAGE_SUMS = """
+    calls                     INTEGER NOT NULL,
+    final_calls               INTEGER NOT NULL,
+    input_tokens              INTEGER NOT NULL,
+    output_tokens             INTEGER NOT NULL,
+    cache_creation_5m_tokens  INTEGER NOT NULL,
+    cache_creation_1h_tokens  INTEGER NOT NULL,
+    cache_creation_tokens     INTEGER NOT NULL,
+    cache_read_tokens         INTEGER NOT NULL,
+    input_known               INTEGER NOT NULL,
+    output_known              INTEGER NOT NULL,
+    cache_creation_5m_known   INTEGER NOT NULL,
+    cache_creation_1h_known   INTEGER NOT NULL,
+    cache_creation_known      INTEGER NOT NULL,
+    cache_read_known          INTEGER NOT NULL,
+    reported_nano_usd         INTEGER NOT NULL,
+    reported_known            INTEGER NOT NULL,
+"""
+
+USAGE_ROLLUPS = f"""
+DROP VIEW usage;
+CREATE VIEW counted_calls AS
+SELECT c.*, s.platform, s.session_id, s.parent_id
+FROM calls c JOIN sessions s ON s.id = c.session
+WHERE NOT c.sidechain OR NOT EXISTS (
+    SELECT 1 FROM calls o WHERE o.message = c.message AND o.request != c.request
+    AND (o.sidechain, o.timestamp_ms, o.request) < (1, c.timestamp_ms, c.request)
+);
+CREATE VIEW usage AS
+SELECT printf('%016x%016x', c.message, c.request) AS call_key,
+       c.platform, c.session_id,
+       CASE WHEN c.sidechain OR c.agent IS NOT NULL THEN c.session_id ELSE c.parent_id END
+       AS parent_session_id,
+       a.text AS agent_id, m.text AS model, p.text AS project, b.text AS branch,
+       c.timestamp_ms, c.input_tokens, c.output_tokens, c.cache_creation_5m_tokens,
+       c.cache_creation_1h_tokens, c.cache_creation_tokens, c.cache_read_tokens, c.final,
+       c.reported_cost_usd
+FROM counted_calls c
+LEFT JOIN labels a ON a.id = c.agent
+LEFT JOIN labels m ON m.id = c.model
+LEFT JOIN labels p ON p.id = c.project
+LEFT JOIN labels b ON b.id = c.branch;
+CREATE TABLE usage_days (
+    day                       INTEGER NOT NULL,
+    platform                  TEXT NOT NULL,
+    model                     INTEGER NOT NULL,
+    project                   INTEGER NOT NULL,
+    branch                    INTEGER NOT NULL,
+    band                      INTEGER NOT NULL,{_USAGE_SUMS}
+    PRIMARY KEY (day, platform, model, project, branch, band)
+) WITHOUT ROWID;
+CREATE TABLE usage_sessions (
+    session                   INTEGER NOT NULL,
+    day                       INTEGER NOT NULL,
+    model                     INTEGER NOT NULL,
+    project                   INTEGER NOT NULL,
+    band                      INTEGER NOT NULL,{_USAGE_SUMS}
+    PRIMARY KEY (session, day, model, project, band)
+) WITHOUT ROWID;
+CREATE TABLE usage_hours (
+    platform                  TEXT NOT NULL,
+    hour                      INTEGER NOT NULL,
+    day                       INTEGER NOT NULL,
+    model                     INTEGER NOT NULL,
+    project                   INTEGER NOT NULL,
+    band                      INTEGER NOT NULL,{_USAGE_SUMS}
+    PRIMARY KEY (platform, hour, day, model, project, band)
+) WITHOUT ROWID;
+CREATE INDEX sessions_last ON sessions (last_ms);
+"""
