@@ -32,6 +32,7 @@ from blueplane.config_values import (
 from blueplane.errors import ConfigError
 from blueplane.event import EVENT_TYPES
 from blueplane.paths import Home
+from blueplane.price_text import check_price
 
 RedisMode = Literal["auto", "private", "external"]
 PrivacyLevel = Literal["strict", "balanced", "full"]
@@ -174,6 +175,13 @@ class HealthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PricesSettings:
+    """What models cost, where it is not what the bundled table says."""
+
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting, complete and valid."""
 
@@ -189,6 +197,7 @@ class Settings:
     health: HealthSettings
     http: HttpSettings
     capture: CaptureSettings
+    prices: PricesSettings
 
 
 _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -204,6 +213,7 @@ _SECTIONS: Final[dict[str, Callable[..., Any]]] = {
     "health": HealthSettings,
     "http": HttpSettings,
     "capture": CaptureSettings,
+    "prices": PricesSettings,
 }
 
 
@@ -360,6 +370,11 @@ SETTINGS: Final = (
         "capture.cursor_home", str, None,
         "directory of Cursor's agents, if it is not ~/.cursor",
         nullable=True, check=check_workspace,
+    ),
+    Setting(
+        "prices.models", str, (),
+        "what models cost, in dollars for a million tokens, as 'my-model input=3 output=15'",
+        many=True, check=check_price,
     ),
 )  # fmt: skip
 

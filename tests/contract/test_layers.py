@@ -16,9 +16,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "blueplane"
 
 BASE = (
     "clock", "config", "config_edit", "config_file", "config_text", "config_values", "days",
-    "digests",
-    "errors", "event", "faults", "figures", "lean", "lock", "logs", "paths", "proof", "refusal",
-    "sandbox", "shipped", "supervisor", "threads",
+    "digests", "errors", "event", "faults", "figures", "lean", "lock", "logs", "paths",
+    "price_text", "proof", "refusal", "sandbox", "shipped", "supervisor", "threads",
 )  # fmt: skip
 #: What the base may import besides the standard library and itself.
 BASE_LIBRARIES = {"orjson", "yaml"}

@@ -23,6 +23,7 @@ _TEXTS: dict[str, st.SearchStrategy[Any]] = {
     "capture.claude_dirs": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
     "capture.cursor_data": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
     "capture.cursor_home": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
+    "prices.models": st.builds("{} input={} output=0.25".format, WORDS, st.integers(0, 99)),
     "filter.workspaces": st.builds("{}{}".format, st.sampled_from(["/", "~/"]), WORDS),
 }
 

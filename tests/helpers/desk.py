@@ -24,7 +24,7 @@ from blueplane.pipeline.commits import Commits
 from blueplane.store.conversation_tables import TABLES
 from blueplane.store.derived import Derivation
 from blueplane.store.queries import Reader, reading
-from blueplane.store.rollups import KEYS
+from blueplane.store.usage_columns import KEYS
 from helpers.road import CAPTURED_NS, make_event, make_row
 from helpers.rolled_up import shown
 

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from blueplane.store.connection import Connection
-from blueplane.store.rollups import KEYS, KINDS, LABELS, VALUES
+from blueplane.store.usage_columns import KEYS, KINDS, LABELS, VALUES
 
 EPOCH = datetime(1970, 1, 1).toordinal()  # noqa: DTZ001 - a date of the calendar
 TOKENS = tuple(f"{kind}_tokens" for kind in KINDS)

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 
 from blueplane.store.connection import Connection, translated
 from blueplane.store.conversation_tables import LABELLED, TABLES, TIMES
-from blueplane.store.rollups import KEYS, LABELS, VALUES, Rollups, adding
+from blueplane.store.rollups import Rollups, adding
+from blueplane.store.usage_columns import KEYS, LABELS, VALUES
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 #: A piece of work through the write connection, in its caller's transaction.

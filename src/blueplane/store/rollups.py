@@ -1,6 +1,6 @@
 """Usage rollups: sums over calls by day, session and hour, so that a report reads few rows.
 
-Owns the tables ``usage_days``, ``usage_sessions`` and ``usage_hours``, and which columns they have.
+Owns every change of the tables ``usage_days``, ``usage_sessions`` and ``usage_hours``.
 Promises that they always are the sums over the calls that the view ``counted_calls`` shows: who
 changes calls says which ones, and what the view shows of those before and after is the difference.
 Leaves the calls to ``derived.py`` and ``figures.py``, reading to ``usage_reports.py``.
@@ -16,16 +16,9 @@ import orjson
 
 from blueplane.days import zone
 from blueplane.store.connection import Connection
+from blueplane.store.usage_columns import BANDS, KEYS, KINDS, VALUES
 
-#: Kinds of tokens; of ``cache_creation`` two kinds are a part.
-KINDS: Final = (
-    "input", "output", "cache_creation_5m", "cache_creation_1h", "cache_creation", "cache_read"
-)  # fmt: skip
-#: Tokens of a prompt above which some models cost more: ``band`` says how many a call is above.
-BANDS: Final = (100_000, 200_000)
-
-#: Columns and what they are of calls. What no call says is not 0: so each sum has its number of
-#: calls. Money is whole nano-dollars.
+#: What the sums are of calls.
 _SUMS: Final[Mapping[str, str]] = {
     "calls": "count(*)",
     "final_calls": "sum(final)",
@@ -34,7 +27,6 @@ _SUMS: Final[Mapping[str, str]] = {
     "reported_nano_usd": "coalesce(sum(CAST(round(reported_cost_usd * 1e9) AS INTEGER)), 0)",
     "reported_known": "count(reported_cost_usd)",
 }
-VALUES: Final = tuple(_SUMS)
 
 #: A call of a transcript is one request; what a hook of Cursor tells of is a whole turn, whose
 #: prompts nobody knows.
@@ -57,19 +49,10 @@ _CELL: Final[Mapping[str, str]] = {
     "band": " + ".join(f"({_PROMPT} > {limit})" for limit in BANDS),
 }
 _CELLS: Final = (
-    f"SELECT {', '.join((*_CELL.values(), *_SUMS.values()))} FROM counted_calls {{where}}"
+    f"SELECT {', '.join((*_CELL.values(), *(_SUMS[each] for each in VALUES)))} FROM counted_calls {{where}}"
     f" GROUP BY {', '.join(str(number) for number in range(1, len(_CELL) + 1))}"
 )
 _OF_MESSAGES: Final = "WHERE message IN (SELECT value FROM json_each(?))"
-
-#: The columns that are a row's key, by table.
-KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "usage_days": ("day", "platform", "model", "project", "branch", "band"),
-    "usage_sessions": ("session", "day", "model", "project", "band"),
-    "usage_hours": ("platform", "hour", "day", "model", "project", "band"),
-}
-#: The columns that are numbers of labels.
-LABELS: Final = ("model", "project", "branch")
 
 #: In the table ``cursors``: the time zone whose days these are.
 _ZONE: Final = "usage_zone"
