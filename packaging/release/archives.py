@@ -44,7 +44,7 @@ def zipapp(version: str, directory: Path, work: Path) -> Path:
     python = f"py{sys.version_info.major}{sys.version_info.minor}"
     path = directory / f"{NAME}-{version}-{python}-{system()}.pyz"
     command = [sys.executable, "-m", "shiv", "--reproducible", "--compressed"]
-    entry = "--entry-point=blueplane.interfaces.cli.main:main"
+    entry = "--entry-point=blueplane.interfaces.cli.entry:main"
     options = [entry, f"--site-packages={site}", f"--output-file={path}"]
     subprocess.run([*command, *options, "--python=/usr/bin/env python3"], check=True)
     return path

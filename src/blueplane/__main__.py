@@ -5,7 +5,7 @@ Owns nothing. Promises the exit code of the command line. Leaves everything to i
 
 import sys
 
-from blueplane.interfaces.cli.main import main
+from blueplane.interfaces.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,6 +14,8 @@ from blueplane.clock import wall_ms
 UNKNOWN: Final = "–"  # noqa: RUF001 - an en dash, on purpose
 
 _SIZES: Final = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB"))
+_THOUSANDS: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_CENT: Final = 0.01
 _NEAR: Final = timedelta(minutes=10)
 _SECOND_MS: Final = 1000
 _AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (_SECOND_MS, "s"))
@@ -104,3 +106,22 @@ def until(value: int) -> str:
     if at.date() != now.date():
         return f"{at:%Y-%m-%d %H:%M}"
     return f"{at:%H:%M:%S}" if at - now < _NEAR else f"{at:%H:%M}"
+
+
+def tokens(value: float | None) -> str:
+    """Show a number of tokens, at most four figures: ``999``, ``12.35 k``, ``4.571 M``."""
+    if value is None:
+        return UNKNOWN
+    rounded = float(f"{value:.4g}")
+    for step, unit in _THOUSANDS:
+        if abs(rounded) >= step:
+            scaled = rounded / step
+            return f"{scaled:.{4 - len(str(int(abs(scaled))))}f} {unit}"
+    return f"{value:.0f}"
+
+
+def dollars(value: float | None) -> str:
+    """Show money: ``$0.08``, ``$1,234.50``, ``<$0.01``."""
+    if value is None:
+        return UNKNOWN
+    return "<$0.01" if 0 < value < _CENT / 2 else f"${value:,.2f}"

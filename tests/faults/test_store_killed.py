@@ -15,7 +15,8 @@ import pytest
 from blueplane.event import Settlement
 from blueplane.pipeline.commits import Commits
 from blueplane.store.connection import open_writer
-from blueplane.store.migrations import STEPS, migrate, version
+from blueplane.store.migrations import STEPS, migrate
+from blueplane.store.reading import version
 from helpers.road import database_file, make_event, make_row
 from helpers.server import environment
 

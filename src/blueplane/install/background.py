@@ -49,7 +49,7 @@ _ALREADY_RUNNING: Final = AlreadyRunningError.exit_code
 #: is installed, which can be another version of us.
 BOOT: Final = (
     "import sys; sys.path.insert(3, sys.argv.pop(1)); "
-    "from blueplane.interfaces.cli.main import main; sys.exit(main())"
+    "from blueplane.interfaces.cli.entry import main; sys.exit(main())"
 )
 
 

@@ -39,7 +39,8 @@ from blueplane.lock import ServerLock, is_running, named_holder
 from blueplane.paths import Home
 from blueplane.pipeline.commits import Commits
 from blueplane.store.connection import open_reader, translated
-from blueplane.store.migrations import STEPS, version
+from blueplane.store.migrations import STEPS
+from blueplane.store.reading import version
 
 #: The parts of every install, in the order in which they are done, and all there are.
 USUAL: Final = ("program", "database", "hooks", "service", "completion")

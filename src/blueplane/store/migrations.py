@@ -14,6 +14,7 @@ from blueplane.clock import wall_ms
 from blueplane.errors import StoreError
 from blueplane.store import codec, schema
 from blueplane.store.connection import Connection, transaction
+from blueplane.store.reading import version
 from blueplane.store.rollups import Rollups
 
 
@@ -73,18 +74,6 @@ STEPS: tuple[Step, ...] = (
     Step("how far the stores of editors were read", _capture),
     Step("what the data says", _insight),
 )
-
-
-def version(connection: Connection) -> int:
-    """Return the schema version of a database: 0 for an empty one."""
-    known = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'",
-    ).fetchone()
-    if known is None:
-        return 0
-    return int(
-        connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
-    )
 
 
 def migrate(connection: Connection, steps: tuple[Step, ...] = STEPS) -> int:

@@ -6,7 +6,7 @@ Leaves showing them to the interfaces, and reading what is to be removed to ``er
 ``retention.py``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +14,21 @@ from typing import Any, Final
 
 import orjson
 
-from blueplane.clock import iso_utc, monotonic_s
-from blueplane.errors import StoreBrokenError, StoreUnavailableError
+from blueplane.clock import iso_utc
+from blueplane.errors import StoreBrokenError
 from blueplane.event import COLUMNS_ONLY, Event, Mark
 from blueplane.paths import free_bytes
 from blueplane.store.codec import Codec, load_codec
-from blueplane.store.connection import Connection, identity, open_reader, translated
 from blueplane.store.derived import Content, Trace
 from blueplane.store.forgotten import forgotten
 from blueplane.store.ledger import MS_PER_MINUTE, HealthIncident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
-from blueplane.store.migrations import version
 from blueplane.store.offsets import Offsets
+from blueplane.store.reading import READ_S, Reads
 from blueplane.store.traces import INGESTED_MS, MAX_PARAMETERS, whole_text
 
-#: Seconds after which a read is given up: a command may have to do with a slow disk.
-READ_S: Final = 5.0
-#: The same within the server, whose threads ask for little at once.
+#: Seconds after which a read is given up within the server, whose threads ask for little at once.
 SERVER_READ_S: Final = 1.0
-#: Instructions of SQLite between two looks at the time; some tenths of a millisecond.
-STEPS: Final = 10_000
 
 _TRACE_COLUMNS: Final = (
     "sequence",
@@ -164,53 +159,8 @@ class HookCount:
     last_ms: int
 
 
-class Reader:
-    """A read-only connection; use it in one thread and close it.
-
-    A call that takes longer than ``limit_s`` is given up with StoreUnavailableError: the -wal grows
-    for as long as a statement runs.
-    """
-
-    def __init__(self, path: Path, limit_s: float = READ_S) -> None:
-        self._path = path
-        self._identity = identity(path)
-        self._connection: Connection = open_reader(path)
-        self._limit_s = limit_s
-        self._ends_s = monotonic_s() + limit_s
-        self._connection.set_progress_handler(self._is_late, STEPS)
-
-    def moved(self) -> bool:
-        """Whether the database of this name is another file by now."""
-        return identity(self._path) != self._identity
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.set_progress_handler(None, 0)  # it refers to us
-        self._connection.close()
-
-    def _is_late(self) -> bool:
-        return monotonic_s() > self._ends_s
-
-    @contextmanager
-    def _call(self) -> Iterator[None]:
-        """Begin the time of a call, and translate its errors."""
-        self._ends_s = monotonic_s() + self._limit_s
-        try:
-            with translated():
-                yield
-        except StoreUnavailableError as error:
-            if not self._is_late():
-                raise
-            message = (
-                f"a read of the database took longer than {self._limit_s:g} s and was given up; "
-                "ask again, or for less"
-            )
-            raise StoreUnavailableError(message) from error
-
-    def schema_version(self) -> int:
-        """Return the version of the schema."""
-        with self._call():
-            return version(self._connection)
+class Reader(Reads):
+    """A read-only connection; use it in one thread and close it."""
 
     def balance(self) -> Snapshot | None:
         """Return the stored snapshot of both laws; None before the first."""
@@ -579,13 +529,6 @@ class Reader:
             Trace._make((sequence, bytes.fromhex(event_id), *fields, Content(decode, number, data)))
             for sequence, event_id, *fields, number, data in found
         ]
-
-    def rows(
-        self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
-    ) -> list[tuple[Any, ...]]:
-        """Return the rows of a SELECT; for the other modules of this package."""
-        with self._call():
-            return self._connection.execute(statement, parameters).fetchall()
 
     def letters_to_derive(self, limit: int) -> list[Letter]:
         """Return letters of workers that are to be tried again, oldest first."""

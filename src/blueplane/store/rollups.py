@@ -49,7 +49,8 @@ _CELL: Final[Mapping[str, str]] = {
     "band": " + ".join(f"({_PROMPT} > {limit})" for limit in BANDS),
 }
 _CELLS: Final = (
-    f"SELECT {', '.join((*_CELL.values(), *(_SUMS[each] for each in VALUES)))} FROM counted_calls {{where}}"
+    f"SELECT {', '.join([*_CELL.values(), *map(_SUMS.__getitem__, VALUES)])}"
+    " FROM counted_calls {where}"
     f" GROUP BY {', '.join(str(number) for number in range(1, len(_CELL) + 1))}"
 )
 _OF_MESSAGES: Final = "WHERE message IN (SELECT value FROM json_each(?))"

@@ -1,6 +1,6 @@
 """The tables, as text.
 
-Owns every CREATE of the database, in the order in which versions brought them.
+Owns every CREATE of the database, in the order in which versions brought them, and the current one.
 Promises that a step is never edited once it was released; ``migrations.py`` runs them.
 Leaves what the columns mean for a figure to ``docs/ARCHITECTURE.md``.
 
@@ -9,6 +9,9 @@ that always come together as one (``kinds``); a time is its distance in millisec
 before it on the road, which is small: only history was captured long before its message. The view
 ``raw_traces`` shows all of it as text and whole times.
 """
+
+#: How many steps have brought a database here.
+VERSION = 6
 
 ROAD = """
 CREATE TABLE names (

@@ -6,7 +6,9 @@ import pytest
 from blueplane.errors import StoreError, StoreUnavailableError
 from blueplane.store.codec import shipped
 from blueplane.store.connection import Connection, open_writer
-from blueplane.store.migrations import STEPS, Step, migrate, run_script, version
+from blueplane.store.migrations import STEPS, Step, migrate, run_script
+from blueplane.store.reading import version
+from blueplane.store.schema import VERSION
 from helpers.road import database_file
 
 
@@ -40,7 +42,7 @@ def test_migrate_makes_the_present_schema_when_the_file_is_empty(database: Conne
     # Given / When
     reached = migrate(database)
     # Then
-    assert reached == len(STEPS) == version(database)
+    assert reached == len(STEPS) == VERSION == version(database)
     assert {"traces", "dead_letters", "custody_totals", "epoch", "settlements"} <= tables(database)
     assert database.execute("SELECT count(*) FROM rules").fetchone() == (0,)
     stored = database.execute("SELECT id, source, data FROM dictionaries ORDER BY id").fetchall()

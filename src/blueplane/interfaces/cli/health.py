@@ -15,7 +15,7 @@ from blueplane.clock import wall_ms
 from blueplane.errors import BlueplaneError, NotFoundError, UsageError
 from blueplane.health.check import COMPONENTS
 from blueplane.interfaces.cli.health_screen import Look, overview, page
-from blueplane.interfaces.cli.main import load
+from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.options import duration_s, format_option, home_option
 from blueplane.interfaces.cli.screen import coloured
 from blueplane.lock import is_running

@@ -1,9 +1,9 @@
-"""The live screen of ``blueplane top``.
+"""Live screens: that of ``blueplane top``, and what any of them needs.
 
-Owns the terminal while it is shown.
-Promises a screen that fits 80x24, a terminal that is left as it was found, and that a server which
-goes away is said and asked again.
-Leaves the table to ``top.py``.
+Owns the terminal while one is shown.
+Promises a screen that fits 80x24, a terminal that is left as it was found, and that what goes away
+meanwhile is said and asked again.
+Leaves the table to ``top.py``, the screen of a block to ``block_screen.py``.
 """
 
 import os
@@ -13,9 +13,9 @@ import termios
 import tty
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -33,28 +33,40 @@ END: Final = "q"
 #: Lines that the table takes, with what is around it.
 FRAME_LINES: Final = 12
 
+T = TypeVar("T")
+
 _GREEN: Final = "green"
 #: The colours of what is wrong, and how they look, the worst first.
-_STYLES: Final = {"red": "bold red", "orange": "bright_red", "yellow": "yellow"}
+STYLES: Final = {"red": "bold red", "orange": "bright_red", "yellow": "yellow"}
 
 
 def watch(look: Callable[[], Body], body: Body) -> None:
-    """Draw ``body``, and what ``look`` returns every second, until somebody has had enough."""
+    """Draw ``body`` of health, and what ``look`` returns every second."""
+    follow(look, body, screen)
+
+
+def follow(
+    look: Callable[[], T], seen: T, draw: Callable[[T, str | None, Console], RenderableType]
+) -> None:
+    """Draw what was seen, and what ``look`` returns every second, until somebody has had enough.
+
+    ``draw`` also gets what went wrong with the last look, if anything did.
+    """
     trouble = None
     with _keys() as pressed, Live(screen=True, auto_refresh=False) as live:
         while True:
-            live.update(screen(body, trouble, live.console), refresh=True)
+            live.update(draw(seen, trouble, live.console), refresh=True)
             if pressed(EVERY_S) == END:
                 return
             try:
-                body, trouble = look(), None
+                seen, trouble = look(), None
             except BlueplaneError as error:
                 trouble = str(error)
 
 
 def screen(body: Body, trouble: str | None, console: Console) -> Group:
     """Return as much as there is room for; that the server does not answer comes first."""
-    notes = [] if trouble is None else [Text(visible(trouble), _STYLES["red"])]
+    notes = [] if trouble is None else [Text(visible(trouble), STYLES["red"])]
     notes += _findings(body)
     width = min(console.width, MAX_WIDTH)
     lines = [line for note in notes for line in note.wrap(console, width)]
@@ -64,7 +76,7 @@ def screen(body: Body, trouble: str | None, console: Console) -> Group:
     if trouble is not None:
         now, colour = f"down, was {now}", "red"
     head = f"blueplane is {now}, seen {seen}; {END} ends"
-    style = _STYLES.get(colour, _GREEN)
+    style = STYLES.get(colour, _GREEN)
     return Group(Text(head, style), Text(), picture(table(body)), Text(), *lines[:room])
 
 
@@ -81,7 +93,7 @@ def _findings(body: Body) -> list[Text]:
     ]
     return [
         Text(lines, style)
-        for wanted, style in _STYLES.items()
+        for wanted, style in STYLES.items()
         for colour, lines in found
         if colour == wanted
     ]

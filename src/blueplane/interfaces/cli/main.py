@@ -33,6 +33,8 @@ COMMANDS: Final = {
     "health": ("blueplane.interfaces.cli.health", "Show how every part is, and what is wrong."),
     "doctor": ("blueplane.interfaces.cli.doctor", "Check everything, and say what to do."),
     "top": ("blueplane.interfaces.cli.top", "Watch the hops: rates, backlogs, errors."),
+    "usage": ("blueplane.interfaces.cli.usage", "Show tokens and cost by day, session and more."),
+    "statusline": ("blueplane.interfaces.cli.statusline", "Print one line for a status line."),
     "logs": ("blueplane.interfaces.cli.logs", "Show the server's log."),
     "pause": ("blueplane.interfaces.cli.pause", "Have the hooks take nothing, for a while."),
     "resume": ("blueplane.interfaces.cli.resume", "Have the hooks take events again."),
@@ -151,11 +153,6 @@ def _complete(wanted: str) -> int:
     with suppress(click.UsageError):
         return int(complete(blueplane, {}, "blueplane", COMPLETE, wanted))
     return 0
-
-
-def load(module: str, name: str) -> Any:  # noqa: ANN401 - a function or a class of ours
-    """Import what a command needs only now and then; start-up stays quick without it."""
-    return getattr(import_module(f"blueplane.interfaces.cli.{module}"), name)
 
 
 def _explain(error: Exception) -> tuple[int, str]:

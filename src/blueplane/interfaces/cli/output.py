@@ -17,7 +17,7 @@ from rich.cells import cell_len
 
 from blueplane.figures import UNKNOWN, shown
 from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.main import load
+from blueplane.interfaces.cli.lazy import load
 
 #: What stands between two columns.
 GAP: Final = "  "

@@ -10,7 +10,7 @@ from typing import Final
 
 from blueplane.capture.rule_names import CURSOR_COMPATIBILITY, NO_RULES, UNKNOWN_PLACE
 from blueplane.config import FilterSettings
-from blueplane.interfaces.cli.main import load
+from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.output import Row
 from blueplane.paths import Home
 from blueplane.store.queries import RuleCount

@@ -13,7 +13,7 @@ import click
 
 from blueplane.errors import ServerUnavailableError
 from blueplane.figures import milliseconds, number
-from blueplane.interfaces.cli.main import load
+from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render, render_json
 from blueplane.lock import is_running

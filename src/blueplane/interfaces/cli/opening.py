@@ -1,0 +1,38 @@
+"""How a command opens the database to look.
+
+Owns the sentence when there is nothing to open, or nothing that this version can read.
+Promises to change nothing, and to import little: a report starts quickly.
+Leaves what to look for to the reader and the commands.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from blueplane.errors import NotFoundError, StoreError
+from blueplane.paths import Home
+from blueplane.store.reading import Reads
+from blueplane.store.schema import VERSION
+
+_Kind = TypeVar("_Kind", bound=Reads)
+
+
+@contextmanager
+def opened(home: Home, kind: type[_Kind]) -> Iterator[_Kind]:
+    """Open the database with a kind of reader.
+
+    Raises NotFoundError when there is none yet, StoreError when it is not of this version.
+    """
+    if not home.database.exists():
+        message = f"{home.database}: no database yet; `blueplane start` makes it"
+        raise NotFoundError(message)
+    reader = kind(home.database)
+    try:
+        found = reader.schema_version()
+        if found != VERSION:
+            newer = "install a newer Blueplane" if found > VERSION else "run `blueplane start`"
+            message = f"{home.database}: has schema {found} instead of {VERSION}; {newer}"
+            raise StoreError(message)
+        yield reader
+    finally:
+        reader.close()
