@@ -116,7 +116,8 @@ def tokens(value: float | None) -> str:
     for step, unit in _THOUSANDS:
         if abs(rounded) >= step:
             scaled = rounded / step
-            return f"{scaled:.{4 - len(str(int(abs(scaled))))}f} {unit}"
+            places = max(0, 4 - len(str(int(abs(scaled)))))
+            return f"{scaled:.{places}f} {unit}"
     return f"{value:.0f}"
 
 

@@ -285,7 +285,7 @@ def test_wheel_carries_the_hook_when_built(tmp_path: Path) -> None:
         hook = archive.read("blueplane/_data/hooks/blueplane-hook")
         entry_points = archive.read(files["entry_points.txt"]).decode()
     assert hook == (ROOT / "hooks" / "blueplane-hook").read_bytes()
-    assert "blueplane = blueplane.interfaces.cli.main:main" in entry_points
+    assert "blueplane = blueplane.interfaces.cli.entry:main" in entry_points
     assert {"LICENSE", "METADATA", "clock.py"} <= files.keys()
 
 

@@ -70,7 +70,12 @@ USED_ONLY_IN: dict[str, tuple[str, ...]] = {
     "date.today": ("clock",),
     "os.fork": (),
     "os.forkpty": (),
-    "importlib.import_module": ("config", "interfaces.cli.lazy", "interfaces.cli.main", "pipeline.link"),
+    "importlib.import_module": (
+        "config",
+        "interfaces.cli.lazy",
+        "interfaces.cli.main",
+        "pipeline.link",
+    ),
 }
 
 #: Imports commands when they are asked for, so that start-up stays quick.

@@ -15,6 +15,9 @@ from blueplane.store.derived import Call, Derived, Tokens, Trace
 
 #: The model of a message that no model made.
 SYNTHETIC: Final = "<synthetic>"
+#: More tokens, or dollars, than any call takes: what says more is nonsense, and no sum has to hold it.
+MOST_TOKENS: Final = 10**12
+MOST_USD: Final = 100_000.0
 #: Cursor's hooks that say how many tokens a generation took.
 _CURSOR_HOOKS: Final = ("afterAgentResponse", "stop")
 
@@ -62,8 +65,8 @@ def _claude_call(trace: Trace) -> Call | None:
         text(payload, "gitBranch"),
         trace.timestamp_ms,
         text(message, "stop_reason") is not None,
-        tokens,
-        cost(payload.get("costUSD")),
+        Tokens(*map(_believable, tokens)),
+        _believable_cost(cost(payload.get("costUSD"))),
     )
 
 
@@ -111,9 +114,17 @@ def _cursor_call(trace: Trace) -> Call:
         None,
         trace.timestamp_ms,
         trace.hook_type == "stop",
-        tokens if any(tokens) else Tokens(),
+        Tokens(*map(_believable, tokens)) if any(tokens) else Tokens(),
         None,
     )
+
+
+def _believable(tokens: int | None) -> int | None:
+    return tokens if tokens is not None and tokens <= MOST_TOKENS else None
+
+
+def _believable_cost(usd: float | None) -> float | None:
+    return usd if usd is not None and usd <= MOST_USD else None
 
 
 def _merged(before: Call, call: Call) -> Call:

@@ -184,6 +184,21 @@ def test_tokens_of_cursor_are_unknown_when_a_build_sends_none(
     assert desk.usage(TOKENS) == [(None, None, None, None)]
 
 
+@pytest.mark.fault("D4")
+def test_sums_hold_when_a_line_claims_more_tokens_than_there_can_be(desk: Desk) -> None:
+    """A number that no call takes is unknown: added up, such numbers would fit no column."""
+    # Given / When
+    for number in range(3):
+        payload = {"costUSD": 1e18}
+        desk.tell(answer(number, (MAX_INT, 7, MAX_INT, 10**12 + 1), payload=payload))
+    told = {"input_tokens": MAX_INT, "output_tokens": 5}
+    desk.tell(hook(9, "stop", "turn_end", "cursor", turn_id="g1", metadata=told))
+    # Then
+    assert desk.usage(f"{TOKENS}, reported_cost_usd")[:3] == [(None, 7, None, None, None)] * 3
+    [(known, output)] = desk.execute("SELECT sum(input_known), sum(output_tokens) FROM usage_days")
+    assert (known, output) == (0, 26)
+
+
 @pytest.mark.fault("E3")
 def test_a_call_has_its_first_time_when_lines_come_out_of_order(desk: Desk) -> None:
     """Event time only: a line of the future or of the past changes no sum."""

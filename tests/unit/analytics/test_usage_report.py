@@ -1,0 +1,267 @@
+"""Reports of usage: one total in all views, nothing of what is unknown, and blocks."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from blueplane.analytics import blocks
+from blueplane.analytics.blocks import MS_PER_HOUR, by_block, current
+from blueplane.analytics.prices import PriceTable, load_prices
+from blueplane.analytics.usage_report import VIEWS, Page, Report, by_session, by_view
+from blueplane.days import date_of, day_of
+from blueplane.store.usage_reports import Scope
+from helpers.desk import Desk, answer, hook, read
+
+ALL = Page()
+#: 2026-10-06 23:30 UTC: the price of a model changes half an hour later; and of the zone below, too.
+T_MS = int(datetime(2026, 10, 6, 23, 30, tzinfo=UTC).timestamp() * 1000)
+PRICES = load_prices()
+FIGURES = ("calls", "total_tokens", "cost_usd", "unpriced_calls")
+
+
+@pytest.fixture(autouse=True)
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have days of half an hour's difference: hours are of two of them."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    yield
+    os.environ.pop("TZ")
+    time.tzset()
+
+
+def call(number: int, minutes: float = 0, tokens: Any = (1000, 100, 50, 20), **changes: Any) -> Any:
+    """Make a call so many minutes after the first."""
+    at_ms = T_MS + round(minutes * 60_000)
+    return answer(
+        number, tokens, **{"timestamp_ms": at_ms, "captured_ns": at_ms * 10**6, **changes}
+    )
+
+
+def of_model(name: str) -> dict[str, Any]:
+    """Return what makes a call one of a model."""
+    return {"metadata": {"model": name}}
+
+
+def report(desk: Desk, view: str, scope: Scope = Scope(), page: Page = ALL) -> Report:  # noqa: B008
+    """Return a report of any view."""
+    if view == "session":
+        return read(desk, lambda reader: by_session(reader, scope, PRICES, page))
+    if view == "blocks":
+        return read(desk, lambda reader: by_block(reader, scope, PRICES, page, T_MS))
+    return read(desk, lambda reader: by_view(reader, view, scope, PRICES, page))
+
+
+def fill(desk: Desk) -> None:
+    """Write calls of two platforms, some without a price, and one without tokens."""
+    desk.tell(
+        *(
+            call(
+                number, number * 47, session_id=f"s{number % 4}", project=f"p{number % 3}",
+                **of_model(("claude-sonnet-5-5", "claude-opus-4-1", "llama")[number % 3]),
+            )
+            for number in range(40)
+        ),
+        hook(90, "stop", "turn_end", "cursor", turn_id="g1", session_id="c", timestamp_ms=T_MS),
+        hook(91, "stop", "turn_end", "cursor", turn_id="g2", session_id="c", timestamp_ms=T_MS,
+             metadata={"model": "gpt-5", "input_tokens": 70, "output_tokens": 7}),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope(),
+        Scope(since_day=day_of(datetime(2026, 10, 7, tzinfo=UTC).date())),
+        Scope(until_day=day_of(datetime(2026, 10, 7, tzinfo=UTC).date())),
+        Scope(platform="claude_code"),
+        Scope(project="p1"),
+    ],
+)
+def test_every_view_has_the_same_total_when_it_is_of_the_same_calls(
+    desk: Desk, scope: Scope
+) -> None:
+    """In tokens and in money, whatever is filtered: rows sum to the total, and totals are equal."""
+    # Given
+    fill(desk)
+    # When
+    found = {view: report(desk, view, scope) for view in (*VIEWS, "session", "blocks")}
+    # Then
+    totals = [each.total for each in found.values()]
+    assert all(total == totals[0] for total in totals)
+    assert totals[0]["calls"]
+    for each in found.values():
+        for key in ("calls", "input_tokens", "total_tokens", "unpriced_calls"):
+            assert sum(row[key] or 0 for row in each.rows) == totals[0][key]
+        pico = sum(round((row["cost_usd"] or 0) * 10**12) for row in each.rows)
+        assert pico == round((totals[0]["cost_usd"] or 0) * 10**12)
+
+
+def test_cost_is_by_the_price_of_the_day_when_it_changes_between_two_calls(desk: Desk) -> None:
+    """Days are local ones: a call of the last UTC hour of a day is one of the next day here."""
+    # Given two calls that read the same from the cache, the first before the local midnight
+    desk.tell(
+        call(1, -6 * 60, (0, 0, 1_000_000, 0), **of_model("claude-sonnet-5-5")),
+        call(2, 0, (0, 0, 1_000_000, 0), **of_model("claude-sonnet-5-5")),
+    )
+    # When
+    found = report(desk, "daily")
+    # Then
+    assert [(row["day"], row["cost_usd"]) for row in found.rows] == [
+        ("2026-10-06", 0.2), ("2026-10-07", 0.1)
+    ]  # fmt: skip
+    assert round(found.total["cost_usd"], 12) == 0.3
+
+
+def test_cache_costs_what_it_was_written_for_when_both_kinds_are_known(desk: Desk) -> None:
+    """An hour costs more than five minutes; what is of neither is as of five minutes."""
+    # Given
+    parts = {"ephemeral_5m_input_tokens": 300_000, "ephemeral_1h_input_tokens": 200_000}
+    usage = {"usage": {"cache_creation": parts}}
+    desk.tell(call(1, 0, (0, 0, 0, 1_000_000), message=usage, **of_model("claude-opus-4-1")))
+    # When
+    row = report(desk, "model").total
+    # Then
+    assert row["cost_usd"] == 0.8 * 18.75 + 0.2 * 30
+
+
+def test_what_is_unknown_is_none_when_no_call_says_it(desk: Desk) -> None:
+    """A call without tokens, or of a model without a price, has a cost that is not 0."""
+    # Given
+    fill(desk)
+    # When
+    cursor = report(desk, "model", Scope(platform="cursor"))
+    models = {row["model"]: row for row in report(desk, "model").rows}
+    # Then
+    assert [models["llama"][key] for key in FIGURES] == [13, 13 * 1170, None, 13]
+    assert [models[None][key] for key in FIGURES] == [1, None, None, 1]
+    assert (cursor.total["unpriced_calls"], cursor.total["reported_cost_usd"]) == (1, None)
+    assert report(desk, "daily").unpriced == ["llama"]
+
+
+def test_nothing_is_of_an_empty_store_when_it_is_asked(desk: Desk) -> None:
+    """No rows, no calls, and no figure of anything else."""
+    # Given / When
+    found = [report(desk, view) for view in (*VIEWS, "session", "blocks")]
+    # Then
+    for each in found:
+        assert each.rows == []
+        known = {key for key, value in each.total.items() if value not in (None, [])}
+        assert known == {"calls", "final_calls", "unpriced_calls"}
+
+
+def test_a_page_is_of_the_newest_when_rows_are_limited(desk: Desk) -> None:
+    """The total is of all; days stand in order, sessions from the last one used."""
+    # Given
+    desk.tell(*(call(n, n * 24 * 60, session_id=f"s{n}") for n in range(5)))
+    # When
+    days = report(desk, "daily", page=Page(2, 1))
+    names = report(desk, "session", page=Page(2, 1))
+    # Then
+    assert [row["day"] for row in days.rows] == ["2026-10-09", "2026-10-10"]
+    assert [row["session_id"] for row in names.rows] == ["s3", "s2"]
+    assert days.total == names.total
+    assert (days.more, names.more, report(desk, "session", page=Page(5)).more) == (
+        True,
+        True,
+        False,
+    )
+
+
+def test_a_week_begins_on_monday_and_a_month_on_its_first_when_days_are_grouped(desk: Desk) -> None:
+    """By the local calendar."""
+    # Given 2026-10-07, a Wednesday, the Sunday after it, the Monday, and a day of another month
+    desk.tell(*(call(n, days * 24 * 60) for n, days in enumerate((0, 4, 5, 30))))
+    # When
+    weeks = [(row["week"], row["calls"]) for row in report(desk, "weekly").rows]
+    months = [(row["month"], row["calls"]) for row in report(desk, "monthly").rows]
+    # Then
+    assert weeks == [("2026-10-05", 2), ("2026-10-12", 1), ("2026-11-02", 1)]
+    assert months == [("2026-10", 3), ("2026-11", 1)]
+    assert date_of(0).isoformat() == "1970-01-01"
+
+
+# --- blocks ---------------------------------------------------------------------------------------
+
+
+def test_a_block_begins_at_its_full_hour_when_five_hours_have_passed(desk: Desk) -> None:
+    """A call at the end of a block begins the next one, which need not be at a multiple of five."""
+    # Given calls at 23:30, 03:59, 04:00 and 12:00
+    desk.tell(*(call(n, minutes) for n, minutes in enumerate((0, 4 * 60 + 29, 4 * 60 + 30, 750))))
+    # When
+    rows = report(desk, "blocks").rows
+    # Then
+    hours = [(row["start_ms"] - T_MS) / MS_PER_HOUR for row in rows]
+    assert hours == [-0.5, 4.5, 12.5]
+    assert [row["calls"] for row in rows] == [2, 1, 1]
+    assert [row["active"] for row in rows] == [True, False, False]
+
+
+def test_a_block_stays_as_it_is_when_only_a_part_of_it_is_asked_for(desk: Desk) -> None:
+    """Whose calls began it does not matter: a project's part is in the block of all."""
+    # Given
+    desk.tell(call(1, 0, project="p1"), call(2, 4 * 60, project="p2"))
+    # When
+    rows = report(desk, "blocks", Scope(project="p2")).rows
+    # Then
+    assert [(row["start_ms"], row["calls"]) for row in rows] == [(T_MS - MS_PER_HOUR // 2, 1)]
+
+
+def test_blocks_of_two_platforms_are_apart_when_they_overlap(desk: Desk) -> None:
+    """What Cursor does begins no block of Claude."""
+    # Given
+    fill(desk)
+    # When
+    rows = report(desk, "blocks").rows
+    # Then
+    assert {row["platform"] for row in rows} == {"claude_code", "cursor"}
+
+
+@pytest.mark.parametrize("many", [0, 60])
+def test_the_current_block_tells_where_it_leads_when_it_is_under_way(
+    desk: Desk, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it has passed: by its end twice as much; found however long ago the pause was."""
+    # Given calls each fourth hour for days, and a block of which two hours and a half have passed
+    monkeypatch.setattr(blocks, "_AT_ONCE", 7)
+    start_ms = T_MS - MS_PER_HOUR // 2
+    desk.tell(*(call(n, -n * 4 * 60 - 30) for n in range(5 * (many // 5) + 1)))
+    # When
+    now_ms = start_ms + MS_PER_HOUR * 5 // 2
+    row = read(desk, lambda reader: current(reader, "claude_code", PRICES, now_ms))
+    # Then
+    assert row["start_ms"] == start_ms
+    assert (row["minutes_left"], row["calls"]) == (150, 1)
+    assert row["projected_tokens"] == 2 * row["total_tokens"] == 2 * 1170
+    assert row["tokens_per_minute"] == 1170 / 150
+    assert row["projected_cost_usd"] == 2 * row["cost_usd"]
+
+
+def test_no_block_is_under_way_when_its_five_hours_are_over(desk: Desk) -> None:
+    """Also when there never was one."""
+
+    # Given
+    def at(now_ms: int) -> Any:
+        return read(desk, lambda reader: current(reader, "claude_code", PRICES, now_ms))
+
+    nothing = at(T_MS)
+    desk.tell(call(1))
+    # When
+    over = at(T_MS + 5 * MS_PER_HOUR)
+    # Then
+    assert (nothing, over) == (None, None)
+    assert at(T_MS) is not None
+
+
+def test_prices_may_have_no_changes_when_all_are_from_ever(desk: Desk) -> None:
+    """A table without dates prices every day alike."""
+    # Given
+    desk.tell(call(1))
+    table = PriceTable("2026-01-01", {}, {})
+    # When
+    found = read(desk, lambda reader: by_view(reader, "daily", Scope(), table, ALL))
+    # Then
+    assert (found.total["cost_usd"], found.unpriced) == (None, ["claude-opus-4"])
