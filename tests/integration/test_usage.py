@@ -11,6 +11,7 @@ from blueplane.analytics.fields import number
 from blueplane.paths import Home
 from blueplane.store.queries import reading
 from helpers import stored_transcripts as stored
+from helpers import usage_command
 from helpers.desk import Desk
 from helpers.redis_server import RedisServer
 from helpers.server import Server
@@ -78,7 +79,7 @@ def grows_and_dies(projects: Path, lines: Iterator[Written], server: Server) -> 
 def test_usage_is_the_truth_when_the_server_is_killed_while_transcripts_grow(
     home: Home, tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    """To the token, live and through deaths; and a replay from zero is the same."""
+    """To the token, live and through deaths, in every view; and a replay from zero is the same."""
     # Given
     projects = tmp_path / "user" / ".claude" / "projects"
     projects.mkdir(parents=True)
@@ -95,6 +96,7 @@ def test_usage_is_the_truth_when_the_server_is_killed_while_transcripts_grow(
         wait_derived(home, scribe.truth)
         # Then
         check(home, scribe.truth)
+        usage_command.check(home, scribe.truth)
         server.stop()
     desk = Desk(home.database)
     before = desk.derived()

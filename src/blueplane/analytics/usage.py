@@ -15,7 +15,7 @@ from blueplane.store.derived import Call, Derived, Tokens, Trace
 
 #: The model of a message that no model made.
 SYNTHETIC: Final = "<synthetic>"
-#: More tokens, or dollars, than any call takes: what says more is nonsense, and no sum has to hold it.
+#: As many tokens, and dollars, as no call takes: what says more is nonsense, which no sum could hold.
 MOST_TOKENS: Final = 10**12
 MOST_USD: Final = 100_000.0
 #: Cursor's hooks that say how many tokens a generation took.

@@ -17,7 +17,7 @@ from blueplane.store.usage_reports import Scope
 from helpers.desk import Desk, answer, hook, read
 
 ALL = Page()
-#: 2026-10-06 23:30 UTC: the price of a model changes half an hour later; and of the zone below, too.
+#: Half an hour before the price of a model changes, by UTC; in the zone below it has.
 T_MS = int(datetime(2026, 10, 6, 23, 30, tzinfo=UTC).timestamp() * 1000)
 PRICES = load_prices()
 FIGURES = ("calls", "total_tokens", "cost_usd", "unpriced_calls")

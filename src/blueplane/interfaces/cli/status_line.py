@@ -57,7 +57,7 @@ def run(home: Home | None) -> int:
         line = f"{_NAME}: {visible(str(error))}"
     except Exception:  # noqa: BLE001 - a status line has no place for what went wrong
         line = f"{_NAME}: {UNKNOWN}"
-    with suppress(OSError, ValueError):  # nobody looks any more
+    with suppress(OSError, ValueError, AttributeError):  # nobody looks, any more or at all
         sys.stdout.buffer.write(f"{line}\n".encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
     return 0

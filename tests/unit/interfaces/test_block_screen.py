@@ -1,0 +1,62 @@
+"""The screen of a live block."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from blueplane.clock import wall_ms
+from blueplane.interfaces.cli.block_screen import screen
+
+HOUR_MS = 3_600_000
+
+
+def make_block(**changes: Any) -> dict[str, Any]:
+    """Make a block of which half has passed, with large figures."""
+    now_ms = wall_ms()
+    return {
+        "platform": "claude_code", "start_ms": now_ms - HOUR_MS * 5 // 2,
+        "end_ms": now_ms + HOUR_MS * 5 // 2, "calls": 12_345, "total_tokens": 4_571_000_000,
+        "cost_usd": 1234.5, "minutes_left": 150.0, "tokens_per_minute": 30_473_333.0,
+        "cost_usd_per_hour": 493.8, "projected_tokens": 9_142_000_000.0,
+        "projected_cost_usd": 2469.0, "models": [f"claude-model-{n}" for n in range(9)], **changes,
+    }  # fmt: skip
+
+
+def shown(row: dict[str, Any] | None, trouble: str | None = None) -> str:
+    """Return the screen on a terminal of 80x24."""
+    page = io.StringIO()
+    console = Console(file=page, width=80, height=24)
+    console.print(screen(row, trouble, console))
+    return page.getvalue()
+
+
+def test_the_screen_fits_the_smallest_terminal_when_figures_are_large() -> None:
+    """It says what is left, what it took, and where it leads."""
+    # Given / When
+    text = shown(make_block(), "the database cannot be read: " + "very/long" * 12)
+    # Then
+    lines = text.splitlines()
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("the database cannot be read")
+    for each in ("2 h", "4.571 G in 12,345 calls", "$1,234.50", "$493.80 an hour", "$2,469.00"):
+        assert each in text
+    assert f"[{'=' * 20}{' ' * 20}]" in text
+
+
+@pytest.mark.parametrize("key", ["cost_usd", "cost_usd_per_hour", "projected_cost_usd"])
+def test_the_screen_has_a_dash_when_a_figure_is_unknown(key: str) -> None:
+    """A model without a price costs nothing that is known."""
+    # Given / When / Then
+    assert "–" in shown(make_block(**{key: None}))  # noqa: RUF001 - a dash for unknown
+
+
+def test_the_screen_says_so_when_no_block_is_under_way() -> None:
+    """In words, and without a bar."""
+    # Given / When
+    text = shown(None)
+    # Then
+    assert "none: five hours have passed" in text
+    assert "[" not in text
