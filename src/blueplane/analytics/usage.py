@@ -15,7 +15,7 @@ from blueplane.store.derived import Call, Derived, Tokens, Trace
 
 #: The model of a message that no model made.
 SYNTHETIC: Final = "<synthetic>"
-#: As many tokens, and dollars, as no call takes: what says more is nonsense, which no sum could hold.
+#: Tokens and dollars that no call takes: what says more is nonsense, and no sum could hold it.
 MOST_TOKENS: Final = 10**12
 MOST_USD: Final = 100_000.0
 #: Cursor's hooks that say how many tokens a generation took.

@@ -220,24 +220,32 @@ def test_blocks_of_two_platforms_are_apart_when_they_overlap(desk: Desk) -> None
     assert {row["platform"] for row in rows} == {"claude_code", "cursor"}
 
 
-@pytest.mark.parametrize("many", [0, 60])
-def test_the_current_block_tells_where_it_leads_when_it_is_under_way(
-    desk: Desk, many: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Half of it has passed: by its end twice as much; found however long ago the pause was."""
-    # Given calls each fourth hour for days, and a block of which two hours and a half have passed
-    monkeypatch.setattr(blocks, "_AT_ONCE", 7)
+def test_the_current_block_tells_where_it_leads_when_it_is_under_way(desk: Desk) -> None:
+    """Half of it has passed: by its end twice as much."""
+    # Given
+    desk.tell(call(1))
     start_ms = T_MS - MS_PER_HOUR // 2
-    desk.tell(*(call(n, -n * 4 * 60 - 30) for n in range(5 * (many // 5) + 1)))
-    # When
     now_ms = start_ms + MS_PER_HOUR * 5 // 2
+    # When
     row = read(desk, lambda reader: current(reader, "claude_code", PRICES, now_ms))
     # Then
-    assert row["start_ms"] == start_ms
-    assert (row["minutes_left"], row["calls"]) == (150, 1)
+    assert (row["start_ms"], row["minutes_left"], row["calls"]) == (start_ms, 150, 1)
     assert row["projected_tokens"] == 2 * row["total_tokens"] == 2 * 1170
     assert row["tokens_per_minute"] == 1170 / 150
     assert row["projected_cost_usd"] == 2 * row["cost_usd"]
+
+
+def test_the_current_block_is_found_when_there_was_no_pause_for_days(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a block begins depends on the one before it, back to the last pause."""
+    # Given calls each fourth hour, so that each block has two of them, and small reads
+    monkeypatch.setattr(blocks, "_AT_ONCE", 7)
+    desk.tell(*(call(number, -number * 4 * 60) for number in range(62)))
+    # When
+    row = read(desk, lambda reader: current(reader, "claude_code", PRICES, T_MS))
+    # Then
+    assert (row["start_ms"], row["calls"]) == (T_MS - MS_PER_HOUR * 9 // 2, 2)
 
 
 def test_no_block_is_under_way_when_its_five_hours_are_over(desk: Desk) -> None:

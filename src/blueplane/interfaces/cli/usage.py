@@ -69,9 +69,7 @@ _FIRST: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("start_ms", "block begins", _minute, whole=True),
     ),
 }
-#: Those whose first columns leave less room.
-_NARROW: Final = ("session", "branch", "blocks")
-_FIGURES: Final = (
+_KINDS: Final = (
     Column("input_tokens", "input", tokens, "right", whole=True),
     Column("output_tokens", "output", tokens, "right", whole=True),
     Column("cache_creation_tokens", "cache write", tokens, "right", whole=True),
@@ -81,6 +79,11 @@ _TOTALS: Final = (
     Column("total_tokens", "tokens", tokens, "right", whole=True),
     Column("cost_usd", "cost est.", dollars, "right", whole=True),
 )
+#: Kinds of tokens that the first columns of a view leave room for on a terminal.
+_ROOM: Final[Mapping[str, tuple[Column, ...]]] = {
+    **dict.fromkeys(("daily", "weekly", "monthly", "platform"), _KINDS),
+    **dict.fromkeys(("model", "project"), _KINDS[1:2]),
+}
 _CALLS: Final = Column("calls", "calls", number, "right", whole=True)
 _REPORTED: Final = Column("reported_cost_usd", "reported", dollars, "right", whole=True)
 
@@ -119,8 +122,8 @@ def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: A
 
 def _shown(view: str, report: Report, prices: PriceTable, asked: Asked) -> Shown:
     first = _FIRST[view]
-    columns = [*first, _CALLS, *(() if view in _NARROW else _FIGURES), *_TOTALS]
-    if report.total["reported_cost_usd"] is not None and view in _NARROW:
+    columns = [*first, _CALLS, *_ROOM.get(view, ()), *_TOTALS]
+    if report.total["reported_cost_usd"] is not None and _KINDS[0] not in columns:
         columns.append(_REPORTED)
     fields = report.rows[0] if report.rows else [*(each.key for each in first), *report.total]
     table = Table(columns, report.rows, report.total, _caption(report, prices))
