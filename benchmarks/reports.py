@@ -1,8 +1,8 @@
 """Reports of usage over generated trees: how long each takes, on a small store and on a large one.
 
-``python benchmarks/reports.py [--small 10] [--large 200] [--program FILE] [--ccusage FILE]`` prints one
-JSON object: P50 and P95 of every view in milliseconds, spawn to exit, and how many times as long
-the large store takes; beside them ``--version``. ``--program`` is the frozen executable. With
+``python benchmarks/reports.py [--small 10] [--large 200] [--program FILE] [--ccusage FILE]`` prints
+one JSON object: P50 and P95 of every view in milliseconds, spawn to exit, and how many times as
+long the large store takes; beside them ``--version``. ``--program`` is the frozen executable. With
 ``--ccusage``, a program of that name (``npm install --prefix DIRECTORY ccusage``), both are held to
 the truth in each field of each view, and timed in turns. It fails unless our totals are the truth.
 """
@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / part) for part in ("", "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.backfill import FILLER, LIMIT_S, is_derived, is_read
 from benchmarks.latency import percentile
+
 from blueplane.paths import Home
 from helpers.redis_server import RedisServer
 from helpers.server import Server

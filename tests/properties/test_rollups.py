@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from blueplane.days import local_day
@@ -101,6 +101,7 @@ def take(connection: Connection, step: str, what: Any) -> None:
                 Derived(connection).add_calls([])
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, min_size=1, max_size=8))
 @example([("calls", [SIDECHAIN, SIDECHAIN._replace(key=(1, 2), session_id="two")]),
           ("forget", ("one", (), 0))])  # fmt: skip

@@ -18,7 +18,7 @@ from blueplane.store.connection import Connection, identity, open_reader, transl
 #: Seconds after which a read is given up: a command may have to do with a slow disk.
 READ_S: Final = 5.0
 #: Instructions of SQLite between two looks at the time; some tenths of a millisecond.
-_STEPS: Final = 10_000
+STEPS: Final = 10_000
 
 
 class Reads:
@@ -34,7 +34,7 @@ class Reads:
         self._connection: Connection = open_reader(path)
         self._limit_s = limit_s
         self._ends_s = monotonic_s() + limit_s
-        self._connection.set_progress_handler(self._is_late, _STEPS)
+        self._connection.set_progress_handler(self._is_late, STEPS)
 
     def moved(self) -> bool:
         """Whether the database of this name is another file by now."""

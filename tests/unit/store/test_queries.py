@@ -14,7 +14,7 @@ from blueplane.pipeline.batch import prepare
 from blueplane.pipeline.commits import Commits
 from blueplane.pipeline.custody import Balance
 from blueplane.pipeline.dead_letters import make_letter
-from blueplane.store import queries as module
+from blueplane.store import reading as module
 from blueplane.store.connection import open_writer
 from blueplane.store.ledger import Epoch, Incident
 from blueplane.store.migrations import STEPS
