@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from blueplane import __version__, proof
 from blueplane.analytics.conversations.worker import Conversations
+from blueplane.analytics.metrics.worker import Metrics
 from blueplane.analytics.sessions import Sessions
 from blueplane.analytics.usage import Usage
 from blueplane.analytics.witnesses import Witnesses
@@ -310,7 +311,8 @@ class Daemon:
             busy=lambda: self.writer.backlog() > BUSY,
         )
         names = Pseudonyms(self.home.secret())
-        self.workers = Workers(store, (Usage(), Sessions(), Witnesses(), Conversations(names)))
+        workers = (Usage(), Sessions(), Witnesses(), Conversations(names))
+        self.workers = Workers(store, workers, Metrics())
         self.writer.announced = self.workers.wake
         self.rebuilder = Rebuilder(
             self.home.database, self.writer, self.workers.wake, self.stopping

@@ -6,6 +6,7 @@ Leaves which days are asked for, and how they are written, to the reports.
 """
 
 import time
+from calendar import monthrange
 from datetime import date
 from functools import lru_cache
 from typing import Final
@@ -14,6 +15,7 @@ from blueplane.clock import wall_ms
 from blueplane.digests import blake2b
 
 _S_PER_DAY: Final = 86_400
+_MONTHS: Final = 12
 #: What separates the numbers of days from those that ``date`` has.
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 #: Seconds between two looks at a zone's offset, and until when: none changes and is back in a week.
@@ -40,6 +42,19 @@ def day_of(when: date) -> int:
 def date_of(day: int) -> date:
     """Return the date of a day; the first or the last that there is for one beyond them."""
     return date.fromordinal(min(max(day + _EPOCH, 1), date.max.toordinal()))
+
+
+def month_of(day: int) -> int:
+    """Return the number of a day's month: months since the year 0."""
+    when = date_of(day)
+    return when.year * _MONTHS + when.month - 1
+
+
+def days_of(month: int) -> range:
+    """Return the days of a month."""
+    year, place = month // _MONTHS, month % _MONTHS + 1
+    first = day_of(date(year, place, 1))
+    return range(first, first + monthrange(year, place)[1])
 
 
 def zone() -> int:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import orjson
 
 from blueplane.analytics.conversations.worker import Conversations
+from blueplane.analytics.metrics.worker import Metrics
 from blueplane.analytics.sessions import Sessions
 from blueplane.analytics.usage import Usage
 from blueplane.analytics.witnesses import Witnesses
@@ -23,6 +24,7 @@ from blueplane.event import Event, line_id
 from blueplane.pipeline.commits import Commits
 from blueplane.store.conversation_tables import TABLES
 from blueplane.store.derived import Derivation
+from blueplane.store.metric_rollups import MEASURED, unpacked
 from blueplane.store.queries import Reader, reading
 from blueplane.store.usage_columns import KEYS
 from helpers.road import CAPTURED_NS, make_event, make_row
@@ -78,7 +80,7 @@ class Desk:
     """A store with workers."""
 
     #: The workers of the program.
-    NAMES = (Usage.name, Sessions.name, Witnesses.name, Conversations.name)
+    NAMES = (Usage.name, Sessions.name, Witnesses.name, Conversations.name, Metrics.name)
 
     def __init__(self, database: Path, workers: Iterable[Worker] = ()) -> None:
         self._take(database, Commits(database), workers)
@@ -105,6 +107,7 @@ class Desk:
         self.workers = Workers(
             store,
             tuple(workers) or (Usage(), Sessions(), Witnesses(), Conversations(Pseudonyms(SECRET))),
+            Metrics(),
         )
 
     def close(self) -> None:
@@ -157,7 +160,18 @@ class Desk:
             ),
             **{table: self._rows(table) for table in TABLES.values()},
             **shown(self.commits._connection),
+            **{table: self._measured(table) for table in MEASURED},
         }
+
+    def _measured(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a table of figures, with texts in place of numbers of them."""
+        session = "(SELECT session_id FROM sessions WHERE id = t.session)"
+        found = self.execute(
+            f"SELECT {session if table == 'session_figures' else 0}, t.span, t.platform,"
+            " (SELECT text FROM labels WHERE id = t.project), t.body"
+            f" FROM {table} t ORDER BY 1, 2, 3, 4"
+        )
+        return [(*head, unpacked(body)) for *head, body in found]
 
     def _rows(self, table: str) -> list[tuple[Any, ...]]:
         """Return the rows of a table of conversations, with texts in place of numbers of them."""
@@ -177,7 +191,7 @@ class Desk:
         self.execute("DELETE FROM watermarks")
         if emptied:
             tables = ("calls", "sessions", "stretches", "witnesses", "first_hooks", "labels")
-            for table in (*tables, *KEYS, *TABLES.values()):
+            for table in (*tables, *KEYS, *TABLES.values(), *MEASURED, "touched"):
                 self.execute(f"DELETE FROM {table}")
 
     def rebuild(self, *workers: str) -> None:

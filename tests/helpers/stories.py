@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from blueplane.capture.cursor.extract import Found, read_bubble, read_composer
 
 from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
-from blueplane.capture.databases import Maker
+from blueplane.capture.cursor.composers import read_bubble, read_composer
+from blueplane.capture.cursor.events import Maker
+from blueplane.capture.cursor.found import Found
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.sanitise import Sanitiser

@@ -9,12 +9,12 @@ Leaves what is derived to each worker, the transaction to the writer.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from blueplane import faults
 from blueplane.clock import NS_PER_MS, monotonic_s
@@ -23,6 +23,7 @@ from blueplane.logs import get
 from blueplane.store.codec import Codec
 from blueplane.store.derived import HOP, Derivation, Derived, Trace
 from blueplane.store.letters import Letter
+from blueplane.store.metric_rollups import TouchedError
 from blueplane.store.queries import SERVER_READ_S, Reader, reading
 from blueplane.threads import Backoff, Service
 
@@ -38,6 +39,9 @@ RESTS: Final = 3
 IDLE_S: Final = 5.0
 #: Seconds before a failing worker, or an absent store, is tried again: the first and the longest.
 RETRY_S: Final = (0.5, 60.0)
+#: Seconds for which the follower waits at most while workers have rows: their sessions would soon
+#: be derived from again.
+FOLLOW_S: Final = 2.0
 #: Letters that are tried again at once.
 LETTERS: Final = 100
 
@@ -58,6 +62,30 @@ class Worker(Protocol):
 
     def write(self, tables: Derived, found: Sequence[Any]) -> None:
         """Store what rows say, in the writer's thread and within its transaction."""
+
+
+class Step(NamedTuple):
+    """What stores what was made of some sessions, and the errors of those of which none was made.
+
+    ``write`` raises TouchedError when more was derived of one of them meanwhile.
+    """
+
+    write: Write
+    errors: Sequence[Exception]
+
+
+class Follower(Protocol):
+    """What derives from derived rows: of each session anew, after something was derived of it."""
+
+    @property
+    def name(self) -> str:
+        """Its name, under which its watermark is."""
+
+    def next(self, reader: Reader) -> Step | None:
+        """Derive from the next sessions; None when there are none."""
+
+
+_W = TypeVar("_W", Worker, Follower)
 
 
 class State(NamedTuple):
@@ -84,10 +112,10 @@ class Store:
 
 
 @dataclass(slots=True)
-class _Run:
+class _Run(Generic[_W]):
     """A worker, and how it was going since the start."""
 
-    worker: Worker
+    worker: _W
     failures: int = 0
     last_error: str | None = None
     failing: bool = False
@@ -102,10 +130,12 @@ class _StaleError(Exception):
 class Workers(Service):
     """The thread of all workers."""
 
-    def __init__(self, store: Store, workers: Sequence[Worker]) -> None:
+    def __init__(self, store: Store, workers: Sequence[Worker], follower: Follower) -> None:
         super().__init__("workers")
         self._store = store
         self._runs = {worker.name: _Run(worker) for worker in workers}
+        self._follower = _Run(follower)
+        self._follow_s = monotonic_s()
         self._woken = Flag()
         self._backoff = Backoff(*RETRY_S)
 
@@ -125,8 +155,11 @@ class Workers(Service):
         alive = self.alive()
         return {
             name: State(alive and not run.failing, run.failures, run.last_error)
-            for name, run in self._runs.items()
+            for name, run in self._all_runs().items()
         }
+
+    def _all_runs(self) -> dict[str, "_Run[Worker] | _Run[Follower]"]:
+        return {**self._runs, self._follower.worker.name: self._follower}
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -159,7 +192,8 @@ class Workers(Service):
         edition = self._store.edition()
         with reading(self._store.database, SERVER_READ_S) as reader:
             last = reader.last_sequence()
-            groups = self._groups(reader.watermarks(), last)
+            marks = reader.watermarks()
+            groups = self._groups(marks, last)
             more = False
             try:
                 for mark, runs in groups.items():
@@ -172,14 +206,39 @@ class Workers(Service):
                     more = more or full
                 if not more:
                     self._try_letters(reader, edition)
+                if not more or monotonic_s() >= self._follow_s:
+                    more = self._follow(reader, marks, edition) or more
             except _StaleError:
                 return True
         return more
 
-    def _groups(self, marks: Mapping[str, int], last: int) -> dict[int, list[_Run]]:
+    def _follow(self, reader: Reader, marks: Mapping[str, int], edition: int) -> bool:
+        """Give the follower its next sessions; True when there may be more.
+
+        When there are none, it has followed up to where all workers were.
+        """
+        run, more = self._follower, False
+        if run.due_s > monotonic_s():
+            return False
+        with self._turn(run):
+            step = run.worker.next(reader)
+            more = step is not None
+            name, upto = run.worker.name, min(marks.get(each, 0) for each in self._runs)
+            if step is not None:
+                with suppress(TouchedError):  # they are still to be derived from
+                    self._commit(Derivation(name, None, step.write, edition))
+                for error in step.errors:
+                    run.failures += 1
+                    run.last_error = type(error).__name__
+            elif upto != marks.get(name, 0):
+                self._commit(Derivation(name, upto, _nothing, edition))
+        self._follow_s = monotonic_s() + FOLLOW_S
+        return more
+
+    def _groups(self, marks: Mapping[str, int], last: int) -> dict[int, list[_Run[Worker]]]:
         """Return who has something to do, by watermark: those with the same one read together."""
         now_s = monotonic_s()
-        groups: dict[int, list[_Run]] = {}
+        groups: dict[int, list[_Run[Worker]]] = {}
         for name, run in self._runs.items():
             mark = marks.get(name, 0)
             if mark < last and run.due_s <= now_s:
@@ -187,7 +246,7 @@ class Workers(Service):
         return groups
 
     @contextmanager
-    def _turn(self, run: _Run) -> Iterator[None]:
+    def _turn(self, run: _Run[_W]) -> Iterator[None]:
         """Have a worker's own failure be only its own: it is tried again later."""
         try:
             yield
@@ -204,7 +263,7 @@ class Workers(Service):
 
     # -- a batch -----------------------------------------------------------------------------------
 
-    def _derive(self, run: _Run, traces: Sequence[Trace], upto: int, edition: int) -> None:
+    def _derive(self, run: _Run[Worker], traces: Sequence[Trace], upto: int, edition: int) -> None:
         """Derive from rows; a batch that is refused is halved until the culprit is alone."""
         found, letters = _read(run.worker, traces)
         write = partial(run.worker.write, found=found)

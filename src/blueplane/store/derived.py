@@ -16,6 +16,7 @@ import orjson
 from blueplane.store.connection import Connection
 from blueplane.store.conversation_tables import UPSERTS, Fact, by_kind
 from blueplane.store.letters import Letter
+from blueplane.store.metric_rollups import Measured, put_measured, touch
 from blueplane.store.rollups import Rollups
 
 #: The hop of a dead letter that a worker could not derive from; outside of both laws.
@@ -247,6 +248,10 @@ class Derived:
         with Rollups(self._connection).following({row[0] for row in rows}):
             self._connection.executemany(_PUT_CALL, rows)
 
+    def put_measured(self, measured: Measured) -> None:
+        """Store what sessions add up to; raises TouchedError when one has changed since."""
+        put_measured(self._connection, measured)
+
     def first_hooks(self, hooks: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
         """Note which row of a hook is the first, given as platform, sequence and time.
 
@@ -286,6 +291,7 @@ class Derived:
                 for row in rows:
                     row[place] = self._label(label, row[place])
             self._connection.executemany(upsert.statement, rows)
+            touch(self._connection, {row[1] for row in rows})
 
     def add_session(self, facts: SessionFacts) -> None:
         """Add what rows say of a session."""
@@ -308,6 +314,7 @@ class Derived:
         )  # fmt: skip
         for stretch in facts.stretches:
             self._add_stretch(number, *stretch)
+        touch(self._connection, [number])
 
     def _add_stretch(self, session: int, started_ms: int, last_ms: int) -> None:
         """Join a stretch with those that it touches: less than ``IDLE_MS`` lies in between."""

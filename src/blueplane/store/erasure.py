@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from blueplane.store.connection import Connection, translated
 from blueplane.store.figures import NO_TEXT, Figures, Removal, renaming
 from blueplane.store.forgotten import remember
+from blueplane.store.metric_rollups import begin_measuring_anew
 from blueplane.store.names import remove_unused_names
 
 #: Rows that are read, or changed, at once; fewer than a statement takes parameters.
@@ -231,6 +232,7 @@ class Erasure:
         """Give what has a label of derived rows another one."""
         for statement in renaming(kind, old, new):
             self._connection.execute(*statement)
+        begin_measuring_anew(self._connection)
         return {}
 
     def remove_prompts(self) -> Mapping[str, int]:

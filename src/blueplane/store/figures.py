@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from blueplane.store.connection import Connection, translated
 from blueplane.store.conversation_tables import LABELLED, TABLES, TIMES
+from blueplane.store.metric_rollups import begin_measuring_anew
 from blueplane.store.rollups import Rollups, adding
 from blueplane.store.usage_columns import KEYS, LABELS, VALUES
 
@@ -118,7 +119,8 @@ class Figures:
             *self._rest,
         ]
         works = [partial(_execute, statement=(each, self._parameters)) for each in statements]
-        return [self._remove_calls, *works, partial(_execute, statement=(_UNUSED, ()))]
+        tidy = partial(_execute, statement=(_UNUSED, ()))
+        return [self._remove_calls, *works, begin_measuring_anew, tidy]
 
     def _remove_calls(self, connection: Connection) -> None:
         """Remove calls; what they were copies of may be shown now, so the rollups follow both."""

@@ -62,6 +62,7 @@ def _capture(connection: Connection) -> None:
 def _insight(connection: Connection) -> None:
     run_script(connection, schema.CONVERSATIONS)
     run_script(connection, schema.USAGE_ROLLUPS)
+    run_script(connection, schema.METRICS)
     Rollups(connection).rebuild()
 
 

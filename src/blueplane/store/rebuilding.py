@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 from blueplane.store.connection import Connection
 from blueplane.store.conversation_tables import TIMES
 from blueplane.store.ledger import Ledger
+from blueplane.store.metric_rollups import begin_measuring_anew, touch_all
+from blueplane.store.rollups import Rollups
 
 #: Takes away what a worker derived of a time and later; 0 is all of it.
 Clear: TypeAlias = Callable[[Connection, int], None]
@@ -26,6 +28,7 @@ WHERE coalesce(started_ms, ?1) >= ?1
 
 def _clear_usage(connection: Connection, since_ms: int) -> None:
     _clear_tables(connection, {"calls": "timestamp_ms"}, since_ms)
+    Rollups(connection).rebuild()
 
 
 def _clear_sessions(connection: Connection, since_ms: int) -> None:
@@ -35,6 +38,11 @@ def _clear_sessions(connection: Connection, since_ms: int) -> None:
 
 def _clear_witnesses(connection: Connection, since_ms: int) -> None:
     _clear_tables(connection, {"witnesses": "at_ms", "first_hooks": "at_ms"}, since_ms)
+
+
+def _clear_metrics(connection: Connection, _since_ms: int) -> None:
+    """They are made of derived rows, which stay where nobody could derive them again."""
+    begin_measuring_anew(connection)
 
 
 def _clear_conversations(connection: Connection, since_ms: int) -> None:
@@ -55,6 +63,7 @@ CLEARING: Final[Mapping[str, Clear]] = {
     "sessions": _clear_sessions,
     "witnesses": _clear_witnesses,
     "conversations": _clear_conversations,
+    "metrics": _clear_metrics,
 }
 
 
@@ -64,6 +73,7 @@ def begin_anew(connection: Connection, workers: Iterable[str]) -> None:
     for worker in workers:
         CLEARING[worker](connection, since_ms)
         connection.execute("DELETE FROM watermarks WHERE worker = ?", (worker,))
+    touch_all(connection)
 
 
 def _since_ms(connection: Connection) -> int:

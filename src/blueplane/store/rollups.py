@@ -16,6 +16,7 @@ import orjson
 
 from blueplane.days import zone
 from blueplane.store.connection import Connection
+from blueplane.store.metric_rollups import touch, touch_all
 from blueplane.store.usage_columns import BANDS, KEYS, KINDS, VALUES
 
 #: What the sums are of calls.
@@ -57,6 +58,9 @@ _OF_MESSAGES: Final = "WHERE message IN (SELECT value FROM json_each(?))"
 
 #: In the table ``cursors``: the time zone whose days these are.
 _ZONE: Final = "usage_zone"
+
+#: The place of the session in what a sum is of.
+_SESSION: Final = list(_CELL).index("session")
 
 _Sums: TypeAlias = tuple[int, ...]
 _Cells: TypeAlias = dict[tuple[Any, ...], _Sums]
@@ -110,7 +114,9 @@ class Rollups:
         before = self._cells(_OF_MESSAGES, touched)
         yield
         after = self._cells(_OF_MESSAGES, touched)
-        self._add(_difference(before, after))
+        changed = _difference(before, after)
+        self._add(changed)
+        touch(self._connection, {cell[_SESSION] for cell in changed})
 
     def rebuild(self) -> None:
         """Make all of them anew from the calls."""
@@ -118,6 +124,7 @@ class Rollups:
             self._connection.execute(f"DELETE FROM {name}")
         self._connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (_ZONE, zone()))
         self._add(self._cells(""))
+        touch_all(self._connection)
 
     def _is_moved(self) -> bool:
         found = self._connection.execute("SELECT value FROM cursors WHERE name = ?", (_ZONE,))

@@ -531,3 +531,34 @@ CREATE TABLE usage_hours (
 ) WITHOUT ROWID;
 CREATE INDEX sessions_last ON sessions (last_ms);
 """
+
+METRICS = """
+CREATE TABLE touched (
+    session INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL
+);
+CREATE TABLE session_figures (
+    session  INTEGER NOT NULL,
+    span     INTEGER NOT NULL,
+    platform TEXT NOT NULL,
+    project  INTEGER NOT NULL,
+    body     BLOB NOT NULL,
+    PRIMARY KEY (session, span)
+) WITHOUT ROWID;
+CREATE INDEX session_figures_span ON session_figures (span, platform, project);
+CREATE TABLE daily_rollups (
+    span     INTEGER NOT NULL,
+    platform TEXT NOT NULL,
+    project  INTEGER NOT NULL,
+    body     BLOB NOT NULL,
+    PRIMARY KEY (span, platform, project)
+) WITHOUT ROWID;
+CREATE TABLE monthly_rollups (
+    span     INTEGER NOT NULL,
+    platform TEXT NOT NULL,
+    project  INTEGER NOT NULL,
+    body     BLOB NOT NULL,
+    PRIMARY KEY (span, platform, project)
+) WITHOUT ROWID;
+INSERT INTO touched SELECT id, 1 FROM sessions;
+"""

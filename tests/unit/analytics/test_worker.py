@@ -178,7 +178,7 @@ def test_a_row_becomes_a_letter_when_nothing_can_be_derived_from_it(
     strange.derive()
     # Then
     assert fussy.noted == [1, 2, 4, 6, 7]
-    assert marks(strange) == {"fussy": 7, "usage": 7}
+    assert marks(strange) == {"fussy": 7, "usage": 7, "metrics": 7}
     assert len(strange.usage()) == 7
     found = [(each.hop, each.hook_type, each.error_class, each.reason) for each in letters(strange)]
     assert sorted(found) == [

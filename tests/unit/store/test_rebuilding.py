@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from blueplane.analytics import worker as module
+from blueplane.store.conversation_tables import TABLES
 from blueplane.store.derived import Derivation
+from blueplane.store.metric_rollups import MEASURED
+from blueplane.store.usage_columns import KEYS
 from helpers.desk import MINUTE_MS, T0_MS, Desk, answer, at, hook
 from helpers.road import database_file
 from helpers.stories import everything
@@ -51,10 +54,11 @@ def test_a_rebuild_of_one_worker_leaves_the_others_alone(desk: Desk, worker: str
     assert (
         changed
         == {
-            "usage": {"usage"},
+            "usage": {"usage", *KEYS},
             "sessions": {"sessions", "stretches"},
             "witnesses": {"witnesses"},
-            "conversations": set(before) - {"usage", "sessions", "stretches", "witnesses"},
+            "conversations": set(TABLES.values()),
+            "metrics": set(MEASURED),
         }[worker]
     )
     assert {row[0] for row in desk.execute("SELECT worker FROM watermarks")} == {

@@ -1,0 +1,99 @@
+"""The worker ``metrics``: what can be added up of sessions, by day and by month.
+
+Owns which sessions are measured next, and which days and months change with them.
+Promises that a portion is measured and stored as a whole or not at all, so that measuring again
+gives the same; and that a session which cannot be measured costs only itself.
+Leaves what is counted to ``measure.py``, the statements to ``store/metric_rollups.py``.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from blueplane.analytics.metrics.measure import measure
+from blueplane.analytics.metrics.vector import Vector, merged
+from blueplane.analytics.worker import Step
+from blueplane.days import days_of, month_of
+from blueplane.errors import StoreError
+from blueplane.logs import get
+from blueplane.store.activity import read_activity
+from blueplane.store.metric_rollups import (
+    Cell,
+    Measured,
+    SessionFigures,
+    bodies_of_day,
+    bodies_of_month,
+    cells_of,
+    touched,
+)
+from blueplane.store.queries import Reader
+
+_log = get("metrics")
+
+#: Sessions that are measured at once.
+PORTION: Final = 50
+
+
+class Metrics:
+    """The worker of metrics; it follows the others."""
+
+    name = "metrics"
+
+    def next(self, reader: Reader) -> Step | None:
+        """Measure the next sessions; one that cannot be measured has no figures."""
+        versions = touched(reader, PORTION)
+        if not versions:
+            return None
+        sessions: list[SessionFigures] = []
+        errors: list[Exception] = []
+        for session in versions:
+            try:
+                sessions += _measured(reader, session)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one session costs only itself
+                _log.error("session not measured", session=session, error=type(error).__name__)
+                errors.append(error)
+        days = _days(reader, versions, sessions)
+        found = Measured(versions, sessions, days, _months(reader, days))
+        return Step(lambda tables: tables.put_measured(found), errors)
+
+
+def _measured(reader: Reader, session: int) -> list[SessionFigures]:
+    """Measure a session."""
+    activity = read_activity(reader, session)
+    if activity is None:
+        return []
+    cells = {
+        Cell(day, activity.talk.platform, activity.project): vector
+        for day, vector in measure(activity).items()
+    }
+    return [SessionFigures(session, cell, vector) for cell, vector in cells.items()]
+
+
+def _days(
+    reader: Reader, versions: Mapping[int, int], sessions: Collection[SessionFigures]
+) -> dict[Cell, Vector | None]:
+    """Add up every day that the sessions had a part of, or have one of now."""
+    new: defaultdict[Cell, list[Vector]] = defaultdict(list)
+    for each in sessions:
+        new[each.cell].append(each.body)
+    return {
+        cell: _sum([*bodies_of_day(reader, cell, versions), *new[cell]])
+        for cell in sorted(cells_of(reader, versions) | new.keys())
+    }
+
+
+def _months(reader: Reader, days: Mapping[Cell, Vector | None]) -> dict[Cell, Vector | None]:
+    """Add up every month that the days are of."""
+    new: defaultdict[Cell, list[Vector]] = defaultdict(list)
+    for cell, body in days.items():
+        new[cell._replace(span=month_of(cell.span))] += [body] if body else []
+    return {
+        cell: _sum([*bodies_of_month(reader, days_of(cell.span), cell, days), *bodies])
+        for cell, bodies in new.items()
+    }
+
+
+def _sum(bodies: Collection[Vector]) -> Vector | None:
+    return merged(bodies) if bodies else None
