@@ -324,9 +324,9 @@ class Daemon:
         transcripts = self.transcripts
         if transcripts.installed:
             states["transcript_monitor"] = MonitorState(
-                transcripts.alive(), transcripts.sessions, transcripts.captured,
-                transcripts.active_ms, transcripts.errors_count, transcripts.events_per_min(),
-                transcripts.backlog_bytes,
+                transcripts.alive(), transcripts.sessions, transcripts.courier.captured,
+                transcripts.courier.active_ms, transcripts.errors,
+                transcripts.courier.events_per_min(), transcripts.backlog_bytes,
             )  # fmt: skip
         if self.databases.installed:
             active = self.databases.alive()

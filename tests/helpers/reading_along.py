@@ -71,8 +71,9 @@ class Along:
             paused_ms=lambda: None,
             secret=SECRET,
         )
+        self.records = DirectRecords(self.road)
         self.monitor = TranscriptMonitor(
-            self.reader, self.intake, DirectRecords(self.road), replace(surroundings, **around)
+            self.reader, self.intake, self.records, replace(surroundings, **around)
         )
         self.road.writer.sources.append(self.monitor)
         self.road.writer.attach()
@@ -87,12 +88,12 @@ class Along:
     def look(self) -> None:
         """Look at everything, and hand on what was found, but write nothing."""
         self.monitor._round_due_s = self.monitor._roots_due_s = 0.0
-        self.monitor._note(self.monitor._watch.wait(0))
+        self.monitor.files.note(self.monitor._watch.wait(0))
         self.monitor._keep_house()
-        for path in list(self.monitor._tree.directories):
-            self.monitor._tree.look(path)
-        for file in list(self.monitor._files.values()):
-            self.monitor._look_at(file)
+        for path in list(self.monitor.files.tree.directories):
+            self.monitor.files.tree.look(path)
+        for file in list(self.monitor.files.known.values()):
+            self.monitor.files.look_at(file)
         self.monitor._take()
 
     def read(self) -> None:
@@ -101,7 +102,7 @@ class Along:
         while quiet < QUIET:
             self.look()
             self.road.drain()
-            now = (stored.outcomes(self.home), len(self.monitor._hot), len(self.monitor._history))
+            now = (stored.outcomes(self.home), len(self.monitor.files.waiting()))
             quiet = quiet + 1 if now == before else 0
             before = now
 

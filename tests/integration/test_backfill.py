@@ -300,13 +300,13 @@ def test_lines_are_left_when_their_outcome_is_not_stored(
     # Given
     along = Along(home, redis_server, tmp_path / "user")
     monitor, seen = along.monitor, []
-    hand_on = monitor._hand_on
+    hand_on = monitor.courier.hand_on
 
     def look(*reads: Any) -> None:
         seen.append(monitor.extent())
         hand_on(*reads)
 
-    monitor._hand_on = look  # type: ignore[method-assign]
+    monitor.courier.hand_on = look  # type: ignore[method-assign]
     assert not monitor.extent().known
 
     # When

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from blueplane.capture.claude_code.places import is_meta, roots, session_of
+from blueplane.capture.claude_code.places import is_meta, item_of, roots, session_of
 from blueplane.capture.claude_code.tail import OpenFile, RefusedFileError
 from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
 from blueplane.capture.claude_code.tree import Tree
@@ -24,7 +24,6 @@ from blueplane.capture.cursor.workspaces import Places, Store, find_places, find
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.capture.transcripts import item_of
 from blueplane.clock import NS_PER_MS
 from blueplane.config import CaptureSettings, PrivacySettings
 from blueplane.errors import EditorDatabaseError, MalformedPayloadError

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from blueplane.capture import transcripts as module
+from blueplane.capture.claude_code.places import item_of
 from blueplane.capture.filters import Filters
 from blueplane.capture.pausing import pause, paused_since_ms, resume
-from blueplane.capture.transcripts import item_of
 from blueplane.capture.tree_watch import PollTree
 from blueplane.clock import iso_utc, wall_ms
 from blueplane.config import FilterSettings
@@ -143,7 +143,7 @@ def test_nothing_is_kept_of_a_file_when_it_is_read_and_quiet(begin: Begin, file:
     append(file, line(1), line(2))
     os.utime(file, (1_790_000_000, 1_700_000_000))
     along.look()
-    kept = along.monitor._files[str(file)]
+    kept = along.monitor.files.known[str(file)]
     assert (kept.place, kept.opened, kept.known, kept.tail) == (None, None, None, b"")
 
     # When it grows while its lines are on the road
@@ -443,7 +443,7 @@ def test_what_is_no_file_of_the_tree_is_refused(
 
     # Then
     assert numbers(along) == [2]
-    assert along.monitor.errors_count == (kind != "linked directory")
+    assert along.monitor.errors == (kind != "linked directory")
 
 
 def test_outcome_is_waited_for_when_the_store_was_not_told_of_it(begin: Begin, file: Path) -> None:
@@ -506,7 +506,7 @@ def test_file_is_refused_when_a_link_takes_its_place_before_it_is_opened(
     append(outside, line(66))
     append(file, line(1))
     along.monitor._keep_house()
-    assert list(along.monitor._files) == [str(file)]
+    assert list(along.monitor.files.known) == [str(file)]
 
     # When
     file.unlink()
@@ -723,7 +723,7 @@ def test_lines_are_kept_when_the_road_does_not_take_them(
     along = begin()
     append(file, line(2), b"no line\n", line(3))
     append(file.with_name("22222222-2222-4222-8222-222222222222.jsonl"), line(4))
-    owner = along.intake if what == "emit" else along.monitor._records
+    owner = along.intake if what == "emit" else along.records
 
     def fail(*_: object) -> None:
         along.monitor.stopping.set()
@@ -764,10 +764,10 @@ def test_session_is_looked_at_when_its_turn_ended_and_nothing_else_tells(
     # When
     along.monitor.turn_ended("cursor", SESSION)
     along.monitor._keep_house()
-    before = set(along.monitor._hot)
+    before = set(along.monitor.files.hot)
     along.monitor.turn_ended("claude_code", SESSION)
     along.monitor._keep_house()
 
     # Then
     assert before == set()
-    assert along.monitor._hot.keys() == {str(file), str(agent)}
+    assert along.monitor.files.hot.keys() == {str(file), str(agent)}
