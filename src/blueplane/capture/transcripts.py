@@ -3,9 +3,9 @@
 Owns one thread, which file is read next, and when it is looked for new ones.
 Promises that every whole line has one outcome, whatever is killed, lost, cut or written anew; that
 history leaves the road to others; and that an idle tree costs next to nothing.
-Leaves to ``claude_code/``: which files there are to ``files.py``, where to read on to
-``reading.py``, and seeing lines through to ``courier.py``; how far each file is settled to the
-store, which commits it with the rows.
+Leaves which files there are to ``claude_code/files.py``, where to read on in one to
+``claude_code/reading.py``, handing lines on to ``claude_code/courier.py``, and how far each file is
+settled to the store, which commits it with the rows.
 """
 
 from collections import deque

@@ -3,7 +3,7 @@
 Owns the places of the three systems, the finding of stores beneath them, and ``workspace.json``.
 Promises that what is missing, unreadable or no plain file is left out, and that no link to a store
 is followed.
-Leaves reading a store to ``database.py`` and ``transcripts.py``.
+Leaves reading a store to ``database.py`` and ``agent_transcripts.py``.
 """
 
 import os
