@@ -34,7 +34,7 @@ from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import Filters
 from blueplane.capture.history import STORES, TRANSCRIPTS, Again, History
 from blueplane.capture.hook_event import HookReader
-from blueplane.capture.pausing import paused_since_ms
+from blueplane.capture.pausing import pauses
 from blueplane.capture.poller import Poller, Task
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.renewal import Renewal, make_sanitiser
@@ -217,7 +217,7 @@ class Daemon:
         around = Surroundings(
             roots=lambda: self._history().roots(),
             wanted=lambda: self.settings.capture.transcripts,
-            paused_ms=lambda: paused_since_ms(self.home),
+            pauses=lambda: pauses(self.home),
             secret=self.home.secret(),
         )
         self.transcripts = TranscriptMonitor(
@@ -232,7 +232,7 @@ class Daemon:
             self.sanitiser,
             self._filters(),
             self.home.secret(),
-            paused_ms=lambda: paused_since_ms(self.home),
+            pauses=lambda: pauses(self.home),
         )
         self.databases = Monitor(
             self._places, self.database_maker, self.intake, self._database_records

@@ -13,6 +13,7 @@ from typing import Any
 from blueplane.capture.claude_code.places import roots
 from blueplane.capture.claude_code.transcript import TranscriptReader
 from blueplane.capture.filters import NO_FILTERS, Filters
+from blueplane.capture.pauses import NO_PAUSES
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.transcripts import Surroundings, TranscriptMonitor
 from blueplane.event import Event, Mark, Settlement
@@ -68,7 +69,7 @@ class Along:
         surroundings = Surroundings(
             roots=lambda: roots(user_home, {}),
             wanted=lambda: True,
-            paused_ms=lambda: None,
+            pauses=lambda: NO_PAUSES,
             secret=SECRET,
         )
         self.records = DirectRecords(self.road)

@@ -22,6 +22,7 @@ from blueplane.capture.cursor.lists import Lists
 from blueplane.capture.cursor.readers import make_reader
 from blueplane.capture.cursor.workspaces import Places, Store, find_places, find_stores
 from blueplane.capture.filters import NO_FILTERS
+from blueplane.capture.pauses import NO_PAUSES
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_MS
@@ -102,7 +103,7 @@ class History:
                 place = Place(key, path.rpartition("/")[2], session_of(path), whole=is_meta(path))
                 events = partial(self._lines, reader, path, place, mark)
                 found.append(Item(key, _size(path) or 0, events))
-        maker = Maker(sanitiser, NO_FILTERS, self.secret, paused_ms=lambda: None)
+        maker = Maker(sanitiser, NO_FILTERS, self.secret, pauses=lambda: NO_PAUSES)
         lists = Lists()
         for store in self._stores():
             key = maker.key(store.item)

@@ -18,6 +18,7 @@ from blueplane.capture.claude_code.files import Files, Transcript
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.claude_code.reading import FileReader
 from blueplane.capture.claude_code.transcript import TranscriptReader
+from blueplane.capture.pauses import Pauses
 from blueplane.capture.tree_watch import watch_tree
 from blueplane.clock import monotonic_s
 from blueplane.errors import BlueplaneError, QueueError, QueueRefusedError, StoreError
@@ -48,12 +49,12 @@ class Surroundings:
     """What may change while the monitor runs; each is asked now and then.
 
     ``roots`` finds the directories, ``wanted`` says whether transcripts are read at all,
-    ``paused_ms`` since when capture is paused. ``secret`` keys the names of files.
+    ``pauses`` when capture is, and was, paused. ``secret`` keys the names of files.
     """
 
     roots: Callable[[], Sequence[str]]
     wanted: Callable[[], bool]
-    paused_ms: Callable[[], int | None]
+    pauses: Callable[[], Pauses]
     secret: bytes
 
 
@@ -197,7 +198,7 @@ class TranscriptMonitor(Service):
         """Hand on one chunk; return for how long to wait before the next, in seconds."""
         if self._outdated:
             self._begin_anew()
-        self._reader.paused_ms = self._around.paused_ms()
+        self._reader.pauses = self._around.pauses()
         room = self._intake.in_flight < HISTORY_IN_FLIGHT
         if self.files.hot:
             return 0.0 if self._take_from(self.files.hot, -1) else ROOM_S

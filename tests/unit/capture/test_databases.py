@@ -21,6 +21,7 @@ from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
 from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import NO_FILTERS, Filters
+from blueplane.capture.pauses import NO_PAUSES, Pauses
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_S, wall_ms
 from blueplane.config import FilterSettings
@@ -149,10 +150,10 @@ def make_monitor(
     keeper: Keeper,
     filters: Filters = NO_FILTERS,
     level: Any = "strict",
-    paused_ms: int | None = None,
+    pauses: Pauses = NO_PAUSES,
 ) -> Counting:
     """Make a monitor of a user's stores on the road of ``keeper``."""
-    maker = Maker(Sanitiser(level, SECRET), filters, SECRET, lambda: paused_ms)
+    maker = Maker(Sanitiser(level, SECRET), filters, SECRET, lambda: pauses)
     monitor = Counting(lambda: find_places(user_home, {}, system="linux"), maker, keeper, keeper)
     keeper.monitor = monitor
     return monitor
@@ -706,21 +707,25 @@ def test_nothing_is_passed_over_when_the_monitor_stops_with_events_in_hand(user_
 
 
 def test_what_is_done_stays_out_when_capture_is_paused(user_home: Path) -> None:
-    """What is older than the pause is captured, the rest is filtered, and not read later."""
+    """What is dated in the pause is left out, whenever it is read, and nothing else is."""
     # Given
     stores = CursorStores(user_home, 11)
     stores.converse(0)
-    paused_ms = stores.now_ms()
-    later = stores.converse(1)
+    first_ms = stores.now_ms()
+    left_out = stores.converse(1)
+    last_ms = stores.now_ms()
+    later = stores.converse(2)
     keeper = Keeper()
 
-    # When capture is paused, and then resumed
-    capture(user_home, keeper, paused_ms=paused_ms)
-    capture(user_home, keeper)
+    # When it is read in the pause, or when that is over
+    capture(user_home, keeper, pauses=Pauses(now=((first_ms, 1 << 62),)))
+    assert later not in {event.session_id for event in keeper.rows.values()}
+    afterwards = Keeper()
+    capture(user_home, afterwards, pauses=Pauses(over=((first_ms, last_ms),)))
 
     # Then
-    assert keeper.rows
-    assert later not in {event.session_id for event in keeper.rows.values()}
+    found = {event.session_id for event in afterwards.rows.values()}
+    assert (left_out in found, later in found) == (False, True)
     assert {each.rule for each in keeper.settlements.values()} == {"paused"}
     assert {each.source for each in keeper.settlements.values()} == {"database"}
 
@@ -740,7 +745,7 @@ def test_what_has_no_time_stays_out_when_it_is_written_in_a_pause(user_home: Pat
     paused_ms = wall_ms() - 60_000
     stores.transcribe(2)
     stores.remember(1)
-    capture(user_home, keeper, paused_ms=paused_ms)
+    capture(user_home, keeper, pauses=Pauses(now=((paused_ms, 1 << 62),)))
     capture(user_home, keeper)
 
     # Then

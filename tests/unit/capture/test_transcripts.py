@@ -10,8 +10,10 @@ import pytest
 
 from blueplane.capture import transcripts as module
 from blueplane.capture.claude_code.places import item_of
+from blueplane.capture.claude_code.tail import MAX_LINE
 from blueplane.capture.filters import Filters
-from blueplane.capture.pausing import pause, paused_since_ms, resume
+from blueplane.capture.pauses import Pauses
+from blueplane.capture.pausing import pause, pauses, resume
 from blueplane.capture.tree_watch import PollTree
 from blueplane.clock import iso_utc, wall_ms
 from blueplane.config import FilterSettings
@@ -616,21 +618,45 @@ def test_lines_that_were_written_in_a_pause_are_left_out_for_good(
     begin: Begin, file: Path, home: Home
 ) -> None:
     """A pause leaves out what is written in it, and neither what came before nor after."""
-    # Given
-    along = begin(paused_ms=lambda: paused_since_ms(home))
+    # Given a pause of which one line is read in it, and one not
+    along = begin(pauses=lambda: pauses(home))
     append(file, line(1))
     pause(home, None)
-    append(file, line(2, timestamp=iso_utc(wall_ms() + 1000)))
-
-    # When
+    append(file, line(2, timestamp=iso_utc(wall_ms())))
     along.read()
+    append(file, line(3, timestamp=iso_utc(wall_ms())))
+    along.close()
     resume(home)
-    append(file, line(3, timestamp=iso_utc(wall_ms() + 2000)))
+    append(file, line(4, timestamp=iso_utc(wall_ms() + 2000)))
+
+    # When the next server reads on
+    along = begin(pauses=lambda: pauses(home))
     along.read()
 
     # Then
-    assert numbers(along) == [1, 3]
-    assert along.outcomes()["filtered"] == 1
+    assert numbers(along) == [1, 4]
+    assert along.outcomes()["filtered"] == 2
+    assert along.road.settle()["balanced"]
+
+
+def test_lines_of_which_nobody_knows_the_time_are_of_a_pause_when_the_line_before_is(
+    begin: Begin, file: Path
+) -> None:
+    """What follows a line of a pause, or is too long to be read, is left out with it."""
+    # Given a file that was changed after the pause in which most of it was written
+    title = b'{"type":"ai-title","aiTitle":"leaves"}\n'
+    at = iso_utc(wall_ms() - 3_600_000)
+    append(file, line(1), title, line(2, timestamp=at), title, b"x" * MAX_LINE + b"\n")
+    append(file, line(3, timestamp=iso_utc(wall_ms())))
+    over = ((wall_ms() - 3_700_000, wall_ms() - 3_500_000),)
+
+    # When
+    along = begin(pauses=lambda: Pauses(over))
+    along.read()
+
+    # Then
+    assert [row["hook_type"] for row in along.rows()] == ["user", "ai-title", "user"]
+    assert along.outcomes()["filtered"] == 3
 
 
 def test_lines_without_a_time_are_those_of_their_file_when_capture_is_paused(
@@ -642,18 +668,18 @@ def test_lines_without_a_time_are_those_of_their_file_when_capture_is_paused(
     meta.parent.mkdir(parents=True)
     append(old, b'{"type":"summary","summary":"leaves"}\n')
     append(meta, b'{"agentType":"Explore"}')
-    append(file, b'{"type":"mode","mode":"plan"}\n')
+    append(file, b'{"type":"mode","mode":"plan"}\n', b"x" * MAX_LINE + b"\n")
     paused_ms = wall_ms() - 60_000
     for path in (old, meta):
         os.utime(path, (paused_ms / 1000 - 1, paused_ms / 1000 - 1))
 
     # When
-    along = begin(paused_ms=lambda: paused_ms)
+    along = begin(pauses=lambda: Pauses(((paused_ms, wall_ms()),)))
     along.read()
 
     # Then
     assert {row["hook_type"] for row in along.rows()} == {"summary", "agent-meta"}
-    assert along.outcomes()["filtered"] == 1
+    assert along.outcomes()["filtered"] == 2
 
 
 def test_lines_go_again_once_when_the_stream_was_lost(

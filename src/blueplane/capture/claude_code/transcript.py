@@ -20,12 +20,11 @@ from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.hook_event import FITTING, take_time
 from blueplane.capture.lines import patch_lines, split_lines
 from blueplane.capture.parse import Body, parse_leniently
-from blueplane.capture.rule_names import PAUSED
+from blueplane.capture.pauses import NO_PAUSES, Pauses
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.vocabulary import CODE, NAME
 from blueplane.capture.workspace import NO_WORKSPACE
 from blueplane.clock import NS_PER_MS
-from blueplane.errors import FilteredError
 from blueplane.event import MAX_PAYLOAD_BYTES, Event, derive_id, line_id
 
 #: What an event of a transcript is called.
@@ -109,8 +108,8 @@ class TranscriptReader:
 
     def __init__(self, sanitiser: Sanitiser, filters: Filters = NO_FILTERS) -> None:
         self._sanitiser, self._filters = sanitiser, filters
-        #: Since when capture is paused, in ms since the epoch.
-        self.paused_ms: int | None = None
+        #: When capture is, and was, paused.
+        self.pauses = NO_PAUSES
 
     def use(self, sanitiser: Sanitiser, filters: Filters) -> None:
         """Go by other settings from the next line on."""
@@ -121,23 +120,25 @@ class TranscriptReader:
 
         Raises MalformedPayloadError (it cannot be read) or FilteredError (a rule leaves it out).
         """
-        return self._read(line, place, self._filters, self.paused_ms)
+        return self._read(line, place, self._filters, self.pauses)
 
     def identify(self, line: Line, place: Place) -> Event:
         """Make the event as ``read`` does, whatever the rules say."""
-        return self._read(line, place, NO_FILTERS, None)
+        return self._read(line, place, NO_FILTERS, NO_PAUSES)
 
-    def _read(self, line: Line, place: Place, filters: Filters, paused_ms: int | None) -> Event:
+    def _read(self, line: Line, place: Place, filters: Filters, pauses: Pauses) -> Event:
         if not line.raw:
+            pauses.check(place.last_ms, place.changed_ms)
             filters.check_unread()
             return self._unread(line, place)
         body, marks = parse_leniently(line.raw)
         kind = _take_type(body, place)
         timestamp_ms = take_time(body)
-        if timestamp_ms is not None:
+        if timestamp_ms is None:  # it may be of the time of the line before, or of the last change
+            pauses.check(place.last_ms, place.changed_ms)
+        else:
             place.last_ms = timestamp_ms
-        if paused_ms is not None and (timestamp_ms or place.changed_ms) >= paused_ms:
-            raise FilteredError(PAUSED)
+            pauses.check(timestamp_ms)
         if filters:
             filters.check_kind(PLATFORM, kind, EVENT_TYPE)
             cwd = body.get("cwd") if type(body.get("cwd")) is str else place.cwd
