@@ -148,7 +148,8 @@ class Mark:
 
     Everything before ``offset`` has its outcome stored. ``inode`` and ``fingerprint`` tell whether
     it is still the same item; ``generation`` counts how often it was not, and was begun anew.
-    ``born_ms`` dates what has no time of its own.
+    ``born_ms`` dates what has no time of its own. ``tail`` stands for the line that ends at
+    ``offset``, 0 for one of which that is not known.
     """
 
     offset: int
@@ -156,6 +157,7 @@ class Mark:
     fingerprint: str
     generation: int = 0
     born_ms: int = 0
+    tail: int = 0
 
 
 class Extent(NamedTuple):

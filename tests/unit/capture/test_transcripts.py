@@ -146,7 +146,7 @@ def test_nothing_is_kept_of_a_file_when_it_is_read_and_quiet(begin: Begin, file:
     os.utime(file, (1_790_000_000, 1_700_000_000))
     along.look()
     kept = along.monitor.files.known[str(file)]
-    assert (kept.place, kept.opened, kept.known, kept.tail) == (None, None, None, b"")
+    assert (kept.place, kept.opened, kept.known, kept.tail) == (None, None, None, 0)
 
     # When it grows while its lines are on the road
     append(file, line(3))
@@ -211,7 +211,8 @@ def test_line_without_a_time_is_known_again_when_the_file_has_grown_since(
 @pytest.mark.fault("D12")
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize(
-    "change", ["truncated", "written anew", "cut and grown", "rotated", "replaced"]
+    "change",
+    ["truncated", "written anew", "cut and grown", "of equal size", "rotated", "replaced"],
 )
 def test_file_is_read_from_its_start_when_it_is_not_what_it_was(
     begin: Begin, file: Path, change: str, *, restart: bool
@@ -225,6 +226,7 @@ def test_file_is_read_from_its_start_when_it_is_not_what_it_was(
         "truncated": [line(1)],
         "written anew": [line(5), line(2), line(3), line(4)],
         "cut and grown": [line(1), line(7, isMeta=True), line(4), line(2)],
+        "of equal size": [line(1), line(4), line(5)],
         "rotated": [line(4)],
         "replaced": [line(1), line(2), line(3), line(4)],
     }[change]
@@ -247,6 +249,7 @@ def test_file_is_read_from_its_start_when_it_is_not_what_it_was(
         "truncated": [1, 2, 3],
         "written anew": [1, 2, 3, 5, 4],
         "cut and grown": [1, 2, 3, 7, 4],
+        "of equal size": [1, 2, 3, 4, 5],
     }
     assert numbers(along) == expected.get(change, [1, 2, 3, 4])
     assert along.offsets() == [file.stat().st_size]

@@ -175,7 +175,7 @@ class Courier:
         if place is None:
             return
         suspect = line.start < file.suspect_to
-        if suspect and place.origin(line.start, line.end) in self._pending:
+        if suspect and place.origin(line) in self._pending:
             return
         outcome = self._judge(place, line)
         if isinstance(outcome, Settlement):
@@ -197,7 +197,7 @@ class Courier:
             self.errors += 1
             outcome, rule = "quarantined", error.rule
             _log.warning("line not read", file=place.item, at=line.start, rule=rule)
-        size, origin = line.end - line.start, place.origin(line.start, line.end)
+        size, origin = line.end - line.start, place.origin(line)
         return Settlement(origin, outcome, rule, CLAUDE_CODE.name, "", size, SOURCE)
 
     def _emit(self, events: Sequence[Event]) -> None:

@@ -27,8 +27,8 @@ class Transcript:
     """A file: how it was seen last (a hash), and, once it is opened, how far it is read.
 
     There may be tens of thousands, most of them quiet. Lines before ``suspect_to`` may have their
-    outcome already. None ends between ``read_to`` and ``scanned``. ``tail`` is what stands before
-    ``read_to``. ``known`` is what the store knows it as, whatever is settled of it.
+    outcome already. None ends between ``read_to`` and ``scanned``. ``tail`` stands for the line
+    before ``read_to``. ``known`` is what the store knows it as, whatever is settled of it.
     """
 
     path: str
@@ -37,7 +37,7 @@ class Transcript:
     read_to: int = 0
     scanned: int = 0
     suspect_to: int = 0
-    tail: bytes = b""
+    tail: int = 0
     opened: Mark | None = None
     known: Mark | None = None
     place: Place | None = None
@@ -50,8 +50,7 @@ class Transcript:
     def close(self) -> None:
         """Forget how far it was read: the store knows."""
         self.place = self.opened = self.known = None
-        self.read_to = self.scanned = 0
-        self.tail = b""
+        self.read_to = self.scanned = self.tail = 0
 
 
 class Files:

@@ -6,7 +6,6 @@ is to know a file before its lines are handed on.
 Leaves the bytes to ``tail.py``, lines to ``courier.py``, and which file is next to the monitor.
 """
 
-import os
 from dataclasses import replace
 
 from blueplane.capture.claude_code.courier import Courier, Records
@@ -38,10 +37,10 @@ class FileReader:
         item = file.place.item if file.place else self.item(file.path)
         try:
             mark = None if file.opened else self._mark(item)
-            if mark is not None and _is_read(file.path, mark):
-                file.read_to = file.size
-                return NOTHING
             with OpenFile(file.path, self._secret) as opened:
+                if mark is not None and opened.is_read(mark, whole=is_meta(file.path)):
+                    file.read_to = file.size
+                    return NOTHING
                 return self._read_open(file, opened, mark)
         except FileNotFoundError:
             return NOTHING  # its directory tells
@@ -97,7 +96,7 @@ class FileReader:
         file.suspect_to = opened.size if mark else 0
         file.tail = opened.tail(file.read_to)
         place.generation = mark.generation if mark else 0
-        file.known = replace(mark, offset=0) if mark else None
+        file.known = replace(mark, offset=0, tail=0) if mark else None
         file.place, file.opened = place, opened.mark(place)
         if mark and mark.fingerprint == file.opened.fingerprint:
             place.born_ms = mark.born_ms  # it dates lines as it did before
@@ -106,7 +105,7 @@ class FileReader:
 
     def _place(self, path: str, opened: OpenFile) -> Place:
         name = path.rpartition("/")[2]
-        place = Place(self.item(path), name, session_of(path), whole=is_meta(name))
+        place = Place(self.item(path), name, session_of(path), opened.salt, is_meta(name))
         place.date(opened.head(), opened.mtime_ns // NS_PER_MS)
         return place
 
@@ -124,9 +123,3 @@ class FileReader:
         if file.known != file.opened:
             file.known = file.opened
             self._courier.announce(place.item, file.opened)
-
-
-def _is_read(path: str, mark: Mark) -> bool:
-    """Say whether a file is as the store knows it, to its end."""
-    found = os.lstat(path)
-    return (found.st_ino, found.st_size) == (mark.inode, mark.offset)

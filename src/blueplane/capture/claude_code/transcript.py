@@ -33,6 +33,8 @@ EVENT_TYPE: Final = "transcript_trace"
 #: The native type of a sub-agent's ``meta.json``, and of a line that names none.
 AGENT_META: Final = "agent-meta"
 UNKNOWN: Final = "unknown"
+#: Bytes at the end of a line that tell it from another one.
+TAIL: Final = 1_024
 #: Keys of a line that say nothing: constants, and what stands elsewhere.
 _LEFT_OUT: Final = ("userType", "slug", "wireToolInputs")
 #: Keys of ``usage`` that are columns.
@@ -54,14 +56,15 @@ class Place:
     """What a file says of all its lines.
 
     ``item`` names it in origins, ``name`` is the file's own, ``session_id`` what its place in the
-    tree says. A ``whole`` file is one line. ``cwd`` and ``born_ms`` stand in for what a line does
-    not say, ``last_ms`` is the time of the line before, ``changed_ms`` that of the file's last
-    change.
+    tree says; ``salt`` goes into what stands for a line. A ``whole`` file is one line. ``cwd`` and
+    ``born_ms`` stand in for what a line does not say, ``last_ms`` is the time of the line before,
+    ``changed_ms`` that of the file's last change.
     """
 
     item: str
     name: str
     session_id: str
+    salt: int = 0
     whole: bool = False
     generation: int = 0
     cwd: str = ""
@@ -69,9 +72,10 @@ class Place:
     last_ms: int = 0
     changed_ms: int = 0
 
-    def origin(self, start: int, end: int) -> str:
-        """Name the line from ``start`` to ``end``."""
-        return f"t:{self.item}-{self.generation}:{start}:{end}"
+    def origin(self, line: "Line") -> str:
+        """Name a line, by where it stands and what stands for it."""
+        tail = tail_of(line.raw, self.salt) if line.raw else 0
+        return f"t:{self.item}-{self.generation}:{line.start}:{line.end}:{tail}"
 
     def moment_ms(self, timestamp_ms: int | None) -> int:
         """Return the time of a line: its own, that of the line before, or that of the file."""
@@ -91,6 +95,11 @@ class Line(NamedTuple):
     raw: bytes
     start: int
     end: int
+
+
+def tail_of(raw: bytes, salt: int) -> int:
+    """Return what stands for a line, by its end; the salt keeps anybody from guessing at it."""
+    return crc32(raw[-TAIL:].strip(), salt) or 1
 
 
 @dataclass(slots=True)
@@ -177,7 +186,7 @@ class TranscriptReader:
             identifier(tool_use_id),
             payload,
             orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS),
-            place.origin(line.start, line.end),
+            place.origin(line),
         )
 
     def _unread(self, line: Line, place: Place) -> Event:
@@ -198,7 +207,7 @@ class TranscriptReader:
             "",
             orjson.dumps({"bytes": size}),
             b'{"truncated":1}',
-            place.origin(line.start, line.end),
+            place.origin(line),
         )
 
 
