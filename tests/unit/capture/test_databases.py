@@ -136,13 +136,13 @@ class Keeper:
 
 
 class Counting(Monitor):
-    """A monitor that counts how often it goes round."""
+    """A monitor that counts how often it goes round and looks at everything."""
 
     rounds = 0
 
-    def _search(self) -> None:
+    def _look_now(self) -> None:
         self.rounds += 1
-        super()._search()
+        super()._look_now()
 
 
 def make_monitor(
@@ -302,6 +302,31 @@ def test_changes_are_found_when_they_were_made_in_place(user_home: Path, version
         # When
         stores.change_in_place(*list(stores.truth.bubbles)[-1], "longer than it was before by far")
         stores.touch_in_place(old)
+        look(monitor)
+
+        # Then
+        expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_change_in_place_is_found_when_a_list_names_it_after_its_row_was_passed(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list in a workspace's database is written last, and may be all that tells of a change."""
+    # Given an old conversation that was changed in place, and was passed
+    monkeypatch.setattr(rotation.Rotation, "step", lambda _rotation: [])
+    stores = CursorStores(user_home, 9)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        save = stores._save_list
+        monkeypatch.setattr(stores, "_save_list", lambda _header: look(monitor))
+        old = next(iter(stores.truth.composers))
+        stores.touch_in_place(old)
+
+        # When the list has it
+        save(stores._headers[old])
         look(monitor)
 
         # Then
