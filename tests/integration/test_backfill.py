@@ -172,6 +172,22 @@ def test_backfill_goes_on_when_it_was_killed(
     assert stored_balance(home)["balanced"]
 
 
+def test_backfills_all_end_when_two_are_started_at_once(
+    home: Home, truth: Truth, redis_server: RedisServer
+) -> None:
+    """One of them reads; the other sees it through, and goes on alone should that end before."""
+    # Given / When
+    variables = program_environment(home, BLUEPLANE_REDIS_URL=redis_server.url)
+    arguments = [sys.executable, "-m", "blueplane", "backfill", "--format", "json"]
+    both = [subprocess.Popen(arguments, env=variables, **NO_OUTPUT) for _ in range(2)]
+
+    # Then
+    assert [each.wait(60) for each in both] == [0, 0]
+    assert stored.outcomes(home)["written"] == truth.events
+    assert stored.calls(home) == truth.calls
+    assert stored_balance(home)["balanced"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_backfill_leaves_no_redis_behind_when_it_is_ended(
     home: Home, truth: Truth, number: signal.Signals
