@@ -16,12 +16,12 @@ PATIENCE_S = 20.0
 
 
 @contextmanager
-def locked(home: Home) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a server that does not answer; give what lets go of it."""
+def locked(home: Home) -> Iterator[Callable[[int], None]]:
+    """Hold the lock of a server that does not answer; give what changes that."""
     directory = os.open(home.root, os.O_RDONLY)
     fcntl.flock(directory, fcntl.LOCK_EX)
     try:
-        yield lambda: fcntl.flock(directory, fcntl.LOCK_UN)
+        yield lambda kind: fcntl.flock(directory, kind)
     finally:
         os.close(directory)
 
@@ -41,8 +41,8 @@ def at_look(monkeypatch: pytest.MonkeyPatch, number: int, what: Callable[[], Non
 def test_server_is_waited_for_when_it_ends(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home whose server is about to end is free soon."""
     # Given / When
-    with locked(home) as let_go:
-        at_look(monkeypatch, 3, let_go)
+    with locked(home) as lock:
+        at_look(monkeypatch, 3, lambda: lock(fcntl.LOCK_UN))
         # Then
         assert acting.await_server(home) is False
 
@@ -85,14 +85,16 @@ def test_another_server_is_asked_when_the_one_before_is_gone(
         ControlServer(home.control_socket, {"backfill.status": lambda each=each: each})
         for each in ("first", "second")
     ]
-    with locked(home):
+    with locked(home) as lock:
         servers[0].start()
         with acting.serving(home) as act:
             assert act("backfill.status") == "first"
             servers[0].stop()
             assert servers[0].join(PATIENCE_S)
-            # When
-            at_look(monkeypatch, 2, servers[1].start)
+            lock(fcntl.LOCK_UN)
+            # When it is started again
+            at_look(monkeypatch, 1, lambda: lock(fcntl.LOCK_EX))
+            at_look(monkeypatch, 3, servers[1].start)
             # Then
             try:
                 assert act("backfill.status") == "second"
