@@ -49,10 +49,10 @@ from blueplane.logs import adjust, get
 from blueplane.onlookers import Road, make_onlookers
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
-from blueplane.pipeline.backfill import Backfill, Origin
+from blueplane.pipeline.backfill import Around, Backfill, Origin
 from blueplane.pipeline.checking import Checker
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.consumer import Consumer
+from blueplane.pipeline.consumer import STARTING, Consumer
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
@@ -248,12 +248,19 @@ class Daemon:
         return History(self.settings.capture, self._user_home(), os.environ, secret)
 
     def _make_backfill(self) -> None:
-        transcripts, stores = self.transcripts.extent, self.databases.extent
+        lines, stores = self.transcripts, self.databases
         origins = (
-            Origin(TRANSCRIPTS, transcripts, CLAUDE_CODE.name, ("transcript",), even=True),
-            Origin(STORES, stores, CURSOR.name, ("database", "transcript"), even=False),
-        )
-        self.backfill = Backfill(self.home.database, origins, self._trouble)
+            Origin(
+                TRANSCRIPTS, lines.extent, lines.look_anew, CLAUDE_CODE.name, ("transcript",),
+                even=True,
+            ),
+            Origin(
+                STORES, stores.extent, stores.look_anew, CURSOR.name, ("database", "transcript"),
+                even=False,
+            ),
+        )  # fmt: skip
+        around = Around(self._holds_up, lambda: self.workers.states().keys())
+        self.backfill = Backfill(self.home.database, origins, around)
         again = Again(self._history, lambda: self.settings.privacy)
         self.refresher = Refresher(self.home.database, self.writer, again, self.eraser.busy)
 
@@ -324,9 +331,9 @@ class Daemon:
         transcripts = self.transcripts
         if transcripts.installed:
             states["transcript_monitor"] = MonitorState(
-                transcripts.alive(), transcripts.sessions, transcripts.courier.captured,
+                transcripts.alive(), transcripts.files.sessions, transcripts.courier.captured,
                 transcripts.courier.active_ms, transcripts.errors,
-                transcripts.courier.events_per_min(), transcripts.backlog_bytes,
+                transcripts.courier.events_per_min(), transcripts.extent().bytes_left,
             )  # fmt: skip
         if self.databases.installed:
             active = self.databases.alive()
@@ -357,6 +364,14 @@ class Daemon:
     def _trouble(self) -> str | None:
         """Return what holds events up, None while nothing does."""
         return self.writer.store_error or self._redis_status()["trouble"]
+
+    def _holds_up(self) -> str | None:
+        """Return the same, or which worker fails, whose figures are not whole without."""
+        failing = (name for name, each in self.workers.states().items() if not each.running)
+        worker = next(failing, None)
+        if (trouble := self._trouble()) not in (None, STARTING):
+            return trouble
+        return f"the worker of {worker} fails, see `blueplane health workers`" if worker else None
 
     def _revive(self, service: Service) -> bool:
         """Start a thread that died again; False when threads die too often."""
@@ -489,6 +504,7 @@ class Daemon:
         self.intake.limit(new.queue.max_entries, new.queue.max_bytes)
         self.writer.max_retries = new.pipeline.max_retries
         self.commits.replace = new.store.on_damage == "replace"
+        self.backfill.look_anew()
         adjust(new.log.level, new.log.max_bytes, new.log.levels)
         applied = [key for key in changed if key not in later]
         if applied:

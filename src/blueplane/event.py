@@ -160,11 +160,19 @@ class Mark:
     tail: int = 0
 
 
+class Unread(NamedTuple):
+    """A file or store that cannot be read now, and why, in words without a path."""
+
+    path: str
+    bytes: int
+    reason: str
+
+
 class Extent(NamedTuple):
-    """How much a source has to read, and what of it is left.
+    """How much a source has to read, and what of it is left, with what cannot be read.
 
     ``known`` says whether it has looked for all of it; ``waiting`` are things that were read and
-    have no outcome yet.
+    have no outcome yet; ``taken`` are the bytes that were read since the start.
     """
 
     known: bool
@@ -173,6 +181,15 @@ class Extent(NamedTuple):
     bytes: int
     bytes_left: int
     waiting: int
+    taken: int = 0
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing is left but what cannot be read."""
+        unread = sum(each.bytes for each in self.unread)
+        left = self.files_left - len(self.unread) + self.bytes_left - unread + self.waiting
+        return self.known and not left
 
 
 def derive_id(*parts: bytes | str) -> bytes:

@@ -70,8 +70,8 @@ class TranscriptMonitor(Service):
         self.files = Files(self._watch.add)
         self.courier = Courier(reader, intake, records, self.stopping)
         self._reading = FileReader(records, self.courier, around.secret)
-        #: Whether every root was looked into since we began.
-        self._planted = False
+        #: When all roots were looked for last, and when somebody last wanted that.
+        self._planted_s, self._wanted_s = float("-inf"), 0.0
         #: Whether lines are in hand, which are neither in a file nor in the stream.
         self._taking = False
         #: What we know of the stream, and of the files, may not be what is there.
@@ -80,8 +80,8 @@ class TranscriptMonitor(Service):
         self._round_due_s = self._roots_due_s = 0.0
         self._backoff = Backoff(*RETRY_S)
         self._trouble: str | None = None
-        #: For health: bytes that are not read yet.
-        self.backlog_bytes = 0
+        #: Bytes of lines that were read.
+        self._taken_bytes = 0
 
     # -- for the writer ----------------------------------------------------------------------------
 
@@ -109,24 +109,36 @@ class TranscriptMonitor(Service):
             self._ended.append(session_id)
             self._watch.wake()
 
+    def look_anew(self) -> None:
+        """Look for roots soon, and try again what could not be read; from any thread."""
+        self._wanted_s = monotonic_s()
+        self._watch.wake()
+
     @property
-    def sessions(self) -> int:
-        """How many transcripts are watched over."""
-        return len(self.files.known)
+    def _is_known(self) -> bool:
+        """Whether every root was looked into since we began, or were asked to."""
+        return self._planted_s >= self._wanted_s
 
     def extent(self) -> Extent:
         """Return how much there is, and what of it is left."""
-        known, files, left = self._planted, list(self.files.known.values()), self.files.waiting()
-        unread = sum(file.unread for file in left)
+        known, files, left = self._is_known, list(self.files.known.values()), self.files.waiting()
+        unread = tuple(self.files.unread())
         waiting = self._taking + self.courier.waiting()  # in this order, as lines go on
         return Extent(
-            known, len(files), len(left), sum(file.size for file in files), unread, waiting
+            known,
+            len(files),
+            len(left) + len(unread),
+            sum(file.size for file in files),
+            sum(file.unread for file in left) + sum(each.bytes for each in unread),
+            waiting,
+            self._taken_bytes,
+            unread,
         )
 
     def items(self) -> set[str] | None:
         """Return the names of the files that are there; None before every root was looked into."""
         name = self._reading.item
-        return {name(path) for path in list(self.files.known)} if self._planted else None
+        return {name(path) for path in list(self.files.known)} if self._is_known else None
 
     @property
     def installed(self) -> bool:
@@ -182,15 +194,15 @@ class TranscriptMonitor(Service):
         while self._ended:
             self.files.look_at_session(self._ended.popleft())
         now_s = monotonic_s()
-        if now_s < self._round_due_s:
+        if now_s < self._round_due_s and self._is_known:
             return
         self._round_due_s = now_s + ROUND_S
-        if now_s >= self._roots_due_s:
+        if now_s >= self._roots_due_s or not self._is_known:
             self._roots_due_s = now_s + ROOTS_S
-            self.files.plant(self._around.roots() if self._around.wanted() else ())
-            self._planted = True
+            roots = self._around.roots() if self._around.wanted() else ()
+            self.files.plant(roots, again=not self._is_known)
+            self._planted_s = now_s
         self.files.look_around(LOOKS)
-        self.backlog_bytes = sum(file.unread for file in self.files.waiting())
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -249,3 +261,4 @@ class TranscriptMonitor(Service):
             for line in piece.lines:
                 haul.bytes += len(line.raw)
                 self.courier.sort(file, line, haul)
+        self._taken_bytes += haul.bytes

@@ -21,10 +21,11 @@ from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
 from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import NO_FILTERS, Filters
+from blueplane.capture.history import History
 from blueplane.capture.pauses import NO_PAUSES, Pauses
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_S, wall_ms
-from blueplane.config import FilterSettings
+from blueplane.config import FilterSettings, settle
 from blueplane.errors import EditorDatabaseError, QueueError, QueueUnavailableError
 from blueplane.event import MAX_PAYLOAD_BYTES, Event, Mark, Settlement
 from helpers.cursor import CANARY, SPLIT, VERSIONS, CursorStores
@@ -928,6 +929,28 @@ def test_last_changes_are_seen_when_cursor_runs(user_home: Path) -> None:
         assert stores.state.with_name("state.vscdb-wal").read_bytes() == wal
 
 
+def test_amounts_are_known_when_nothing_was_read(user_home: Path) -> None:
+    """How much there is is said by names and sizes, each file once, while the queue is away."""
+    # Given
+    stores = CursorStores(user_home, 18)
+    stores.fill()
+    keeper = Keeper()
+    keeper.open = False
+    history = History(settle({}).capture, user_home, {}, SECRET)
+    amount = history.survey()[1]
+    assert amount.bytes > stores.state.stat().st_size
+
+    # When
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        wait_until(lambda: monitor.extent().files, PATIENCE_S, "stores are found")
+        extent = monitor.extent()
+
+    # Then
+    assert not extent.is_read
+    assert (extent.files, extent.bytes) == (amount.files, amount.bytes)
+    assert extent.files < len(monitor._watched)
+
+
 def damage(kind: str, stores: CursorStores) -> None:
     """Put the global database into a state in which nobody can read it."""
     path = stores.state
@@ -963,13 +986,22 @@ def test_other_stores_are_read_when_a_database_is_broken(user_home: Path, kind: 
         # Then
         assert len(keeper.of("scored_commits")) == 2
         assert not keeper.of("bubbleId")
-        assert (monitor.activity().errors > 0) == (kind in ("half", "garbage"))
+        unreadable = kind in ("half", "garbage")
+        assert (monitor.activity().errors > 0) == unreadable
+        wait_until(lambda: monitor.extent().is_read, PATIENCE_S, "all else is read")
+        extent = monitor.extent()
+        assert [each.path for each in extent.unread] == [str(stores.state)] * unreadable
+        assert all(each.reason and each.bytes for each in extent.unread)
 
         # When it is whole again
         copy = stores.state.with_name("copy")
         copy.write_bytes(whole)
         copy.replace(stores.state)
         look(monitor)
+        monitor.look_anew()
+        wait_until(lambda: monitor.extent().known, PATIENCE_S, "it looked anew")
+        assert not monitor.extent().unread
+        assert monitor.extent().is_read
     expect(stores, keeper)
     assert not keeper.again
 

@@ -500,6 +500,70 @@ def test_file_is_refused_when_its_directory_becomes_a_link_before_it_is_opened(
     assert along.monitor.errors == 1
 
 
+def test_file_is_named_as_unread_when_it_cannot_be_read(begin: Begin, file: Path) -> None:
+    """It is left, with its reason, tried again when somebody asks, and read when it changed."""
+    # Given a file of holes
+    append(file, line(1))
+    os.truncate(file, 10 << 30)
+    along = begin()
+    monitor = along.monitor
+
+    # When
+    along.read()
+
+    # Then
+    extent = monitor.extent()
+    (unread,) = extent.unread
+    assert (unread.path, unread.bytes) == (str(file), 10 << 30)
+    assert unread.reason
+    assert extent.is_read
+    assert (extent.files_left, extent.bytes_left) == (1, 10 << 30)
+
+    # When somebody asks
+    monitor.look_anew()
+    assert not monitor.extent().known
+    monitor._keep_house()
+
+    # Then
+    assert monitor.extent().known
+    assert not monitor.extent().is_read
+    along.read()
+    assert monitor.extent().unread == extent.unread
+    assert monitor.errors == 1
+
+    # When it is whole again
+    os.truncate(file, len(line(1)))
+    along.read()
+
+    # Then
+    assert not monitor.extent().unread
+    assert monitor.extent().is_read
+    assert numbers(along) == [1]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_new_root_is_looked_into_when_somebody_asks(
+    begin: Begin, file: Path, tmp_path: Path, again: bool
+) -> None:
+    """A change of settings needs not wait for the next look for roots."""
+    # Given
+    projects: list[str] = []
+    along = begin(roots=lambda: projects)
+    along.monitor._keep_house()
+    assert along.monitor.extent().is_read
+    append(file, line(1))
+    projects.append(str(tmp_path / "user" / ".claude" / "projects"))
+
+    # When
+    if again:
+        along.monitor.look_anew()
+    along.monitor._keep_house()
+
+    # Then
+    assert along.monitor.extent().is_read is not again
+    assert along.monitor.files.sessions == again
+
+
 @pytest.mark.fault("G11")
 def test_file_is_refused_when_a_link_takes_its_place_before_it_is_opened(
     begin: Begin, file: Path, tmp_path: Path

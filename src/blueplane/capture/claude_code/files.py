@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from blueplane.capture.claude_code.places import is_session
 from blueplane.capture.claude_code.transcript import Place
 from blueplane.capture.claude_code.tree import Tree
 from blueplane.clock import NS_PER_MS, wall_ms
-from blueplane.event import Mark
+from blueplane.event import Mark, Unread
 
 #: Milliseconds after its last change at which a file that was never read is history.
 OLD_MS: Final = 60_000
@@ -29,6 +30,7 @@ class Transcript:
     There may be tens of thousands, most of them quiet. Lines before ``suspect_to`` may have their
     outcome already. None ends between ``read_to`` and ``scanned``. ``tail`` stands for the line
     before ``read_to``. ``known`` is what the store knows it as, whatever is settled of it.
+    ``refused`` says why it cannot be read.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Transcript:
     opened: Mark | None = None
     known: Mark | None = None
     place: Place | None = None
+    refused: str = ""
 
     @property
     def unread(self) -> int:
@@ -64,14 +67,24 @@ class Files:
         self.history: dict[str, Transcript] = {}
         self._recent: dict[str, Transcript] = {}
         self._sweep: Iterator[object] = iter(())
+        #: How many sessions have a transcript.
+        self.sessions = 0
 
     def waiting(self) -> list[Transcript]:
         """Return those that have something to read; from any thread."""
         return [*list(self.hot.values()), *list(self.history.values())]
 
-    def plant(self, roots: Iterable[str]) -> None:
-        """Look into these roots and no others."""
+    def unread(self) -> Iterator[Unread]:
+        """Yield what cannot be read, but for what is about to be tried again; from any thread."""
+        for path, file in list(self.known.items()):
+            if file.refused and path not in self.hot and path not in self.history:
+                yield Unread(path, file.unread, file.refused)
+
+    def plant(self, roots: Iterable[str], *, again: bool) -> None:
+        """Look into these roots and no others; read what cannot be read, perhaps, ``again``."""
         self.tree.plant(roots)
+        if again:
+            self.history |= {path: file for path, file in self.known.items() if file.refused}
         newest_last = sorted(self.history.items(), key=lambda pair: _mtime_ns(pair[0]))
         self.history = dict(newest_last)
 
@@ -148,10 +161,12 @@ class Files:
     def _found(self, path: str) -> None:
         """Take up a file that appeared."""
         file = self.known[path] = Transcript(path)
+        self.sessions += is_session(path)
         self.look_at(file)
 
     def _gone(self, path: str) -> None:
         """Drop a file; should it come back, the store knows how far it is settled."""
+        self.sessions -= path in self.known and is_session(path)
         for files in (self.known, self.hot, self.history, self._recent):
             files.pop(path, None)
 

@@ -57,6 +57,11 @@ def is_meta(name: str) -> bool:
     return name.endswith(".meta.json")
 
 
+def is_session(path: str) -> bool:
+    """Say whether a file is the transcript of a session, and not of one of its agents."""
+    return session_of(path) == path.rpartition("/")[2].partition(".")[0]
+
+
 def may_hold(name: str) -> bool:
     """Say whether a directory of this name may hold transcripts."""
     return name not in _OTHERS

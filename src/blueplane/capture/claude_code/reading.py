@@ -39,16 +39,23 @@ class FileReader:
             mark = None if file.opened else self._mark(item)
             with OpenFile(file.path, self._secret) as opened:
                 if mark is not None and opened.is_read(mark, whole=is_meta(file.path)):
-                    file.read_to = file.size
+                    file.read_to, file.refused = file.size, ""
                     return NOTHING
-                return self._read_open(file, opened, mark)
+                piece = self._read_open(file, opened, mark)
+            file.refused = ""
         except FileNotFoundError:
             return NOTHING  # its directory tells
         except (RefusedFileError, OSError) as error:
-            self.errors += 1
-            reason = error.strerror if isinstance(error, OSError) else error
-            _log.warning("not read", file=item, reason=reason)
+            self._refuse(file, (isinstance(error, OSError) and error.strerror) or str(error))
             return NOTHING
+        return piece
+
+    def _refuse(self, file: Transcript, reason: str) -> None:
+        """Note that a file cannot be read; it is tried again when it changes, or somebody asks."""
+        if file.refused != reason:
+            self.errors += 1
+            _log.warning("not read", file=self.item(file.path), reason=reason)
+        file.refused = reason
 
     def _read_open(self, file: Transcript, opened: OpenFile, mark: Mark | None) -> Piece:
         if not self._is_same(file, opened) and not self._open(file, opened, file.opened or mark):

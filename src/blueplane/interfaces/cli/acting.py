@@ -8,7 +8,6 @@ Leaves what an operation does to the server (``Daemon.operations``).
 """
 
 import os
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import Event as Flag
@@ -18,6 +17,7 @@ from blueplane.clock import monotonic_s
 from blueplane.config import load
 from blueplane.daemon import Daemon
 from blueplane.errors import AlreadyRunningError, RemoteError, ServerUnavailableError
+from blueplane.interfaces.cli.ending import ending
 from blueplane.interfaces.cli.storage import stored
 from blueplane.lock import is_running
 from blueplane.logs import set_up
@@ -33,8 +33,6 @@ _LOOK_S: Final = 0.05
 GONE_S: Final = 3.0
 #: What may be asked again, of another server, when one did not answer.
 _AGAIN: Final = frozenset({"backfill.status"})
-#: What ends a command as Ctrl-C does.
-_ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 Answer: TypeAlias = Any  # JSON, as the operation made it
@@ -157,23 +155,11 @@ def _serving(home: Home) -> Iterator[Act]:
     """Start a server for the block; raises AlreadyRunningError."""
     settings = load(home, os.environ)
     set_up(home.log_file, settings.log.level, settings.log.max_bytes, None, settings.log.levels)
-    daemon = Daemon(home, settings)
-    with _ending_in_order():
+    with ending() as end:
+        daemon = Daemon(home, settings)
         daemon.start()
         try:
-            yield _Own(daemon)
+            with end.heeded():
+                yield _Own(daemon)
         finally:
             daemon.stop()
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Have what ends a command raise KeyboardInterrupt, unless it is ignored, as by nohup."""
-    heeded = [number for number in _ENDS if signal.getsignal(number) == signal.SIG_DFL]
-    for number in heeded:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in heeded:
-            signal.signal(number, signal.SIG_DFL)

@@ -9,6 +9,7 @@ It returns its exit code, or None for 0.
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -50,7 +51,7 @@ COMMANDS: Final = {
 
 EXIT_SYSTEM: Final = 4  # a disk, a file or standard output, all needed parts, refuse
 EXIT_BUG: Final = 70
-EXIT_INTERRUPT: Final = 130  # 128 + SIGINT, as shells have it
+EXIT_SIGNAL: Final = 128  # and the number of the signal, as shells have it
 EXIT_PIPE: Final = 141  # 128 + SIGPIPE
 
 #: What the machine does to us, as opposed to what we do wrong.
@@ -123,8 +124,8 @@ def _guarded(arguments: list[str], *, debug: bool) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPT
+    except KeyboardInterrupt as end:
+        return EXIT_SIGNAL + (end.args[0] if end.args else signal.SIGINT)
     except BrokenPipeError:
         return EXIT_PIPE
     except Exception as error:  # noqa: BLE001 - the top of the program: nothing is above it
