@@ -122,7 +122,7 @@ class History:
 
     def _transcripts(self) -> list[str]:
         found: list[str] = []
-        Tree(found.append, _ignore, _ignore).plant(self.roots())
+        Tree(found.append, _ignore, _unwatched).plant(self.roots())
         return sorted(found)
 
     def _stores(self) -> list[Store]:
@@ -172,7 +172,11 @@ class Again:
 
 
 def _ignore(_path: str) -> None:
-    """Nobody watches, and nothing was known before."""
+    """Nothing was known before."""
+
+
+def _unwatched(_path: str, _lasting: bool) -> None:  # noqa: FBT001 - as Tree calls it
+    """Nobody watches."""
 
 
 def _pieces(reader: TranscriptReader, opened: OpenFile, place: Place) -> Iterator[list[Event]]:

@@ -67,7 +67,7 @@ class TranscriptMonitor(Service):
         super().__init__("transcripts")
         self._reader, self._intake, self._around = reader, intake, around
         self._watch = watch_tree()
-        self.files = Files(self._watch.add)
+        self.files = Files(lambda path, lasting: self._watch.add(path, lasting=lasting))
         self.courier = Courier(reader, intake, records, self.stopping)
         self._reading = FileReader(records, self.courier, around.secret)
         #: When all roots were looked for last, and when somebody last wanted that.

@@ -541,6 +541,25 @@ def test_file_is_named_as_unread_when_it_cannot_be_read(begin: Begin, file: Path
     assert numbers(along) == [1]
 
 
+def test_directory_has_its_watch_back_when_a_file_in_it_changes(begin: Begin, file: Path) -> None:
+    """The last change of a file, and not the last look, says which directories are watched."""
+    # Given a monitor that watches no project any more
+    along = begin()
+    append(file, line(1))
+    along.read()
+    added: list[tuple[str, bool]] = []
+    along.monitor._watch.add = (  # type: ignore[method-assign]
+        lambda directory, *, lasting: added.append((directory, lasting))
+    )
+
+    # When
+    append(file, line(2))
+    along.monitor.files.look_at(along.monitor.files.known[str(file)])
+
+    # Then
+    assert added == [(str(file.parent), True)]
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_new_root_is_looked_into_when_somebody_asks(
     begin: Begin, file: Path, tmp_path: Path, again: bool

@@ -57,9 +57,9 @@ class Transcript:
 
 
 class Files:
-    """The transcripts under some roots; ``worth`` is told what directories are worth watching."""
+    """The transcripts under some roots; ``worth`` is told of directories as ``Tree`` has it."""
 
-    def __init__(self, worth: Callable[[str], None]) -> None:
+    def __init__(self, worth: Callable[[str, bool], None]) -> None:
         self.tree = Tree(self._found, self._gone, worth)
         self.known: dict[str, Transcript] = {}
         #: Files with something to read: those that change, and, newest last, the others.
@@ -171,6 +171,7 @@ class Files:
             files.pop(path, None)
 
     def _warm(self, file: Transcript) -> None:
+        self.tree.changed(file.path.rpartition("/")[0])
         self.history.pop(file.path, None)
         self.hot[file.path] = file
         self._recent.pop(file.path, None)
