@@ -43,6 +43,7 @@ from blueplane.capture.transcripts import Surroundings, TranscriptMonitor
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings, changes, load
 from blueplane.errors import StoreError, StoreUnavailableError
+from blueplane.event import Extent
 from blueplane.health.probes import MonitorState
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
@@ -102,6 +103,8 @@ RETENTION_FIRST_S: Final = 300.0
 CHECK_S: Final = 60.0
 #: Entries in the stream above which workers give way.
 BUSY: Final = 200
+#: Seconds for which a file that cannot be read may only be in use.
+LOCKED_S: Final = 20.0
 #: Settings that only a start can take up.
 AT_START: Final = ("redis.", "http.")
 #: Why sources wait: a private server that was left for another one is read empty first.
@@ -330,14 +333,15 @@ class Daemon:
         states: dict[str, MonitorState] = {}
         transcripts = self.transcripts
         if transcripts.installed:
+            extent = transcripts.extent()
             states["transcript_monitor"] = MonitorState(
                 transcripts.alive(), transcripts.files.sessions, transcripts.courier.captured,
                 transcripts.courier.active_ms, transcripts.errors,
-                transcripts.courier.events_per_min(), transcripts.extent().bytes_left,
+                transcripts.courier.events_per_min(), extent.bytes_left, _unread(extent),
             )  # fmt: skip
         if self.databases.installed:
-            active = self.databases.alive()
-            states["database_monitor"] = MonitorState(active, *self.databases.activity())
+            active, unread = self.databases.alive(), _unread(self.databases.extent())
+            states["database_monitor"] = MonitorState(active, *self.databases.activity(), unread)
         return states
 
     # -- watching --------------------------------------------------------------------------------
@@ -533,9 +537,17 @@ class Daemon:
             "balance_trouble": trouble,
             "backpressure": self.pressure.status(),
             "http": self.http.status() if self.http else {"port": None, "trouble": None},
+            "history": self._left(),
             "threads": {service.name: service.alive() for service in self.services},
             "deaths": len(self._deaths),
         }
+
+    def _left(self) -> dict[str, int]:
+        """Return how much of what editors keep is not read, and how many files cannot be."""
+        extents = (self.transcripts.extent(), self.databases.extent())
+        unread = [file for each in extents for file in each.unread]
+        left = sum(each.bytes_left for each in extents) - sum(file.bytes for file in unread)
+        return {"bytes_left": left, "unread": len(unread)}
 
     def _take_balance(self, timeout_s: float) -> str | None:
         try:
@@ -560,3 +572,11 @@ class Daemon:
             "policy": server.policy,
             "pid": server.pid,
         }
+
+
+def _unread(extent: Extent) -> list[str]:
+    """Name what cannot be read for longer than an editor has it locked."""
+    since_s = monotonic_s() - LOCKED_S
+    return [
+        f"{Path(each.path).name}: {each.reason}" for each in extent.unread if each.since_s < since_s
+    ]

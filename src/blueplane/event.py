@@ -5,6 +5,7 @@ Promises that ``decode(encode(event)) == event`` and that whatever is not an eve
 Leaves what may be in a payload to the sanitiser, and how a row is stored to the store.
 """
 
+import os
 import re
 from binascii import unhexlify
 from collections.abc import Sequence
@@ -160,12 +161,25 @@ class Mark:
     tail: int = 0
 
 
+#: Sources that read what editors keep: nothing of it goes anywhere else.
+STORED_SOURCES: Final = frozenset({"transcript", "database"})
+
+
 class Unread(NamedTuple):
-    """A file or store that cannot be read now, and why, in words without a path."""
+    """A file or store that cannot be read since ``since_s`` (monotonic), and why.
+
+    The ``reason`` is in words without a path; the path is as it can be shown (``as_text``).
+    """
 
     path: str
     bytes: int
     reason: str
+    since_s: float
+
+
+def as_text(path: str) -> str:
+    """Return a path, in which any byte may be, as text that anybody can encode."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 class Extent(NamedTuple):

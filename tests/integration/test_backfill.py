@@ -458,3 +458,25 @@ def test_new_directory_is_read_when_the_settings_name_it(
         # Then
         assert ended.code == 0, ended.err
         assert stored.outcomes(home)["written"] == 1
+
+
+def test_malformed_lines_are_listed_when_somebody_looks_for_them(
+    home: Home, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Each is named by its file and first byte, on this machine alone; it stays where it is."""
+    # Given
+    path = tmp_path / "user" / ".claude" / "projects" / "-work" / "odd.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"type":"summary","summary":"the hazel plan","leafUuid":"a1b2"}\nno json\n')
+    read_all(home, redis_server)
+
+    # When
+    listed = run(home, "backfill", "--malformed", "--format", "json").json["rows"]
+    shown = run(home, "status").out
+
+    # Then
+    first = path.read_bytes().index(b"no json")
+    assert [(row["path"], row["entry"], row["bytes"]) for row in listed] == [
+        (str(path), str(first), len("no json\n"))
+    ]
+    assert "1 in editors' own files, where they stay" in shown

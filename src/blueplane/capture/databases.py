@@ -24,7 +24,7 @@ from blueplane.capture.cursor.readers import make_reader
 from blueplane.capture.cursor.workspaces import Places, Store, files_of, find_stores, size_of
 from blueplane.clock import NS_PER_MS, monotonic_s
 from blueplane.errors import EditorDatabaseError, QueueError, StoreError
-from blueplane.event import Extent, Mark, Unread
+from blueplane.event import Extent, Mark, Unread, as_text
 from blueplane.logs import get
 from blueplane.threads import Backoff, Service, be_nice
 
@@ -73,6 +73,7 @@ class _Watched:
     changed_ms: int = 0
     known: bool = False
     trouble: str | None = None
+    trouble_s: float = 0.0
     backoff: Backoff | None = None
 
     @property
@@ -145,7 +146,7 @@ class Monitor(Service):
         """Return how much there is, and what of it is left; several stores may be in one file."""
         known, watched = self._looked_s >= self._wanted_s, list(self._watched.values())
         sizes = {each.store.path: size_of(files_of(each.store)) for each in watched}
-        unread = {each.store.path: each.trouble or "" for each in watched if _is_broken(each)}
+        unread = {each.store.path: each for each in watched if _is_broken(each)}
         left = {each.store.path for each in watched if not each.known} | unread.keys()
         return Extent(
             known,
@@ -154,7 +155,10 @@ class Monitor(Service):
             sum(sizes.values()),
             sum(sizes[path] for path in left),
             self.courier.waiting(),
-            unread=tuple(Unread(str(path), sizes[path], why) for path, why in unread.items()),
+            unread=tuple(
+                Unread(as_text(str(path)), sizes[path], each.trouble or "", each.trouble_s)
+                for path, each in unread.items()
+            ),
         )
 
     def stop(self) -> None:
@@ -329,6 +333,8 @@ class Monitor(Service):
             self._unread += 1
             if watched.trouble != error.cause:
                 _log.warning("cannot be read", store=watched.name, reason=error.cause)
+        if not _is_broken(watched):
+            watched.trouble_s = monotonic_s()
         watched.trouble = error.cause
         watched.backoff = watched.backoff or Backoff(*RETRY_S)
         watched.due_s = monotonic_s() + watched.backoff.next_s()

@@ -29,6 +29,7 @@ from blueplane.capture.cursor.workspaces import (
 )
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.pauses import NO_PAUSES
+from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_MS
@@ -94,6 +95,14 @@ class History:
             Amount(TRANSCRIPTS, len(paths), size_of(paths), len(sessions)),
             Amount(STORES, len(stores), sum(map(size_of, stores.values())), None),
         ]
+
+    def paths(self) -> dict[str, str]:
+        """Return where what has a mark is, by the names that origins have for it."""
+        names = Pseudonyms(self.secret)
+        return {
+            **{item_of(path, self.secret): path for path in self._transcripts()},
+            **{names.digest(store.item): str(store.path) for store in self._stores()},
+        }
 
     def items(
         self, sanitiser: Sanitiser, transcripts: Mapping[str, Mark], databases: Mapping[str, Mark]

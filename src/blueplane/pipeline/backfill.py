@@ -84,7 +84,11 @@ class Backfill:
                 _row(each, extents[each.what], events[each.what], rates[each.what])
                 for each in self._origins
             ],
-            "unread": [each._asdict() for extent in extents.values() for each in extent.unread],
+            "unread": [
+                {"path": each.path, "bytes": each.bytes, "reason": each.reason}
+                for extent in extents.values()
+                for each in extent.unread
+            ],
             "read": read,
             "to_derive": to_derive,
             "done": read and not to_derive,

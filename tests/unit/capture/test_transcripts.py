@@ -502,7 +502,9 @@ def test_file_is_refused_when_its_directory_becomes_a_link_before_it_is_opened(
 
 def test_file_is_named_as_unread_when_it_cannot_be_read(begin: Begin, file: Path) -> None:
     """It is left, with its reason, tried again when somebody asks, and read when it changed."""
-    # Given a file of holes
+    # Given a file of holes, in a directory whose name is no text
+    file = Path(os.fsdecode(bytes(file.parent) + b"-\xff")) / file.name
+    file.parent.mkdir()
     append(file, line(1))
     os.truncate(file, 10 << 30)
     along = begin()
@@ -514,7 +516,8 @@ def test_file_is_named_as_unread_when_it_cannot_be_read(begin: Begin, file: Path
     # Then
     extent = monitor.extent()
     (unread,) = extent.unread
-    assert (unread.path, unread.bytes) == (str(file), 10 << 30)
+    shown = bytes(file).decode(errors="backslashreplace")
+    assert (unread.path, unread.bytes) == (shown, 10 << 30)
     assert unread.reason
     assert extent.is_read
     assert (extent.files_left, extent.bytes_left) == (1, 10 << 30)

@@ -15,7 +15,7 @@ def test_command_is_refused_when_both_are_asked_for(home: Home) -> None:
 
     # When / Then
     with pytest.raises(UsageError, match="only one of"):
-        command(home=home, form="table", dry_run=True, refresh=True)
+        command(home=home, form="table", dry_run=True, refresh=True, malformed=False)
 
 
 def test_refresh_says_rate_and_time_when_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from blueplane.store.derived import Derivation
 from helpers.road import make_event, make_row
 
 DONE = Extent(known=True, files=2, files_left=0, bytes=4000, bytes_left=0, waiting=0)
-BROKEN = Unread("/somewhere/state.vscdb", 1000, "no database")
+BROKEN = Unread("/somewhere/state.vscdb", 1000, "no database", since_s=0.0)
 CALM = Around(trouble=lambda: None, workers=tuple)
 
 
@@ -58,7 +58,9 @@ def test_source_is_done_when_nothing_of_it_is_left(
 
     # Then
     assert found["done"] is found["read"] is done
-    assert found["unread"] == [each._asdict() for each in extent.unread]
+    assert found["unread"] == [
+        {"path": each.path, "bytes": each.bytes, "reason": each.reason} for each in extent.unread
+    ]
 
 
 def test_nothing_is_done_when_workers_have_not_seen_what_was_read(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from blueplane.capture.claude_code.places import is_session
 from blueplane.capture.claude_code.transcript import Place
 from blueplane.capture.claude_code.tree import Tree
 from blueplane.clock import NS_PER_MS, wall_ms
-from blueplane.event import Mark, Unread
+from blueplane.event import Mark, Unread, as_text
 
 #: Milliseconds after its last change at which a file that was never read is history.
 OLD_MS: Final = 60_000
@@ -30,7 +30,7 @@ class Transcript:
     There may be tens of thousands, most of them quiet. Lines before ``suspect_to`` may have their
     outcome already. None ends between ``read_to`` and ``scanned``. ``tail`` stands for the line
     before ``read_to``. ``known`` is what the store knows it as, whatever is settled of it.
-    ``refused`` says why it cannot be read.
+    ``refused`` says why it cannot be read, ``refused_s`` since when (monotonic).
     """
 
     path: str
@@ -44,6 +44,7 @@ class Transcript:
     known: Mark | None = None
     place: Place | None = None
     refused: str = ""
+    refused_s: float = 0.0
 
     @property
     def unread(self) -> int:
@@ -78,7 +79,7 @@ class Files:
         """Yield what cannot be read, but for what is about to be tried again; from any thread."""
         for path, file in list(self.known.items()):
             if file.refused and path not in self.hot and path not in self.history:
-                yield Unread(path, file.unread, file.refused)
+                yield Unread(as_text(path), file.unread, file.refused, file.refused_s)
 
     def plant(self, roots: Iterable[str], *, again: bool) -> None:
         """Look into these roots and no others; read what cannot be read, perhaps, ``again``."""

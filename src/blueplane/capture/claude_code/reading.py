@@ -13,7 +13,7 @@ from blueplane.capture.claude_code.files import Transcript
 from blueplane.capture.claude_code.places import is_meta, item_of, session_of
 from blueplane.capture.claude_code.tail import NOTHING, OpenFile, Piece, RefusedFileError
 from blueplane.capture.claude_code.transcript import SOURCE, Place
-from blueplane.clock import NS_PER_MS
+from blueplane.clock import NS_PER_MS, monotonic_s
 from blueplane.event import Mark
 from blueplane.logs import get
 
@@ -55,6 +55,7 @@ class FileReader:
         if file.refused != reason:
             self.errors += 1
             _log.warning("not read", file=self.item(file.path), reason=reason)
+        file.refused_s = file.refused_s if file.refused else monotonic_s()
         file.refused = reason
 
     def _read_open(self, file: Transcript, opened: OpenFile, mark: Mark | None) -> Piece:

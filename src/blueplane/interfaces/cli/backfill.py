@@ -6,6 +6,7 @@ Leaves watching over the reading to ``following.py``, and a refresh to ``pipelin
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from blueplane.interfaces.cli.following import FILES, follow, say_goodbye, total
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
 from blueplane.interfaces.cli.progress import progress
+from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
 
 _FOUND: Final = (*FILES, Column("sessions", "sessions", number, "right"))
@@ -32,12 +34,26 @@ _CHANGED: Final = (
 )
 
 
+#: What could not be read: of a line its first byte, of a row its kind.
+_MALFORMED: Final = (
+    Column("path", "file"),
+    Column("entry", "byte or row", justify="right"),
+    Column("bytes", "size", size, "right"),
+    Column("rule", "why"),
+)
+#: Entries that are listed.
+MOST: Final = 10_000
+#: What ends the name of a file in an origin: ``t:<item>-<generation>:``, ``d:<item>:``.
+_ITEM: Final = re.compile("[:-]")
+
+
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only show how much there is, by names and sizes.")
 @click.option("--refresh", is_flag=True, help="Bring what is stored to the present privacy level.")
+@click.option("--malformed", is_flag=True, help="Only list what could not be read in files.")
 @format_option
 @home_option
-def backfill(home: Home, form: Form, *, dry_run: bool, refresh: bool) -> int:
+def backfill(home: Home, form: Form, *, dry_run: bool, refresh: bool, malformed: bool) -> int:
     """Show how far the history of the editors is read, until all of it is.
 
     The server reads all of it by itself, the newest first, and lets new events pass; without a
@@ -48,30 +64,55 @@ def backfill(home: Home, form: Form, *, dry_run: bool, refresh: bool) -> int:
     again, and stored as the present privacy level has it, with more detail or with less. What came
     from hooks, or has no file any more, stays: `blueplane scrub` brings that down.
 
+    With --malformed, lines of transcripts that are no JSON, and the like, are listed by file and
+    byte. They are counted as quarantined, and stay where they are.
+
     \b
     Exit codes:
       0    all is read, and figures are made of it
       1    something holds it up for a minute, or some of it could not be read: it
            is said what; with --refresh: something is left to do, it is said what
       4    with --refresh: a forget or scrub is under way
-      130  Ctrl-C; the same with 143 for SIGTERM, and 129 when its terminal is gone
+      130  Ctrl-C; 143 is SIGTERM, and 129 that its terminal is gone
     """  # noqa: D301 - click wants the character, not its name
-    if dry_run and refresh:
-        message = "say only one of --dry-run and --refresh"
+    if dry_run + refresh + malformed > 1:
+        message = "say only one of --dry-run, --refresh and --malformed"
         raise UsageError(message)
-    if dry_run:
-        return _survey(home, form)
+    if dry_run or malformed:
+        return _survey(home, form) if dry_run else _list_malformed(home, form)
     with serving(home) as act:
         return _refresh(act, form) if refresh else follow(act, form)
 
 
 def _survey(home: Home, form: Form) -> int:
-    settings = load(home, os.environ)
-    user_home = Path(os.environ.get("HOME") or home.root.parent)
-    found = History(settings.capture, user_home, os.environ, b"").survey()
+    found = _history(home, b"").survey()
     rows = [each._asdict() for each in found]
     render(Table(_FOUND, rows, total(rows, "files", "bytes")), form)
     return 0
+
+
+def _list_malformed(home: Home, form: Form) -> int:
+    with stored(home) as reader:
+        found = reader.malformed(MOST)
+    paths = _history(home, home.secret()).paths()
+    rows = [
+        {
+            "path": paths.get(_ITEM.split(each.origin)[1]),
+            "entry": each.origin.split(":")[2],
+            "bytes": each.bytes,
+            "rule": each.rule,
+            "seen_ms": each.seen_ms,
+        }
+        for each in found
+    ]
+    caption = "" if len(rows) < MOST else f"only the newest {number(MOST)} are shown"
+    render(Table(_MALFORMED, rows, caption=caption), form)
+    return 0
+
+
+def _history(home: Home, secret: bytes) -> History:
+    user_home = Path(os.environ.get("HOME") or home.root.parent)
+    return History(load(home, os.environ).capture, user_home, os.environ, secret)
 
 
 # --- refreshing -----------------------------------------------------------------------------------
