@@ -480,3 +480,16 @@ def test_malformed_lines_are_listed_when_somebody_looks_for_them(
         (str(path), str(first), len("no json\n"))
     ]
     assert "1 in editors' own files, where they stay" in shown
+
+
+def test_new_home_is_said_when_backfill_makes_it(home: Home, redis_server: RedisServer) -> None:
+    """A home that is typed wrong is not made without a word."""
+    # Given
+    other = home.root.parent / "typed" / "wrong"
+
+    # When
+    ended = run(home, "backfill", "--home", str(other), BLUEPLANE_REDIS_URL=redis_server.url)
+
+    # Then
+    assert ended.code == 0
+    assert ended.err == f"blueplane: a new home is made: {other}\n"

@@ -13,10 +13,13 @@ from contextlib import ExitStack, contextmanager
 from threading import Event as Flag
 from typing import Any, Final, Protocol, TypeAlias
 
+import click
+
 from blueplane.clock import monotonic_s
 from blueplane.config import load
 from blueplane.daemon import Daemon
 from blueplane.errors import AlreadyRunningError, RemoteError, ServerUnavailableError
+from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.ending import ending
 from blueplane.interfaces.cli.storage import stored
 from blueplane.lock import is_running
@@ -155,6 +158,8 @@ def _serving(home: Home) -> Iterator[Act]:
     """Start a server for the block; raises AlreadyRunningError."""
     settings = load(home, os.environ)
     set_up(home.log_file, settings.log.level, settings.log.max_bytes, None, settings.log.levels)
+    if not home.root.exists():
+        click.echo(f"blueplane: a new home is made: {visible(str(home.root))}", err=True)
     with ending() as end:
         daemon = Daemon(home, settings)
         daemon.start()

@@ -131,7 +131,7 @@ def _guarded(arguments: list[str], *, debug: bool) -> int:
     except Exception as error:  # noqa: BLE001 - the top of the program: nothing is above it
         if debug:
             sys.excepthook(*sys.exc_info())
-        code, message = _explain(error)
+        code, message = _explain(error, arguments)
         _complain(message)
         return code
 
@@ -158,12 +158,12 @@ def load(module: str, name: str) -> Any:  # noqa: ANN401 - a function or a class
     return getattr(import_module(f"blueplane.interfaces.cli.{module}"), name)
 
 
-def _explain(error: Exception) -> tuple[int, str]:
+def _explain(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
     """Return the exit code and the line for a person."""
     if isinstance(error, BlueplaneError):
         return error.exit_code, str(error)
     if isinstance(error, click.UsageError):
-        return error.exit_code, _explain_usage(error)
+        return error.exit_code, _explain_usage(error, arguments)
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
     if isinstance(error, click.Abort):
@@ -176,11 +176,12 @@ def _explain(error: Exception) -> tuple[int, str]:
     return EXIT_BUG, f"a bug of ours: {type(error).__name__}: {error}; {hint}"
 
 
-def _explain_usage(error: click.UsageError) -> str:
+def _explain_usage(error: click.UsageError, arguments: Sequence[str]) -> str:
     message = error.format_message().rstrip(".")
     if message.endswith(("?", "?)")):  # it names what was probably meant
         return message
-    return f"{message}; see `{error.ctx.command_path if error.ctx else 'blueplane'} --help`"
+    command = " ".join(["blueplane", *(word for word in arguments[:1] if word in COMMANDS)])
+    return f"{message}; see `{error.ctx.command_path if error.ctx else command} --help`"
 
 
 def _complain(message: str) -> None:
