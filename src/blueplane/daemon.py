@@ -353,7 +353,7 @@ class Daemon:
         """
         self.supervisor.ready()
         while not self.stopping.wait(WATCH_S):
-            self._watch_redis()
+            self.watch_redis()
             self.pressure.look()
             if self.writer.damage is not None and not self.commits.replace:
                 self.stopping.set()
@@ -450,7 +450,7 @@ class Daemon:
 
     # -- redis -----------------------------------------------------------------------------------
 
-    def _watch_redis(self) -> None:
+    def watch_redis(self) -> None:
         """Have the server running; leave a private one that was drained for the one chosen."""
         self.redis.watch()
         if self.redis.draining and self.stream.attached and not self.writer.backlog():

@@ -493,3 +493,19 @@ def test_new_home_is_said_when_backfill_makes_it(home: Home, redis_server: Redis
     # Then
     assert ended.code == 0
     assert ended.err == f"blueplane: a new home is made: {other}\n"
+
+
+def test_backfill_reads_on_when_another_redis_was_chosen(
+    home: Home, truth: Truth, redis_server: RedisServer
+) -> None:
+    """The server of a command leaves the private one for it, too, once that is empty."""
+    # Given
+    assert run(home, "backfill", BLUEPLANE_CAPTURE_TRANSCRIPTS="false").code == 0
+    assert (home.redis / "appendonlydir").exists()
+
+    # When
+    read_all(home, redis_server)
+
+    # Then
+    assert stored.outcomes(home)["written"] == truth.events
+    assert not (home.redis / "appendonlydir").exists()

@@ -19,7 +19,7 @@ WAITS = {
 }  # fmt: skip
 DONE = {**WAITS, "rows": [READ], "read": True, "done": True}
 BROKEN = {"path": "/somewhere/\x1bstate.vscdb", "bytes": 10, "reason": "no database"}
-AWAY = "redis\x1b is away"
+AWAY = "redis\x1b is away."
 
 
 class Act:

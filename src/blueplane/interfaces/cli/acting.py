@@ -66,10 +66,12 @@ class _Own:
     running = False
 
     def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
         self._quick = daemon.operations()
         self._long = daemon.long_operations()
 
     def __call__(self, operation: str, report: Report | None = None, **arguments: object) -> Answer:
+        self._daemon.watch_redis()  # as the main thread of a server does
         if operation in self._quick:
             return self._quick[operation](**arguments)
         return self._long[operation](report or _ignore, **arguments)

@@ -120,7 +120,7 @@ class _Told:
 def words(body: Body) -> str:
     """Say how far it is: ``1.2 GB of 3.4 GB read, 45.0 MB/s, 2 min left, 12 files left``."""
     if body["trouble"]:
-        return f"waits, and goes on by itself: {visible(body['trouble'])}; see `blueplane doctor`"
+        return f"waits, and goes on by itself: {_why(body)}; see `blueplane doctor`"
     if body["done"]:
         return f"{count(len(body['unread']), 'file')} cannot be read, and is tried again"
     if body["read"]:
@@ -129,6 +129,11 @@ def words(body: Body) -> str:
         return "; ".join(filter(None, map(_row_words, body["rows"])))
     waiting = sum(row["events_left"] for row in body["rows"])
     return "the last events are written" if waiting else "looking for what there is"
+
+
+def _why(body: Body) -> str:
+    """Return what holds everything up, as a part of a sentence."""
+    return visible(body["trouble"]).rstrip(".")
 
 
 def _row_words(row: Mapping[str, Any]) -> str:
@@ -166,7 +171,7 @@ def _left(body: Body) -> Iterator[str]:
     """Say what is not read, and what helps."""
     if not body["done"]:
         waited = f"nothing went on for {lasting(PATIENCE_S * 1000)}"
-        why = f": {visible(body['trouble'])}" if body["trouble"] else ""
+        why = f": {_why(body)}" if body["trouble"] else ""
         yield f"{waited}{why}; what is read stays, and `blueplane doctor` says what to do"
     if unread := body["unread"]:
         yield f"{count(len(unread), 'file')} cannot be read; see to it, and run this again:"
