@@ -421,7 +421,7 @@ def test_backfill_leaves_no_redis_behind_when_it_is_ended_at_its_start(home: Hom
     # Given
     garbage(home)
     command = [sys.executable, "-m", "blueplane", "backfill"]
-    with subprocess.Popen(
+    with Server(home), subprocess.Popen(
         command, env=program_environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     ) as process:  # fmt: skip
@@ -433,10 +433,10 @@ def test_backfill_leaves_no_redis_behind_when_it_is_ended_at_its_start(home: Hom
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=30)
 
-    # Then
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "Traceback" not in told
-    assert not redis.is_running()
+        # Then
+        assert process.returncode == 128 + signal.SIGTERM
+        assert "Traceback" not in told
+        assert not redis.is_running()
 
 
 def test_new_directory_is_read_when_the_settings_name_it(
@@ -504,7 +504,8 @@ def test_backfill_reads_on_when_another_redis_was_chosen(
     assert (home.redis / "appendonlydir").exists()
 
     # When
-    read_all(home, redis_server)
+    with Server(home):  # which ends what the command leaves, should it fail
+        read_all(home, redis_server)
 
     # Then
     assert stored.outcomes(home)["written"] == truth.events
