@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -469,7 +469,7 @@ class Daemon:
             "stop": self.ask_to_stop,
             "reload": self.reload,
             "backfill.status": self.backfill.status,
-            "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.letters.retry(ids)),
+            "dlq.retry": self.retry_letters,
             "dlq.drop": lambda ids: self.writer.ask(lambda: self.writer.letters.drop(ids)),
         }
 
@@ -481,6 +481,12 @@ class Daemon:
             "scrub": self.eraser.scrub,
             "backfill.refresh": self.refresher.refresh,
         }
+
+    def retry_letters(self, ids: Sequence[str]) -> list[str]:
+        """Have open letters tried again, those of workers as well; return which were open."""
+        retried = self.writer.ask(lambda: self.writer.letters.retry(ids))
+        self.workers.wake()
+        return retried
 
     def ask_to_stop(self) -> dict[str, int]:
         """Have the main thread stop everything."""
