@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -36,7 +36,7 @@ from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import Filters
 from blueplane.capture.history import STORES, TRANSCRIPTS, Again, History
 from blueplane.capture.hook_event import HookReader
-from blueplane.capture.pausing import paused_since_ms
+from blueplane.capture.pausing import pauses
 from blueplane.capture.poller import Poller, Task
 from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.quarantine import Quarantine
@@ -46,16 +46,17 @@ from blueplane.capture.transcripts import Surroundings, TranscriptMonitor
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings, changes, load
 from blueplane.errors import StoreError, StoreUnavailableError
+from blueplane.event import Extent
 from blueplane.health.probes import MonitorState
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
 from blueplane.onlookers import Road, make_onlookers
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
-from blueplane.pipeline.backfill import Backfill, Origin
+from blueplane.pipeline.backfill import Around, Backfill, Origin
 from blueplane.pipeline.checking import Checker
 from blueplane.pipeline.commits import Commits
-from blueplane.pipeline.consumer import Consumer
+from blueplane.pipeline.consumer import STARTING, Consumer
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
@@ -106,6 +107,8 @@ RETENTION_FIRST_S: Final = 300.0
 CHECK_S: Final = 60.0
 #: Entries in the stream above which workers give way.
 BUSY: Final = 200
+#: Seconds for which a file that cannot be read may only be in use.
+LOCKED_S: Final = 20.0
 #: Settings that only a start can take up.
 AT_START: Final = ("redis.", "http.")
 #: Why sources wait: a private server that was left for another one is read empty first.
@@ -221,7 +224,7 @@ class Daemon:
         around = Surroundings(
             roots=lambda: self._history().roots(),
             wanted=lambda: self.settings.capture.transcripts,
-            paused_ms=lambda: paused_since_ms(self.home),
+            pauses=lambda: pauses(self.home),
             secret=self.home.secret(),
         )
         self.transcripts = TranscriptMonitor(
@@ -236,7 +239,7 @@ class Daemon:
             self.sanitiser,
             self._filters(),
             self.home.secret(),
-            paused_ms=lambda: paused_since_ms(self.home),
+            pauses=lambda: pauses(self.home),
         )
         self.databases = Monitor(
             self._places, self.database_maker, self.intake, self._database_records
@@ -252,12 +255,19 @@ class Daemon:
         return History(self.settings.capture, self._user_home(), os.environ, secret)
 
     def _make_backfill(self) -> None:
-        transcripts, stores = self.transcripts.extent, self.databases.extent
+        lines, stores = self.transcripts, self.databases
         origins = (
-            Origin(TRANSCRIPTS, transcripts, CLAUDE_CODE.name, ("transcript",), even=True),
-            Origin(STORES, stores, CURSOR.name, ("database", "transcript"), even=False),
-        )
-        self.backfill = Backfill(self.home.database, origins, self._trouble)
+            Origin(
+                TRANSCRIPTS, lines.extent, lines.look_anew, CLAUDE_CODE.name, ("transcript",),
+                even=True,
+            ),
+            Origin(
+                STORES, stores.extent, stores.look_anew, CURSOR.name, ("database", "transcript"),
+                even=False,
+            ),
+        )  # fmt: skip
+        around = Around(self._holds_up, lambda: self.workers.states().keys())
+        self.backfill = Backfill(self.home.database, origins, around)
         again = Again(self._history, lambda: self.settings.privacy)
         self.refresher = Refresher(self.home.database, self.writer, again, self.eraser.busy)
 
@@ -332,14 +342,15 @@ class Daemon:
         states: dict[str, MonitorState] = {}
         transcripts = self.transcripts
         if transcripts.installed:
+            extent = transcripts.extent()
             states["transcript_monitor"] = MonitorState(
-                transcripts.alive(), transcripts.sessions, transcripts.captured,
-                transcripts.active_ms, transcripts.errors_count, transcripts.events_per_min(),
-                transcripts.backlog_bytes,
+                transcripts.alive(), transcripts.files.sessions, transcripts.courier.captured,
+                transcripts.courier.active_ms, transcripts.errors,
+                transcripts.courier.events_per_min(), extent.bytes_left, _unread(extent),
             )  # fmt: skip
         if self.databases.installed:
-            active = self.databases.alive()
-            states["database_monitor"] = MonitorState(active, *self.databases.activity())
+            active, unread = self.databases.alive(), _unread(self.databases.extent())
+            states["database_monitor"] = MonitorState(active, *self.databases.activity(), unread)
         return states
 
     # -- watching --------------------------------------------------------------------------------
@@ -351,7 +362,7 @@ class Daemon:
         """
         self.supervisor.ready()
         while not self.stopping.wait(WATCH_S):
-            self._watch_redis()
+            self.watch_redis()
             self.pressure.look()
             if self.writer.damage is not None and not self.commits.replace:
                 self.stopping.set()
@@ -366,6 +377,14 @@ class Daemon:
     def _trouble(self) -> str | None:
         """Return what holds events up, None while nothing does."""
         return self.writer.store_error or self._redis_status()["trouble"]
+
+    def _holds_up(self) -> str | None:
+        """Return the same, or which worker fails, whose figures are not whole without."""
+        failing = (name for name, each in self.workers.states().items() if not each.running)
+        worker = next(failing, None)
+        if (trouble := self._trouble()) not in (None, STARTING):
+            return trouble
+        return f"the worker of {worker} fails, see `blueplane health workers`" if worker else None
 
     def _revive(self, service: Service) -> bool:
         """Start a thread that died again; False when threads die too often."""
@@ -440,7 +459,7 @@ class Daemon:
 
     # -- redis -----------------------------------------------------------------------------------
 
-    def _watch_redis(self) -> None:
+    def watch_redis(self) -> None:
         """Have the server running; leave a private one that was drained for the one chosen."""
         self.redis.watch()
         if self.redis.draining and self.stream.attached and not self.writer.backlog():
@@ -459,7 +478,7 @@ class Daemon:
             "stop": self.ask_to_stop,
             "reload": self.reload,
             "backfill.status": self.backfill.status,
-            "dlq.retry": lambda ids: self.writer.ask(lambda: self.writer.letters.retry(ids)),
+            "dlq.retry": self.retry_letters,
             "dlq.drop": lambda ids: self.writer.ask(lambda: self.writer.letters.drop(ids)),
         }
 
@@ -472,6 +491,12 @@ class Daemon:
             "backfill.refresh": self.refresher.refresh,
             "rebuild": self.rebuilder.rebuild,
         }
+
+    def retry_letters(self, ids: Sequence[str]) -> list[str]:
+        """Have open letters tried again, those of workers as well; return which were open."""
+        retried = self.writer.ask(lambda: self.writer.letters.retry(ids))
+        self.workers.wake()
+        return retried
 
     def ask_to_stop(self) -> dict[str, int]:
         """Have the main thread stop everything."""
@@ -499,6 +524,7 @@ class Daemon:
         self.intake.limit(new.queue.max_entries, new.queue.max_bytes)
         self.writer.max_retries = new.pipeline.max_retries
         self.commits.replace = new.store.on_damage == "replace"
+        self.backfill.look_anew()
         adjust(new.log.level, new.log.max_bytes, new.log.levels)
         applied = [key for key in changed if key not in later]
         if applied:
@@ -527,9 +553,17 @@ class Daemon:
             "balance_trouble": trouble,
             "backpressure": self.pressure.status(),
             "http": self.http.status() if self.http else {"port": None, "trouble": None},
+            "history": self._left(),
             "threads": {service.name: service.alive() for service in self.services},
             "deaths": len(self._deaths),
         }
+
+    def _left(self) -> dict[str, int]:
+        """Return how much of what editors keep is not read, and how many files cannot be."""
+        extents = (self.transcripts.extent(), self.databases.extent())
+        unread = [file for each in extents for file in each.unread]
+        left = sum(each.bytes_left for each in extents) - sum(file.bytes for file in unread)
+        return {"bytes_left": left, "unread": len(unread)}
 
     def _take_balance(self, timeout_s: float) -> str | None:
         try:
@@ -554,3 +588,11 @@ class Daemon:
             "policy": server.policy,
             "pid": server.pid,
         }
+
+
+def _unread(extent: Extent) -> list[str]:
+    """Name what cannot be read for longer than an editor has it locked."""
+    since_s = monotonic_s() - LOCKED_S
+    return [
+        f"{Path(each.path).name}: {each.reason}" for each in extent.unread if each.since_s < since_s
+    ]

@@ -5,6 +5,7 @@ Promises that ``decode(encode(event)) == event`` and that whatever is not an eve
 Leaves what may be in a payload to the sanitiser, and how a row is stored to the store.
 """
 
+import os
 import re
 from binascii import unhexlify
 from collections.abc import Sequence
@@ -148,7 +149,8 @@ class Mark:
 
     Everything before ``offset`` has its outcome stored. ``inode`` and ``fingerprint`` tell whether
     it is still the same item; ``generation`` counts how often it was not, and was begun anew.
-    ``born_ms`` dates what has no time of its own.
+    ``born_ms`` dates what has no time of its own. ``tail`` stands for the line that ends at
+    ``offset``, 0 for one of which that is not known.
     """
 
     offset: int
@@ -156,13 +158,35 @@ class Mark:
     fingerprint: str
     generation: int = 0
     born_ms: int = 0
+    tail: int = 0
+
+
+#: Sources that read what editors keep: nothing of it goes anywhere else.
+STORED_SOURCES: Final = frozenset({"transcript", "database"})
+
+
+class Unread(NamedTuple):
+    """A file or store that cannot be read since ``since_s`` (monotonic), and why.
+
+    The ``reason`` is in words without a path; the path is as it can be shown (``as_text``).
+    """
+
+    path: str
+    bytes: int
+    reason: str
+    since_s: float
+
+
+def as_text(path: str) -> str:
+    """Return a path, in which any byte may be, as text that anybody can encode."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 class Extent(NamedTuple):
-    """How much a source has to read, and what of it is left.
+    """How much a source has to read, and what of it is left, with what cannot be read.
 
     ``known`` says whether it has looked for all of it; ``waiting`` are things that were read and
-    have no outcome yet.
+    have no outcome yet; ``taken`` are the bytes that were read since the start.
     """
 
     known: bool
@@ -171,6 +195,15 @@ class Extent(NamedTuple):
     bytes: int
     bytes_left: int
     waiting: int
+    taken: int = 0
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing is left but what cannot be read."""
+        unread = sum(each.bytes for each in self.unread)
+        left = self.files_left - len(self.unread) + self.bytes_left - unread + self.waiting
+        return self.known and not left
 
 
 def derive_id(*parts: bytes | str) -> bytes:

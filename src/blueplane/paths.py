@@ -128,6 +128,11 @@ class Home:
         return self.run / "paused-until"
 
     @property
+    def pauses(self) -> Path:
+        """The pauses that are over."""
+        return self.run / "pauses"
+
+    @property
     def refusals(self) -> Path:
         """A letter for each event that a hook did not take."""
         return self.run / "refused"

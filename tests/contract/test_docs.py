@@ -1,5 +1,6 @@
 """The documentation names everything that a user can type or set."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ OURS = re.compile(
     r"blueplane(?!-hook)(?:-[\w.*<>-]+)?(?P<words>(?: +(?!#)[^\s;&|\"]+)+)"
 )
 BUILD = re.compile(r"build\.py(?P<words>(?: +[^\s;&|#]+)+)")
+MODULE = re.compile(r"`([\w/]+\.py)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -139,6 +141,43 @@ def test_links_lead_somewhere_when_a_page_has_them(page: Path) -> None:
     ]
     # Then
     assert dead == []
+
+
+def package_files() -> list[Path]:
+    """Return every module of the program."""
+    return sorted((ROOT / "src" / "blueplane").rglob("*.py"))
+
+
+def test_modules_exist_when_a_docstring_names_them() -> None:
+    """A docstring names a module from its own directory, the one above, or the package."""
+    # Given
+    package = ROOT / "src" / "blueplane"
+
+    # When
+    lost = [
+        f"{file.relative_to(package)}: {name}"
+        for file in package_files()
+        for name in MODULE.findall(ast.get_docstring(ast.parse(file.read_text())) or "")
+        if not any((place / name).exists() for place in (*file.parents[:2], package, ROOT))
+    ]
+
+    # Then
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_modules_exist_when_a_page_names_them(page: Path) -> None:
+    """A page names no file of Python that is not there."""
+    # Given
+    places = ("benchmarks", "packaging", "scripts", "src", "tests")
+    files = [path for place in places for path in (ROOT / place).rglob("*.py")]
+    known = [f"/{path.relative_to(ROOT)}" for path in [*files, *ROOT.glob("*.py")]]
+
+    # When
+    named = MODULE.findall(page.read_text())
+
+    # Then
+    assert [name for name in named if not any(each.endswith(f"/{name}") for each in known)] == []
 
 
 def headings(page: Path) -> set[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from blueplane.paths import Home
 from blueplane.store.queries import reading
+from helpers.cli import run
 from helpers.cursor import CANARY, CursorStores
 from helpers.cursor_truth import Seen, expect_truth
 from helpers.issued import SCRIPT
@@ -143,6 +144,37 @@ def test_mark_and_rows_are_there_together_when_the_server_is_killed(
 
 
 @pytest.mark.fault("G14")
+def test_forgotten_conversation_stays_away_when_everything_is_read_anew(
+    home: Home, nursery: Nursery, redis_server: RedisServer
+) -> None:
+    """Neither another server, nor a table that Cursor wrote anew, brings a row back."""
+    # Given a conversation that was captured and forgotten, and one that was not
+    stores = CursorStores(Path.home(), 16)
+    gone, stays = stores.converse(0), stores.converse(1)
+    with Server(home, redis_server, nursery) as server:
+        server.start_ready()
+        wait_captured(stores, home)
+        kept = [row for row in seen(home) if row.session == stays]
+        ended = run(home, "forget", "--session", gone, "--yes")
+        assert ended.code == 0, ended.err
+        server.stop()
+
+        # When Cursor writes its table anew, and another server reads it
+        stores.renumber()
+        later = stores.converse(2)
+        server.start_ready()
+        wait_until(
+            lambda: sum(row.session == later for row in seen(home)) > len(kept) // 2,
+            PATIENCE_S,
+            "the later conversation is there",
+        )
+
+        # Then
+        rows = seen(home)
+        assert gone not in {row.session for row in rows}
+        assert [row for row in rows if row.session == stays] == kept
+
+
 def test_no_word_is_left_anywhere_when_everything_was_captured(home: Home) -> None:
     """Nothing planted in Cursor's stores is in the database, Redis' files, the log or the spool."""
     # Given all there is, of two versions, and a database that cannot be read

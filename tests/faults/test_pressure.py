@@ -250,9 +250,9 @@ def test_the_server_goes_on_when_it_runs_out_of_descriptors(
         issued.issue(10)
         issued.settle(server, redis_server)
         process = psutil.Process(server.pid)
-        before = process.num_fds()
+        before = sockets(server)
         crowd = [knock(home) for _ in range(100)]
-        wait_until(lambda: process.num_fds() >= before + 5, PATIENCE_S, "a crowd is there")
+        wait_until(lambda: sockets(server) >= before + 5, PATIENCE_S, "a crowd is there")
         # When files arrive, and it may have none more than it has now
         process.rlimit(resource.RLIMIT_NOFILE, (process.num_fds(), 64))
         issued.issue(3_000)
@@ -262,8 +262,17 @@ def test_the_server_goes_on_when_it_runs_out_of_descriptors(
             client.close()
         wait_until(lambda: answers(server), PATIENCE_S, "it answers")
         issued.settle(server, redis_server)
-        wait_until(lambda: process.num_fds() <= before + 4, PATIENCE_S, "all are given back")
+        wait_until(lambda: sockets(server) <= before + 1, PATIENCE_S, "all are given back")
         assert server.status()["deaths"] == 0
+
+
+def sockets(server: Server) -> int:
+    """Return how many of its descriptors are sockets; SQLite keeps some of its own for later."""
+    found = 0
+    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found += str(descriptor.readlink()).startswith("socket:")
+    return found
 
 
 def knock(home: Home) -> socket.socket:

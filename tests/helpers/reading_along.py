@@ -13,6 +13,7 @@ from typing import Any
 from blueplane.capture.claude_code.places import roots
 from blueplane.capture.claude_code.transcript import TranscriptReader
 from blueplane.capture.filters import NO_FILTERS, Filters
+from blueplane.capture.pauses import NO_PAUSES
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.transcripts import Surroundings, TranscriptMonitor
 from blueplane.event import Event, Mark, Settlement
@@ -68,11 +69,12 @@ class Along:
         surroundings = Surroundings(
             roots=lambda: roots(user_home, {}),
             wanted=lambda: True,
-            paused_ms=lambda: None,
+            pauses=lambda: NO_PAUSES,
             secret=SECRET,
         )
+        self.records = DirectRecords(self.road)
         self.monitor = TranscriptMonitor(
-            self.reader, self.intake, DirectRecords(self.road), replace(surroundings, **around)
+            self.reader, self.intake, self.records, replace(surroundings, **around)
         )
         self.road.writer.sources.append(self.monitor)
         self.road.writer.attach()
@@ -87,12 +89,12 @@ class Along:
     def look(self) -> None:
         """Look at everything, and hand on what was found, but write nothing."""
         self.monitor._round_due_s = self.monitor._roots_due_s = 0.0
-        self.monitor._note(self.monitor._watch.wait(0))
+        self.monitor.files.note(self.monitor._watch.wait(0))
         self.monitor._keep_house()
-        for path in list(self.monitor._tree.directories):
-            self.monitor._tree.look(path)
-        for file in list(self.monitor._files.values()):
-            self.monitor._look_at(file)
+        for path in list(self.monitor.files.tree.directories):
+            self.monitor.files.tree.look(path)
+        for file in list(self.monitor.files.known.values()):
+            self.monitor.files.look_at(file)
         self.monitor._take()
 
     def read(self) -> None:
@@ -101,7 +103,7 @@ class Along:
         while quiet < QUIET:
             self.look()
             self.road.drain()
-            now = (stored.outcomes(self.home), len(self.monitor._hot), len(self.monitor._history))
+            now = (stored.outcomes(self.home), len(self.monitor.files.waiting()))
             quiet = quiet + 1 if now == before else 0
             before = now
 

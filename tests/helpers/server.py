@@ -22,7 +22,7 @@ from blueplane.server.control import ask
 from blueplane.store.queries import reading
 from helpers.nursery import Child, Nursery
 from helpers.redis_server import RedisServer
-from helpers.waiting import wait_until
+from helpers.waiting import has_ended, wait_until
 
 ROOT = Path(__file__).parents[2]
 #: Seconds; generous, for only a failure takes that long.
@@ -138,7 +138,7 @@ class Server:
             if str(self.home.socket("redis.sock")) not in " ".join(process.cmdline()):
                 return False
             process.kill()
-            process.wait(END_S)
+            wait_until(lambda: has_ended(process.pid), END_S, "redis ended")
         except (OSError, ValueError, psutil.NoSuchProcess):
             return False
         return True

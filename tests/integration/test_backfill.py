@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from blueplane.paths import Home
@@ -24,7 +25,6 @@ from helpers.waiting import wait_until
 #: Sources of what editors keep.
 OURS = "source IN ('transcript', 'database')"
 KILLED = -9
-INTERRUPTED = 130
 NO_OUTPUT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -121,13 +121,14 @@ def test_backfill_reads_everything_when_no_server_runs(
     assert ended.code == 0, ended.err
     transcripts, databases = ended.json["rows"]
     assert transcripts["bytes"] == size(home)
-    assert transcripts["lines"] == truth.events + truth.copies + truth.malformed
-    assert databases["lines"] == len(contents(home)) - truth.events
-    assert databases["lines"] > len(stores.truth.bubbles)
+    assert transcripts["events"] == truth.events + truth.copies + truth.malformed
+    assert databases["events"] == len(contents(home)) - truth.events
+    assert databases["events"] > len(stores.truth.bubbles)
     for row in (transcripts, databases):
-        assert row["files_left"] == row["bytes_left"] == row["lines_left"] == 0
+        assert row["files_left"] == row["bytes_left"] == row["events_left"] == 0
     assert stored.outcomes(home)["written"] == truth.events
     assert stored.calls(home) == truth.calls
+    assert is_derived(home)
     assert stored_balance(home)["balanced"]
 
 
@@ -172,7 +173,23 @@ def test_backfill_goes_on_when_it_was_killed(
     assert stored_balance(home)["balanced"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_backfills_all_end_when_two_are_started_at_once(
+    home: Home, truth: Truth, redis_server: RedisServer
+) -> None:
+    """One of them reads; the other sees it through, and goes on alone should that end before."""
+    # Given / When
+    variables = program_environment(home, BLUEPLANE_REDIS_URL=redis_server.url)
+    arguments = [sys.executable, "-m", "blueplane", "backfill", "--format", "json"]
+    both = [subprocess.Popen(arguments, env=variables, **NO_OUTPUT) for _ in range(2)]
+
+    # Then
+    assert [each.wait(60) for each in both] == [0, 0]
+    assert stored.outcomes(home)["written"] == truth.events
+    assert stored.calls(home) == truth.calls
+    assert stored_balance(home)["balanced"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_backfill_leaves_no_redis_behind_when_it_is_ended(
     home: Home, truth: Truth, number: signal.Signals
 ) -> None:
@@ -187,7 +204,7 @@ def test_backfill_leaves_no_redis_behind_when_it_is_ended(
         process.send_signal(number)
 
         # Then
-        assert process.wait(20) == INTERRUPTED
+        assert process.wait(20) == 128 + number
         assert not nobodys.kill_redis()
     assert stored.outcomes(home)["written"] <= truth.events
     assert stored_balance(home)["balanced"]
@@ -300,13 +317,13 @@ def test_lines_are_left_when_their_outcome_is_not_stored(
     # Given
     along = Along(home, redis_server, tmp_path / "user")
     monitor, seen = along.monitor, []
-    hand_on = monitor._hand_on
+    hand_on = monitor.courier.hand_on
 
     def look(*reads: Any) -> None:
         seen.append(monitor.extent())
         hand_on(*reads)
 
-    monitor._hand_on = look  # type: ignore[method-assign]
+    monitor.courier.hand_on = look  # type: ignore[method-assign]
     assert not monitor.extent().known
 
     # When
@@ -371,3 +388,125 @@ def is_unfinished(home: Home) -> bool:
     with closing(stored.connect(home)) as connection:
         found = connection.execute("SELECT value FROM cursors WHERE name = 'erasing'").fetchone()
     return bool(found and found[0])
+
+
+def garbage(home: Home) -> Path:
+    """Put something in the place of Cursor's database that is none."""
+    path = home.root.parent / "user" / ".config/Cursor/User/globalStorage/state.vscdb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database" * 1000)
+    return path
+
+
+@pytest.mark.fault("D12")
+def test_database_is_named_when_it_cannot_be_read(home: Home, redis_server: RedisServer) -> None:
+    """A server says what is unread, and why, to whoever asks how far it is."""
+    # Given
+    path = garbage(home)
+
+    # When
+    with Server(home, redis_server) as server:
+        server.start_ready()
+        wait_until(lambda: server.ask("backfill.status")["read"], 30, "all else is read")
+        found = server.ask("backfill.status")
+
+    # Then
+    assert [each["path"] for each in found["unread"]] == [str(path)]
+    assert found["unread"][0]["bytes"] == path.stat().st_size
+
+
+@pytest.mark.fault("A13")
+def test_backfill_leaves_no_redis_behind_when_it_is_ended_at_its_start(home: Home) -> None:
+    """A signal is put off until the command's own server is able to stop in order."""
+    # Given
+    garbage(home)
+    command = [sys.executable, "-m", "blueplane", "backfill"]
+    with Server(home), subprocess.Popen(
+        command, env=program_environment(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        pid = home.redis / "pid"
+        wait_until(lambda: pid.exists() and pid.read_text(), 30, "redis is started")
+        redis = psutil.Process(int(pid.read_text()))
+
+        # When
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=30)
+
+        # Then
+        assert process.returncode == 128 + signal.SIGTERM
+        assert "Traceback" not in told
+        assert not redis.is_running()
+
+
+def test_new_directory_is_read_when_the_settings_name_it(
+    home: Home, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """A server that is asked how far it is has looked into what was named a moment ago."""
+    # Given
+    path = tmp_path / "elsewhere" / "projects" / "-work" / "summary.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"type":"summary","summary":"the hazel plan","leafUuid":"a1b2"}\n')
+    with Server(home, redis_server) as server:
+        server.start_ready()
+        wait_until(lambda: server.ask("backfill.status")["done"], 30, "nothing is left")
+
+        # When
+        run(home, "config", "set", "capture.claude_dirs", str(tmp_path / "elsewhere"))
+        ended = run(home, "backfill")
+
+        # Then
+        assert ended.code == 0, ended.err
+        assert stored.outcomes(home)["written"] == 1
+
+
+def test_malformed_lines_are_listed_when_somebody_looks_for_them(
+    home: Home, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Each is named by its file and first byte, on this machine alone; it stays where it is."""
+    # Given
+    path = tmp_path / "user" / ".claude" / "projects" / "-work" / "odd.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"type":"summary","summary":"the hazel plan","leafUuid":"a1b2"}\nno json\n')
+    read_all(home, redis_server)
+
+    # When
+    listed = run(home, "backfill", "--malformed", "--format", "json").json["rows"]
+    shown = run(home, "status").out
+
+    # Then
+    first = path.read_bytes().index(b"no json")
+    assert [(row["path"], row["entry"], row["bytes"]) for row in listed] == [
+        (str(path), str(first), len("no json\n"))
+    ]
+    assert "1 in editors' own files, where they stay" in shown
+
+
+def test_new_home_is_said_when_backfill_makes_it(home: Home, redis_server: RedisServer) -> None:
+    """A home that is typed wrong is not made without a word."""
+    # Given
+    other = home.root.parent / "typed" / "wrong"
+
+    # When
+    ended = run(home, "backfill", "--home", str(other), BLUEPLANE_REDIS_URL=redis_server.url)
+
+    # Then
+    assert ended.code == 0
+    assert ended.err == f"blueplane: a new home is made: {other}\n"
+
+
+def test_backfill_reads_on_when_another_redis_was_chosen(
+    home: Home, truth: Truth, redis_server: RedisServer
+) -> None:
+    """The server of a command leaves the private one for it, too, once that is empty."""
+    # Given
+    assert run(home, "backfill", BLUEPLANE_CAPTURE_TRANSCRIPTS="false").code == 0
+    assert (home.redis / "appendonlydir").exists()
+
+    # When
+    with Server(home):  # which ends what the command leaves, should it fail
+        read_all(home, redis_server)
+
+    # Then
+    assert stored.outcomes(home)["written"] == truth.events
+    assert not (home.redis / "appendonlydir").exists()

@@ -19,7 +19,7 @@ from blueplane.install.background import output_file
 from blueplane.paths import Home
 from blueplane.server.control import ask
 from helpers.server import Server
-from helpers.waiting import wait_until
+from helpers.waiting import has_ended, wait_until
 from integration.test_cli import Ended, capture, program_environment, query, run, wait_rows
 
 PATIENCE_S = 20.0
@@ -78,13 +78,13 @@ def test_server_runs_in_the_background_from_start_to_stop(background: Home) -> N
     wait_rows(home, 2)
     # Then another process has taken them, and nobody is left when it stops
     assert second != pid
-    wait_until(lambda: not psutil.pid_exists(pid), PATIENCE_S, "the first has ended")
+    wait_until(lambda: has_ended(pid), PATIENCE_S, "the first has ended")
     assert len(output_file(home).read_text().splitlines()) == 1
     ends = [run(home, "stop") for _ in range(2)]
     assert [(each.code, each.out) for each in ends] == [
         (0, "the server has stopped\n"), (0, "no server runs\n"),
     ]  # fmt: skip
-    wait_until(lambda: not psutil.pid_exists(second), PATIENCE_S, "it has ended")
+    wait_until(lambda: has_ended(second), PATIENCE_S, "it has ended")
     assert "main stopped clean=true" in home.log_file.read_text().splitlines()[-1]
 
 
@@ -125,7 +125,7 @@ def test_server_is_stopped_by_a_signal_when_its_socket_does_not_answer(backgroun
     ended = run(background, "stop")
     # Then it has, in order
     assert (ended.code, ended.out) == (0, "the server has stopped\n")
-    wait_until(lambda: not psutil.pid_exists(pid), PATIENCE_S, "it has ended")
+    wait_until(lambda: has_ended(pid), PATIENCE_S, "it has ended")
     assert "main stopped clean=true" in background.log_file.read_text()
 
 

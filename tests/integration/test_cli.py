@@ -234,7 +234,7 @@ def test_status_is_balanced_when_events_were_written(home: Home, server: Server)
     assert (answer["redis"]["mode"], answer["redis"]["connected"]) == ("private", True)
     assert answer["spool"] == {"files": 0, "bytes": 0, "oldest_age_ms": None}
     assert answer["store"]["rows"] == 3
-    assert answer["quarantine"] == {"count": 1, "rules": {"not-json": 1}, "kept": 1}
+    assert answer["quarantine"] == {"count": 1, "rules": {"not-json": 1}, "kept": 1, "in_place": 0}
     assert answer["balance"]["balanced"]
     assert closes(answer["balance"])
     assert answer["balance"]["captured"] == 4
@@ -253,7 +253,7 @@ def test_status_shows_the_stored_balance_when_no_server_runs(home: Home, server:
     wait_rows(home, 2)
     server.stop()
     # When the status is asked for, before and after another event
-    before = run(home, "status", "--format", "json")
+    before, words = run(home, "status", "--format", "json"), run(home, "status")
     capture(home, SESSION)
     after, screen = run(home, "status", "--format", "json"), run(home, "status")
     # Then both show the balance, and the second one that something waits
@@ -262,6 +262,7 @@ def test_status_shows_the_stored_balance_when_no_server_runs(home: Home, server:
         **after.json["balance"], "as_of_age_ms": before.json["balance"]["as_of_age_ms"],
     }  # fmt: skip
     assert closes(before.json["balance"])
+    assert "no server  no hook waits for one" in words.out
     assert (after.code, screen.code, after.json["spool"]["files"]) == (1, 1, 1)
     assert "waiting: 1 event, and no server runs: `blueplane start`" in screen.out
 

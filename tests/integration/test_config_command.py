@@ -246,3 +246,15 @@ def test_home_is_made_when_a_setting_is_the_first_thing_in_it(
     assert (code, capsys.readouterr().err) == (0, "")
     assert new.config_file.read_text() == "log:\n  level: debug\n"
     assert new.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_directory_that_is_not_there_is_said_when_a_setting_names_it(
+    tmp_path: Path, run: Run
+) -> None:
+    """It may come later, so it is set; one that is there is worth no word."""
+    # When
+    code, out, told = run("set", "capture.claude_dirs", str(tmp_path), str(tmp_path / "none"))
+
+    # Then
+    assert (code, out.partition(";")[0]) == (0, "capture.claude_dirs: set")
+    assert told == f"blueplane: there is no directory {tmp_path / 'none'} now\n"

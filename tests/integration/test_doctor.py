@@ -91,6 +91,8 @@ DEFECTS = [
     Defect("claude.projects", Breaker.claude_project, "warn"),
     Defect("claude.cleanup", lambda p: p.edit("claude", cleanupPeriodDays=3), "warn"),
     Defect("claude.activity", Breaker.unheard_claude, "warn"),
+    Defect("editors.history", lambda p: p.history["unread"].append(
+        {"path": "/somewhere/state.vscdb", "reason": "no database", "bytes": 1}), "warn"),
     Defect("editors.elsewhere", Breaker.remote_workspace, "warn"),
     Defect("network.listening", Breaker.wide_port),
     Defect("network.outbound", Breaker.outbound),

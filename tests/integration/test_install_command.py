@@ -257,6 +257,23 @@ def test_part_is_installed_alone(somebody: User, part: str) -> None:
     assert "nothing to do" in somebody.run("install", part).out
 
 
+def test_install_says_how_much_will_be_read_when_there_is_history(somebody: User) -> None:
+    """The plan has it, before anything is agreed to; who wants no server reads nothing."""
+    # Given
+    path = somebody.directory / ".claude" / "projects" / "-work" / "odd.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b" " * 2048)
+    # When
+    planned = somebody.run("install", "--dry-run").out
+    without = somebody.run("install", "--dry-run", "--no-service").out
+    # Then
+    found = re.findall(
+        r"^history +(\d+) files?, (\S+ KB) that the editors keep", planned, re.MULTILINE
+    )
+    assert [int(files) >= 1 for files, _ in found] == [True]
+    assert "\nhistory " not in without
+
+
 def test_install_works_offline(somebody: User) -> None:
     """Without any network but the machine's own, it installs, and the canaries arrive."""
     # Given a namespace without a network
@@ -313,6 +330,10 @@ def test_bash_completes_a_command_and_its_options(somebody: User) -> None:
     assert {"hooks", "service", "redis", "database"} <= completed("blueplane", "install", "")
     assert "--purge" in completed("blueplane", "uninstall", "--p")
     assert completed("blueplane", "nonsense", "") == set()
+    assert completed("blueplane", "config", "set", "privacy.l") == {"privacy.level"}
+    levels = completed("blueplane", "config", "set", "privacy.level", "")
+    assert levels == {"strict", "balanced", "full"}
+    assert completed("blueplane", "config", "set", "capture.databases", "f") == {"false"}
 
 
 # --- redis ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from blueplane.days import local_day
 from blueplane.store.connection import Connection, transaction
 from blueplane.store.derived import Call, Derived, Tokens
-from blueplane.store.figures import Figures, renaming
+from blueplane.store.derived_erasure import DerivedRows, renaming
 from blueplane.store.migrations import migrate
 from blueplane.store.rollups import Rollups
 from helpers.rolled_up import plain, shown
@@ -88,7 +88,7 @@ def take(connection: Connection, step: str, what: Any) -> None:
             with transaction(connection):
                 Derived(connection).add_calls(what)
         case "forget":
-            for removal in Figures(connection, *what).removals():
+            for removal in DerivedRows(connection, *what).removals():
                 with transaction(connection):
                     removal(connection)
         case "rename":

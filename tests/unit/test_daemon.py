@@ -366,11 +366,11 @@ def test_daemon_gives_memory_back_when_a_burst_is_over(daemon: Daemon) -> None:
     daemon.writer.in_flight.settle([b"1-0"])
 
 
-def asked(daemon: Daemon, operation: str) -> Any:
+def asked(daemon: Daemon, operation: str, **arguments: object) -> Any:
     """Ask over the control socket, once it is there."""
     path = daemon.home.socket("control.sock")
     wait_until(path.exists, WAIT_S, "the server listens")
-    return ask(path, operation)
+    return ask(path, operation, **arguments)
 
 
 def test_daemon_takes_up_a_changed_configuration_when_asked(
@@ -441,6 +441,21 @@ def test_daemon_stays_as_it_is_when_the_configuration_is_broken(daemon: Daemon) 
     with pytest.raises(RemoteError, match=r"filter\.hooks"):
         asked(daemon, "reload")
     assert daemon.settings is before
+
+
+def test_daemon_wakes_its_workers_when_letters_are_retried(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A letter of a worker is tried again at once, and not when there are new rows."""
+    # Given
+    woken: list[bool] = []
+    monkeypatch.setattr(daemon.workers, "wake", lambda: woken.append(True))
+
+    # When
+    retried = asked(daemon, "dlq.retry", ids=[])
+
+    # Then
+    assert (retried, woken) == ([], [True])
 
 
 def test_daemon_stops_when_asked_over_its_socket(daemon: Daemon) -> None:

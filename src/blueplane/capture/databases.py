@@ -21,10 +21,10 @@ from blueplane.capture.cursor.found import Piece, Reader, Thing
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.cursor.lists import Lists
 from blueplane.capture.cursor.readers import make_reader
-from blueplane.capture.cursor.workspaces import Places, Store, find_stores
+from blueplane.capture.cursor.workspaces import Places, Store, files_of, find_stores, size_of
 from blueplane.clock import NS_PER_MS, monotonic_s
 from blueplane.errors import EditorDatabaseError, QueueError, StoreError
-from blueplane.event import Extent, Mark
+from blueplane.event import Extent, Mark, Unread, as_text
 from blueplane.logs import get
 from blueplane.threads import Backoff, Service, be_nice
 
@@ -73,6 +73,7 @@ class _Watched:
     changed_ms: int = 0
     known: bool = False
     trouble: str | None = None
+    trouble_s: float = 0.0
     backoff: Backoff | None = None
 
     @property
@@ -100,6 +101,8 @@ class Monitor(Service):
         self._watched: dict[str, _Watched] = {}
         self._search_due_s = 0.0
         self._searched = False
+        #: When all stores were looked at last, and when somebody last wanted that.
+        self._looked_s, self._wanted_s = float("-inf"), 0.0
         self._nudge = Flag()
         self._asked: deque[str] = deque(maxlen=8)
         #: How often a store could not be read.
@@ -118,31 +121,45 @@ class Monitor(Service):
         """Whether there is anything of Cursor's to look at."""
         return bool(self._watched)
 
+    def look_anew(self) -> None:
+        """Look for stores, and at all of them, soon; from any thread."""
+        self._wanted_s = monotonic_s()
+        self._nudge.set()
+
     def items(self) -> set[str] | None:
         """Return the names of what is there; None before everything was looked at."""
         return {each.key for each in self._watched.values()} if self._searched else None
 
     def activity(self) -> Activity:
         """Return what was done since the start, for health."""
-        watched, courier = list(self._watched.values()), self.courier
+        courier = self.courier
         return Activity(
             sessions=len(self._lists.updated_ms),
             events=courier.sent,
             last_ms=courier.last_ms,
             errors=self._unread + courier.quarantined,
             events_per_min=courier.events_per_min(),
-            backlog_bytes=sum(each.size for each in watched if each.trouble or not _is_begun(each)),
+            backlog_bytes=self.extent().bytes_left,
         )
 
     def extent(self) -> Extent:
-        """Return how much there is, and what of it is left; what cannot be read is not."""
-        known, watched = self._searched, list(self._watched.values())
-        left = [each for each in watched if not each.known and each.trouble in (None, CHANGED)]
-        sizes, unread = ({each.store.path: each.size for each in some} for some in (watched, left))
+        """Return how much there is, and what of it is left; several stores may be in one file."""
+        known, watched = self._looked_s >= self._wanted_s, list(self._watched.values())
+        sizes = {each.store.path: size_of(files_of(each.store)) for each in watched}
+        unread = {each.store.path: each for each in watched if _is_broken(each)}
+        left = {each.store.path for each in watched if not each.known} | unread.keys()
         return Extent(
-            known, len(sizes), len(unread), sum(sizes.values()), sum(unread.values()),
+            known,
+            len(sizes),
+            len(left),
+            sum(sizes.values()),
+            sum(sizes[path] for path in left),
             self.courier.waiting(),
-        )  # fmt: skip
+            unread=tuple(
+                Unread(as_text(str(path)), sizes[path], each.trouble or "", each.trouble_s)
+                for path, each in unread.items()
+            ),
+        )
 
     def stop(self) -> None:
         """Ask the loop to end, and wake it."""
@@ -160,9 +177,7 @@ class Monitor(Service):
             try:
                 if self.courier.reconciled:
                     self._check_marks()
-                self._search()
-                for watched in list(self._watched.values()):
-                    self._look_if_due(watched)
+                self._go_round()
                 self.courier.end_trouble()
             except (QueueError, StoreError) as error:
                 self.courier.hold_back(error)
@@ -170,6 +185,17 @@ class Monitor(Service):
             if self._nudge.is_set():
                 self._nudge.clear()
                 self._look_now()
+
+    def _go_round(self) -> None:
+        began_s = monotonic_s()
+        if self._looked_s < self._wanted_s:
+            self._search_due_s = 0.0
+            for watched in self._watched.values():
+                watched.due_s = 0.0
+        self._search()
+        for watched in list(self._watched.values()):
+            self._look_if_due(watched)
+        self._looked_s = began_s
 
     def _patience_s(self) -> float:
         due_s = min((each.due_s for each in self._watched.values()), default=self._search_due_s)
@@ -230,7 +256,7 @@ class Monitor(Service):
         except EditorDatabaseError as error:
             self._note_trouble(watched, error)
         else:
-            if watched.trouble not in (None, CHANGED):
+            if _is_broken(watched):
                 _log.info("read again", store=watched.name, after=watched.trouble)
             watched.trouble = watched.backoff = None
             watched.known = True
@@ -307,13 +333,16 @@ class Monitor(Service):
             self._unread += 1
             if watched.trouble != error.cause:
                 _log.warning("cannot be read", store=watched.name, reason=error.cause)
+        if not _is_broken(watched):
+            watched.trouble_s = monotonic_s()
         watched.trouble = error.cause
         watched.backoff = watched.backoff or Backoff(*RETRY_S)
         watched.due_s = monotonic_s() + watched.backoff.next_s()
 
 
-def _is_begun(watched: _Watched) -> bool:
-    return watched.mark is not None and bool(watched.mark.fingerprint)
+def _is_broken(watched: _Watched) -> bool:
+    """Whether a store cannot be read; that an editor wrote at the same moment is nothing wrong."""
+    return watched.trouble not in (None, CHANGED)
 
 
 def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:

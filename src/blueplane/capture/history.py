@@ -6,25 +6,32 @@ level, in pieces of bounded size; and to change nothing.
 Leaves capturing to the monitors, and what is done with the events to its caller.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from blueplane.capture.claude_code.places import is_meta, roots, session_of
+from blueplane.capture.claude_code.places import is_meta, item_of, roots, session_of
 from blueplane.capture.claude_code.tail import OpenFile, RefusedFileError
 from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
 from blueplane.capture.claude_code.tree import Tree
 from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.lists import Lists
 from blueplane.capture.cursor.readers import make_reader
-from blueplane.capture.cursor.workspaces import Places, Store, find_places, find_stores
+from blueplane.capture.cursor.workspaces import (
+    Places,
+    Store,
+    files_of,
+    find_places,
+    find_stores,
+    size_of,
+)
 from blueplane.capture.filters import NO_FILTERS
+from blueplane.capture.pauses import NO_PAUSES
+from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.renewal import Renewal, make_sanitiser
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.capture.transcripts import item_of
 from blueplane.clock import NS_PER_MS
 from blueplane.config import CaptureSettings, PrivacySettings
 from blueplane.errors import EditorDatabaseError, MalformedPayloadError
@@ -33,9 +40,6 @@ from blueplane.event import Event, Mark
 #: What the sources are called where people see them.
 TRANSCRIPTS: Final = "transcripts of Claude Code"
 STORES: Final = "stores of Cursor"
-#: What makes up the store of a chat, and what stands beside a database.
-_CHAT: Final = ("meta.json", "store.db", "store.db-wal")
-_WAL: Final = "-wal"
 
 
 class Amount(NamedTuple):
@@ -52,10 +56,12 @@ class Item:
     """A file or store that can be read again; ``key`` names it, as its mark does.
 
     ``events`` yields everything in it, and raises EditorDatabaseError when it cannot be read.
+    Several items may be of one file: its bytes are the ``share`` of one of them.
     """
 
     key: str
     size: int
+    share: int
     events: Callable[[], Iterator[list[Event]]]
 
 
@@ -84,12 +90,19 @@ class History:
         """Return how much there is, by names and sizes: nothing is opened."""
         paths = self._transcripts()
         sessions = {session_of(path) for path in paths} - {""}
-        files = {part for store in self._stores() for part in _parts(store)}
-        sizes = [size for size in map(_size, files) if size is not None]
+        stores = {store.path: files_of(store) for store in self._stores()}
         return [
-            Amount(TRANSCRIPTS, len(paths), sum(_size(each) or 0 for each in paths), len(sessions)),
-            Amount(STORES, len(sizes), sum(sizes), None),
+            Amount(TRANSCRIPTS, len(paths), size_of(paths), len(sessions)),
+            Amount(STORES, len(stores), sum(map(size_of, stores.values())), None),
         ]
+
+    def paths(self) -> dict[str, str]:
+        """Return where what has a mark is, by the names that origins have for it."""
+        names = Pseudonyms(self.secret)
+        return {
+            **{item_of(path, self.secret): path for path in self._transcripts()},
+            **{names.digest(store.item): str(store.path) for store in self._stores()},
+        }
 
     def items(
         self, sanitiser: Sanitiser, transcripts: Mapping[str, Mark], databases: Mapping[str, Mark]
@@ -102,19 +115,23 @@ class History:
             if mark := transcripts.get(key):
                 place = Place(key, path.rpartition("/")[2], session_of(path), whole=is_meta(path))
                 events = partial(self._lines, reader, path, place, mark)
-                found.append(Item(key, _size(path) or 0, events))
-        maker = Maker(sanitiser, NO_FILTERS, self.secret, paused_ms=lambda: None)
+                size = size_of([path])
+                found.append(Item(key, size, size, events))
+        maker = Maker(sanitiser, NO_FILTERS, self.secret, pauses=lambda: NO_PAUSES)
         lists = Lists()
+        shared: set[Path] = set()
         for store in self._stores():
             key = maker.key(store.item)
             if mark := databases.get(key):
-                size = sum(_size(part) or 0 for part in _parts(store))
-                found.append(Item(key, size, partial(_things, maker, store, lists, mark)))
+                size = size_of(files_of(store))
+                share = 0 if store.path in shared else size
+                shared.add(store.path)
+                found.append(Item(key, size, share, partial(_things, maker, store, lists, mark)))
         return found
 
     def _transcripts(self) -> list[str]:
         found: list[str] = []
-        Tree(found.append, _ignore, _ignore).plant(self.roots())
+        Tree(found.append, _ignore, _unwatched).plant(self.roots())
         return sorted(found)
 
     def _stores(self) -> list[Store]:
@@ -164,7 +181,11 @@ class Again:
 
 
 def _ignore(_path: str) -> None:
-    """Nobody watches, and nothing was known before."""
+    """Nothing was known before."""
+
+
+def _unwatched(_path: str, _lasting: bool) -> None:  # noqa: FBT001 - as Tree calls it
+    """Nobody watches."""
 
 
 def _pieces(reader: TranscriptReader, opened: OpenFile, place: Place) -> Iterator[list[Event]]:
@@ -190,17 +211,3 @@ def _things(maker: Maker, store: Store, lists: Lists, mark: Mark) -> Iterator[li
     for piece in make_reader(store, lists).read(begin):
         made = [maker.make(thing, key, mark.born_ms) for thing in piece.things]
         yield [each for each in made if isinstance(each, Event)]
-
-
-def _parts(store: Store) -> list[str]:
-    """Return the files of a store, of which some may not be there."""
-    if store.kind == "chat":
-        return [f"{store.path}/{name}" for name in _CHAT]
-    return [f"{store.path}", *([] if store.kind == "transcript" else [f"{store.path}{_WAL}"])]
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return None  # gone, or never there

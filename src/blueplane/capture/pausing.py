@@ -2,9 +2,10 @@
 
 Owns ``run/paused``, and ``run/paused-until``, whose mtime is the end of a pause: the two files that
 every hook looks at.
-Promises that a pause holds from the moment it is asked for, with a server or without one, and that
-one pause gives way to another without a gap.
-Leaves heeding it to ``hooks/blueplane-hook``, and to every source that asks ``paused``.
+Promises that a pause holds from the moment it is asked for, with a server or without one, that one
+pause gives way to another without a gap, and that it is remembered before it ends.
+Leaves heeding it to ``hooks/blueplane-hook``, and to every source that asks ``paused``, or, of what
+it reads later than it was written, ``pauses``.
 """
 
 import os
@@ -12,11 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ns
+from blueplane.capture.pauses import Pauses, Span, remember, remembered
+from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ms, wall_ns
 from blueplane.errors import HomeError
 from blueplane.lock import one_at_a_time
 from blueplane.paths import Home, private_directory, replacing
+
+#: The last millisecond of a pause that nobody has ended.
+_OPEN_MS: Final = 1 << 62
+#: Milliseconds of a new pause that count for the one before it, too: they leave no gap.
+_OVERLAP_MS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +42,10 @@ def paused(home: Home) -> Pause | None:
     return Pause(until_ns // NS_PER_MS) if until_ns > wall_ns() else None
 
 
-def paused_since_ms(home: Home) -> int | None:
-    """Return since when capture is paused, in ms since the epoch; None while it is not.
-
-    A pause that took the place of another one counts for itself. What cannot be seen is no pause.
-    """
-    with suppress(OSError):
-        pause = paused(home)
-        if pause is not None:
-            path = home.paused_flag if pause.until_ms is None else home.paused_until
-            return path.stat().st_ctime_ns // NS_PER_MS
-    return None
+def pauses(home: Home) -> Pauses:
+    """Return when capture was paused, and is; what cannot be seen is no pause."""
+    now = tuple(_spans(home, _OPEN_MS))  # first: what goes there is among the others before
+    return Pauses(remembered(home.pauses), now)
 
 
 def pause(home: Home, seconds: int | None) -> Pause:
@@ -59,6 +60,7 @@ def pause(home: Home, seconds: int | None) -> Pause:
     if until_ns is not None:
         wanted, other = other, wanted
     with _changing(home):
+        remember(home.pauses, _spans(home, wall_ms() + _OVERLAP_MS))
         _place(wanted, until_ns)
         other.unlink(missing_ok=True)
     return Pause(None if until_ns is None else until_ns // NS_PER_MS)
@@ -70,6 +72,7 @@ def resume(home: Home) -> bool:
         return False
     with _changing(home):
         before = paused(home)
+        remember(home.pauses, _spans(home, wall_ms()))
         for path in (home.paused_flag, home.paused_until):
             path.unlink(missing_ok=True)
     return before is not None
@@ -82,8 +85,22 @@ def tidy(home: Home) -> bool:
     with _changing(home):
         over = _end_ns(home) <= wall_ns()  # again: it may have been made longer meanwhile
         if over:
+            remember(home.pauses, _spans(home, wall_ms()))
             home.paused_until.unlink(missing_ok=True)
     return over
+
+
+def _spans(home: Home, open_ms: int) -> Iterator[Span]:
+    """Yield the pauses of the two files; one that holds counts up to ``open_ms``."""
+    now_ms = wall_ms()
+    for path in (home.paused_flag, home.paused_until):
+        with suppress(OSError):
+            found = path.stat()
+            first_ms, end_ms = found.st_ctime_ns // NS_PER_MS, found.st_mtime_ns // NS_PER_MS
+            if path == home.paused_flag or end_ms > now_ms:
+                yield min(first_ms, now_ms), open_ms  # also when the clock was set back in it
+            elif first_ms < end_ms:
+                yield first_ms, end_ms
 
 
 def _end_ns(home: Home) -> int:

@@ -614,9 +614,9 @@ class Spooler(Service):
         try:
             self._follow_directory()
             self._flag_full()
+            self._renew_lease()
             if tidy(self._home):
                 _log.info("resumed")
-            self._renew_lease()
             self._refusals.count()  # last: it alone needs the store
         except OSError as error:
             message = f"{error.filename}: {error.strerror}"

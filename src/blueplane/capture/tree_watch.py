@@ -2,21 +2,29 @@
 
 Owns inotify over a bounded number of directories, and, elsewhere, waking up after a short time.
 Promises to name a changed file where the system names it, and else to say that the caller must
-look; a directory that is not watched any more is no error.
-Leaves which directories are worth watching to the caller.
+look; a directory that is not watched any more is no error, and one that lasts is not given up for
+one that does not.
+Leaves which directories are worth watching, and which of them last, to the caller.
 """
 
 import ctypes
+import errno
 import os
 import select
 import struct
+from pathlib import Path
 from typing import Final, Protocol
 
 from blueplane.capture.watch import Wakeable
 
-#: Directories that are watched: the last ones that the caller named. The kernel allows 8,192 on
-#: small machines, and a watch takes 1 KB of it.
-MAX_WATCHES: Final = 1_024
+#: Directories that are watched at most: the last ones that the caller named. A watch takes 1 KB of
+#: the kernel.
+MAX_WATCHES: Final = 8_192
+#: The share of what the system allows a user (8,192 on small machines): editors want some, too.
+#: And the share of ours for directories that do not last.
+_SHARE: Final = 4
+_PASSING_SHARE: Final = 4
+_ALLOWED: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 #: Seconds between two looks where the system does not name what changed.
 POLL_S: Final = 0.25
 #: inotify(7): modified, moved from and to, created, deleted; only of a directory, not of a link.
@@ -30,7 +38,7 @@ _READ_BYTES: Final = 64 * 1024
 class TreeWatch(Protocol):
     """Waits for changes in the directories that were added last."""
 
-    def add(self, directory: str) -> None:
+    def add(self, directory: str, *, lasting: bool) -> None:
         """Watch one more directory, or keep on watching it."""
 
     def wait(self, timeout_s: float) -> list[tuple[str, str]] | None:
@@ -43,33 +51,55 @@ class TreeWatch(Protocol):
         """Give the descriptors back."""
 
 
+class _Pool:
+    """Directories that are watched, those that were named last at the end, and how many may be."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.numbers: dict[str, int] = {}
+
+
 class InotifyTree(Wakeable):
     """Linux: the kernel names each file that changes in a watched directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_WATCHES) -> None:
         super().__init__()
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._fd < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        self._numbers: dict[str, int] = {}
+        passing = limit // _PASSING_SHARE
+        self._lasting, self._passing = _Pool(limit - passing), _Pool(passing)
         self._directories: dict[int, str] = {}
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
         self._poll.register(self.read_end, select.POLLIN)
 
-    def add(self, directory: str) -> None:
-        """Watch a directory; the one that was named longest ago may be given up for it."""
-        number = self._numbers.pop(directory, None)
+    def add(self, directory: str, *, lasting: bool) -> None:
+        """Watch a directory; the one of its kind that was named longest ago may go for it."""
+        pool = self._lasting if lasting else self._passing
+        number = pool.numbers.pop(directory, None)
         if number is None:
-            number = self._libc.inotify_add_watch(self._fd, os.fsencode(directory), _MASK)
+            number = self._begin(directory)
         if number < 0:
             return  # gone, or too many are in use: the caller looks now and then
-        self._numbers[directory] = number
+        pool.numbers[directory] = number
         self._directories[number] = directory
-        if len(self._numbers) > MAX_WATCHES:
-            self._libc.inotify_rm_watch(self._fd, self._numbers.pop(next(iter(self._numbers))))
+        if len(pool.numbers) > pool.limit:
+            self._give_up(pool)
+
+    def _begin(self, directory: str) -> int:
+        """Watch a directory; where the system allows no more, in the place of a passing one."""
+        path = os.fsencode(directory)
+        number: int = self._libc.inotify_add_watch(self._fd, path, _MASK)
+        if number < 0 and ctypes.get_errno() == errno.ENOSPC and self._passing.numbers:
+            self._give_up(self._passing)
+            number = self._libc.inotify_add_watch(self._fd, path, _MASK)
+        return number
+
+    def _give_up(self, pool: "_Pool") -> None:
+        self._libc.inotify_rm_watch(self._fd, pool.numbers.pop(next(iter(pool.numbers))))
 
     def wait(self, timeout_s: float) -> list[tuple[str, str]] | None:
         """Wait for a change or a wake."""
@@ -98,8 +128,9 @@ class InotifyTree(Wakeable):
 
     def _forget(self, number: int) -> None:
         directory = self._directories.pop(number, "")
-        if self._numbers.get(directory) == number:
-            del self._numbers[directory]
+        for pool in (self._lasting, self._passing):
+            if pool.numbers.get(directory) == number:
+                del pool.numbers[directory]
 
     def close(self) -> None:
         """Close the inotify descriptor and the pipe."""
@@ -110,7 +141,7 @@ class InotifyTree(Wakeable):
 class PollTree(Wakeable):
     """Anywhere: have the caller look again every ``POLL_S``."""
 
-    def add(self, directory: str) -> None:
+    def add(self, directory: str, *, lasting: bool) -> None:
         """Do nothing: nothing is watched."""
 
     def wait(self, timeout_s: float) -> list[tuple[str, str]] | None:
@@ -123,6 +154,14 @@ class PollTree(Wakeable):
 def watch_tree() -> TreeWatch:
     """Return the best watch there is."""
     try:
-        return InotifyTree()
+        return InotifyTree(_limit())
     except (OSError, AttributeError):
         return PollTree()
+
+
+def _limit() -> int:
+    """Return how many directories may be watched here."""
+    try:
+        return min(MAX_WATCHES, int(_ALLOWED.read_text()) // _SHARE)
+    except (OSError, ValueError):
+        return MAX_WATCHES

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from blueplane.clock import iso_utc
+from blueplane.event import STORED_SOURCES
 from blueplane.health.check import Colour, Finding, Moment, Report, State
 from blueplane.health.laws import LAWS, remainder
 from blueplane.health.probes import Probes
@@ -263,10 +264,20 @@ def _findings(facts: _Facts, totals: Mapping[str, int]) -> Iterator[Finding]:
         groups = ", ".join(f"{each.count:,} {each.error_class}" for each in facts.letters)
         sentence = f"{_count(facts.dead_letters, 'event')} could not be written: {groups}"
         yield Finding("messages_in_dlq", Colour.YELLOW, sentence, "blueplane dlq list")
-    if totals["quarantined"]:
-        found = _count(totals["quarantined"], "event")
+    in_place = sum(
+        each.count
+        for each in facts.hour
+        if each.outcome == "quarantined" and each.source in STORED_SOURCES
+    )
+    if aside := totals["quarantined"] - in_place:
+        found = _count(aside, "event")
         sentence = f"{found} could not be read in the last hour, and are in quarantine"
         yield Finding("quarantined_last_hour", Colour.YELLOW, sentence, _STATUS_COMMAND)
+    if in_place:
+        found = _count(in_place, "entry", "entries")
+        sentence = f"{found} of editors' own files could not be read; they stay where they are"
+        command = "blueplane backfill --malformed"
+        yield Finding("quarantined_last_hour", Colour.GREEN, sentence, command)
 
 
 def _break_findings(facts: _Facts) -> Iterator[Finding]:
@@ -297,5 +308,5 @@ def _law_findings(balance: Mapping[str, Any] | None) -> Iterator[Finding]:
             yield Finding("balance", Colour.RED, sentence, _STATUS_COMMAND)
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def _count(number: int, thing: str, things: str = "") -> str:
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"

@@ -5,7 +5,7 @@ Promises that every callable answers within a second or so, and may be called by
 Leaves what is behind them to the daemon, which puts them together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class MonitorState:
-    """How a monitor of what an editor stores is; ``events_captured`` are those of this process."""
+    """How a monitor of what an editor stores is; ``events_captured`` are those of this process.
+
+    ``unread`` names what cannot be read for a while, and why, without a path.
+    """
 
     active: bool
     sessions_monitored: int
@@ -34,6 +37,7 @@ class MonitorState:
     errors_count: int
     events_per_min: float
     backlog_bytes: int
+    unread: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,13 +52,17 @@ def find(
     installed: Mapping[str, AbstractSet[str]],
     heard: AbstractSet[str],
 ) -> Iterator[Finding]:
-    """Say which monitor does not run, and which is all that there ever was of an editor.
+    """Say what does not run, or cannot be read, and who is all that there ever was of an editor.
 
     ``heard`` are platforms of which hooks ran: one of those that stopped is silent.
     """
     for platform, (name, stored) in STORES.items():
         if name not in running:
             continue
+        if unread := running[name].unread:
+            files = "1 file" if len(unread) == 1 else f"{len(unread):,} files"
+            sentence = f"{platform}: {files} of its {stored} cannot be read ({unread[0]})"
+            yield Finding(f"{name}.unread", Colour.YELLOW, sentence, "blueplane backfill")
         if not running[name].active:
             sentence = f"{platform}: the monitor of its {stored} does not run"
             yield Finding(f"{name}.active", Colour.ORANGE, sentence, "blueplane logs")

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from blueplane import __version__
+from blueplane.capture.history import History
 from blueplane.clock import NS_PER_MS, parse_iso_ms
-from blueplane.config import load
+from blueplane.config import CaptureSettings, load
 from blueplane.errors import InstallError, StoreError
+from blueplane.figures import count, size
 from blueplane.install import (
     background,
     completion,
@@ -121,6 +123,15 @@ class Setup:
             settings = load(self._home, self._wanted.environment)
             yield "redis", redis_setup.outlook(self._home, settings.redis)
             yield "service", self._service.kind if self._service else self._why_no_service()
+            yield from self._history(settings.capture)
+
+    def _history(self, settings: CaptureSettings) -> Iterator[tuple[str, str]]:
+        """Say how much the server will read of what was there before."""
+        found = History(settings, self._places.home, self._wanted.environment, b"").survey()
+        files, total = sum(each.files for each in found), sum(each.bytes for each in found)
+        if files and self._wanted.service:
+            much = f"{count(files, 'file')}, {size(total)}"
+            yield "history", f"{much} that the editors keep: the server reads them"
 
     def _find_editors(self) -> list[Editor]:
         machine = Machine(self._places.home, self._wanted.environment)

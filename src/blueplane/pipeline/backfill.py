@@ -1,19 +1,21 @@
 """How far the sources are that read what editors keep: how much is read, how much is left.
 
-Owns the answer of ``backfill.status``: amounts of each source, and the rate of late.
+Owns the answer of ``backfill.status``: amounts of each source, the rate of late, and how much of
+what was read the workers have not seen.
 Promises to call nothing read whose outcome is not stored.
 Leaves reading to the sources, which do it whether anybody asks or not.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from blueplane.clock import monotonic_s
 from blueplane.event import Extent
-from blueplane.store.queries import SERVER_READ_S, OutcomeCount, reading
+from blueplane.store.queries import SERVER_READ_S, OutcomeCount, Reader, reading
 
 Answer: TypeAlias = dict[str, Any]
 
@@ -25,52 +27,79 @@ SAMPLE_S: Final = 0.2
 class Origin(NamedTuple):
     """A source as it is asked: how much it has, and under which names its events are counted.
 
-    ``even`` says that its lines are spread over its bytes, so that what is left can be estimated.
+    ``even`` says that its events are spread over its bytes, so that what is left can be estimated.
     """
 
     what: str
     extent: Callable[[], Extent]
+    look_anew: Callable[[], None]
     platform: str
     sources: tuple[str, ...]
     even: bool
 
 
-class Backfill:
-    """Answers how far sources are; ``trouble`` says what holds events up."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What else is asked: what holds events up, and who derives from those that are written."""
 
-    def __init__(
-        self, database: Path, origins: tuple[Origin, ...], trouble: Callable[[], str | None]
-    ) -> None:
+    trouble: Callable[[], str | None]
+    workers: Callable[[], Collection[str]]
+
+
+class Backfill:
+    """Answers how far sources are."""
+
+    def __init__(self, database: Path, origins: tuple[Origin, ...], around: Around) -> None:
         self._database = database
         self._origins = origins
-        self._trouble = trouble
+        self._around = around
         self._lock = Lock()
-        #: By moment: what was read of each source, (bytes, lines).
+        #: By moment: what was read of each source, (bytes, events).
         self._samples: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
+        #: The last row when all was read: up to there workers have something to do.
+        self._goal: int | None = None
+
+    def look_anew(self) -> None:
+        """Have every source look for what there is: nothing is read before it has."""
+        for each in self._origins:
+            each.look_anew()
+        self._goal = None
 
     def status(self) -> Answer:
-        """Return ``rows``, one for each source, whether all is ``done``, and ``trouble``.
+        """Return ``rows``, one for each source, what is ``unread``, and what holds it up.
 
-        A rate is unknown until somebody has asked before.
+        ``read`` says that nothing is left but what is unread, ``to_derive`` how many events of it
+        workers have not seen, and ``done`` that they have seen all. A rate is unknown until
+        somebody has asked before.
         """
         extents = {each.what: each.extent() for each in self._origins}  # before their outcomes
+        read = all(each.is_read for each in extents.values())
         with reading(self._database, SERVER_READ_S) as reader:
             counts = reader.outcomes()
-        lines = {each.what: _lines(each, counts) for each in self._origins}
-        rates = self._rates(
-            {what: (each.bytes - each.bytes_left, lines[what]) for what, each in extents.items()}
-        )
+            to_derive = self._to_derive(reader, read=read)
+        events = {each.what: _events(each, counts) for each in self._origins}
+        rates = self._rates({what: (each.taken, events[what]) for what, each in extents.items()})
         return {
             "rows": [
-                _row(each, extents[each.what], lines[each.what]) | rates[each.what]
+                _row(each, extents[each.what], events[each.what], rates[each.what])
                 for each in self._origins
             ],
-            "done": all(
-                each.known and not (each.files_left or each.bytes_left or each.waiting)
-                for each in extents.values()
-            ),
-            "trouble": self._trouble(),
+            "unread": [
+                {"path": each.path, "bytes": each.bytes, "reason": each.reason}
+                for extent in extents.values()
+                for each in extent.unread
+            ],
+            "read": read,
+            "to_derive": to_derive,
+            "done": read and not to_derive,
+            "trouble": self._around.trouble(),
         }
+
+    def _to_derive(self, reader: Reader, *, read: bool) -> int:
+        marks, last = reader.watermarks(), reader.last_sequence()
+        upto = min((marks.get(name, 0) for name in self._around.workers()), default=last)
+        self._goal = (self._goal or last) if read else None
+        return max(0, (self._goal or last) - upto)
 
     def _rates(self, now: Mapping[str, tuple[int, int]]) -> dict[str, Answer]:
         with self._lock:
@@ -85,34 +114,36 @@ class Backfill:
 
 def _rate(then: tuple[int, int], now: tuple[int, int], passed_s: float) -> Answer:
     known = passed_s >= SAMPLE_S
-    pairs = zip(("bytes_per_s", "lines_per_s"), then, now, strict=True)
+    pairs = zip(("bytes_per_s", "events_per_s"), then, now, strict=True)
     return {name: max(0, round((new - old) / passed_s)) if known else None
             for name, old, new in pairs}  # fmt: skip
 
 
-def _lines(origin: Origin, counts: list[OutcomeCount]) -> int:
-    """Return how many lines of a source have their outcome stored, since the beginning."""
+def _events(origin: Origin, counts: list[OutcomeCount]) -> int:
+    """Return how many events of a source have their outcome stored, since the beginning."""
     return sum(each.count for each in counts
                if each.platform == origin.platform and each.source in origin.sources)  # fmt: skip
 
 
-def _row(origin: Origin, extent: Extent, lines: int) -> Answer:
+def _row(origin: Origin, extent: Extent, events: int, rate: Answer) -> Answer:
     return {
         "what": origin.what,
         "files": extent.files,
         "files_left": extent.files_left,
         "bytes": extent.bytes,
         "bytes_left": extent.bytes_left,
-        "lines": lines,
-        "lines_left": _lines_left(origin, extent, lines),
+        "events": events,
+        "events_left": _events_left(origin, extent, events),
+        **rate,
+        "bytes_per_s": rate["bytes_per_s"] if origin.even else None,
     }
 
 
-def _lines_left(origin: Origin, extent: Extent, lines: int) -> int | None:
-    """Return how many lines are left: those on the road, and an estimate of those in the files."""
+def _events_left(origin: Origin, extent: Extent, events: int) -> int | None:
+    """Return how many events are left: those on the road, and an estimate of those in the files."""
     if not extent.files_left:
         return extent.waiting
     done = extent.bytes - extent.bytes_left
-    if not (origin.even and done and lines):
+    if not (origin.even and done and events):
         return None
-    return extent.waiting + round(extent.bytes_left * lines / done)
+    return extent.waiting + round(extent.bytes_left * events / done)

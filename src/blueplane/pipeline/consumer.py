@@ -32,6 +32,8 @@ ATTACH_S: Final = (0.2, 2.0)
 #: Seconds that at least pass between two attaches that succeed, lest a group that somebody keeps
 #: destroying makes a hot loop.
 ATTACH_APART_S: Final = 1.0
+#: What is the trouble before the first try to attach has ended.
+STARTING: Final = "the server has just started"
 #: Seconds for which the same trouble is not logged again.
 QUIET_S: Final = 60.0
 
@@ -41,7 +43,7 @@ class Consumer(Service):
 
     def __init__(self, stream: Stream, writer: Writer) -> None:
         super().__init__("consumer")
-        self.trouble: str | None = "not attached yet"
+        self.trouble: str | None = STARTING
         self._stream = stream
         self._writer = writer
         self._backoff = Backoff(*ATTACH_S)

@@ -24,8 +24,8 @@ from blueplane.paths import Home
 from blueplane.pipeline import entry, needles
 from blueplane.pipeline.dead_letters import fields_of
 from blueplane.store.codec import PLAIN, Codec
+from blueplane.store.derived_erasure import DerivedRows
 from blueplane.store.erasure import AT_ONCE, EMPTY, FORGOTTEN, Erasure, Selection, StoredRow
-from blueplane.store.figures import Figures
 from blueplane.store.letters import Letter, Letters
 
 #: Has work done in one transaction of the writer's.
@@ -120,14 +120,14 @@ def places(home: Home, wanted: Wanted, words: Words, stored: Stored, erase: Eras
     names = words.project_names(wanted.project) if wanted.project else ()
     selection = Selection(wanted.session, names, wanted.before_ms)
     rows = _Rows(stored, erase, selection)
-    figures = stored.erasure.figures(selection)
+    derived = stored.erasure.derived(selection)
     traces = partial(_traces, stored.erasure)
     letters = _Letters(wanted, names, stored, erase)
     found = [
         Place("home", "traces of an earlier forget", traces, traces),  # before this one leaves any
         Place("database", "dead letters", letters.count, letters.clear),
         Place("database", "events", rows.count, rows.clear),
-        Place("database", "figures", figures.count, partial(_unlearn, erase, figures)),
+        Place("database", "figures", derived.count, partial(_unlearn, erase, derived)),
         _files("quarantine", "files", partial(_meant, home.quarantine, wanted)),
         _files("home", "damaged databases", partial(_damaged, home, wanted)),
     ]
@@ -149,9 +149,9 @@ def _traces(erasure: Erasure) -> int:
     return int(erasure.is_unfinished())
 
 
-def _unlearn(erase: Erase, figures: Figures) -> int:
-    found = figures.count()
-    for removal in figures.removals():
+def _unlearn(erase: Erase, derived: DerivedRows) -> int:
+    found = derived.count()
+    for removal in derived.removals():
         erase(partial(Erasure.remove_derived, removal=removal))
     return found
 

@@ -71,7 +71,7 @@ class Pressure:
         if self._writer.store_error is not None:
             return f"the database cannot be written: {self._writer.store_error}"
         if not self._stream.attached:
-            return f"redis is away: {self._trouble() or 'not attached yet'}"
+            return f"redis is away: {self._trouble() or 'it does not answer yet'}"
         if self._intake.holders:
             return f"held back for a moment: {', '.join(sorted(self._intake.holders))}"
         if self._intake.waits_for != WINDOW_FULL:

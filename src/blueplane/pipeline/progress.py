@@ -6,8 +6,9 @@ Promises that a mark never passes what has no outcome, in whatever order outcome
 moves in the transaction of those outcomes or not at all.
 Leaves reading, and telling one file from another, to the source.
 
-The origin of a line is ``t:<item>-<generation>:<start>:<end>``; the ranges of a file's lines leave
-no gap. A range that is settled before those in front of it is remembered until they are.
+The origin of a line is ``t:<item>-<generation>:<start>:<end>:<tail>``; the ranges of a file's lines
+leave no gap, and ``tail`` stands for what is in the line. A range that is settled before those in
+front of it is remembered until they are.
 """
 
 import re
@@ -20,7 +21,7 @@ from blueplane.store.offsets import Offsets
 
 #: The source whose origins are ranges of bytes, and what these begin with.
 SOURCE: Final = "transcript"
-ORIGIN: Final = re.compile(r"t:([0-9a-f]{16}-\d{1,9}):(\d{1,18}):(\d{1,18})\Z")
+ORIGIN: Final = re.compile(r"t:([0-9a-f]{16}-\d{1,9}):(\d{1,18}):(\d{1,18}):(\d{1,10})\Z")
 #: Files whose state is kept in memory when nothing of them is out of order.
 MAX_KEPT: Final = 512
 
@@ -29,25 +30,27 @@ MAX_KEPT: Final = 512
 class _File:
     """A file: its mark as it was found, up to where it is settled by now, and what is beyond.
 
-    ``ahead`` has the ends of ranges that are settled out of order, by their start.
+    ``tail`` is that of the line that ends at ``low``; ``ahead`` has the ends and tails of ranges
+    that are settled out of order, by their start.
     """
 
     found: Mark
     low: int
-    ahead: dict[int, int] = field(default_factory=dict)
+    tail: int
+    ahead: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def mark(self) -> Mark:
-        return replace(self.found, offset=self.low)
+        return replace(self.found, offset=self.low, tail=self.tail)
 
-    def settle(self, start: int, end: int) -> None:
+    def settle(self, start: int, end: int, tail: int) -> None:
         if start != self.low:
             if start > self.low:
-                self.ahead[start] = end
+                self.ahead[start] = end, tail
             return
-        self.low = end
+        self.low, self.tail = end, tail
         while self.ahead and self.low in self.ahead:
-            self.low = self.ahead.pop(self.low)
+            self.low, self.tail = self.ahead.pop(self.low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +137,11 @@ class Progress:
         self._begin(origins)
         files: dict[str, _File | None] = {}
         for found in filter(None, map(ORIGIN.match, origins)):
-            name, start, end = found.groups()
+            name, *numbers = found.groups()
             if name not in files:
                 files[name] = self._stage(name)
             if file := files[name]:
-                file.settle(int(start), int(end))
+                file.settle(*map(int, numbers))
         self._store()
 
     def _begin(self, origins: Collection[str]) -> None:
@@ -171,7 +174,7 @@ class Progress:
         file = self._files.get(item)
         if file is None:
             mark = self._offsets.get(SOURCE, item) or Mark(0, 0, "", generation)
-            file = _File(mark, mark.offset)
+            file = _File(mark, mark.offset, mark.tail)
         if generation > file.found.generation:
-            file = _File(Mark(0, 0, "", generation), 0)
+            file = _File(Mark(0, 0, "", generation), 0, 0)
         return replace(file, ahead=dict(file.ahead))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event as Flag
 from threading import Lock
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -18,7 +19,12 @@ import orjson
 
 from blueplane import faults
 from blueplane.clock import monotonic_s
-from blueplane.errors import EditorDatabaseError, StoreError, StoreUnavailableError
+from blueplane.errors import (
+    BlueplaneError,
+    EditorDatabaseError,
+    StoreError,
+    StoreUnavailableError,
+)
 from blueplane.event import Event, Mark
 from blueplane.logs import get
 from blueplane.pipeline.writer import Writer
@@ -58,6 +64,10 @@ class Item(Protocol):
     @property
     def size(self) -> int:
         """Its bytes."""
+
+    @property
+    def share(self) -> int:
+        """Its bytes, as far as they are of no other item."""
 
     @property
     def events(self) -> Callable[[], Iterator[list[Event]]]:
@@ -103,6 +113,42 @@ class _Run:
         return mark is not None and (mark.generation, mark.offset) == (self.number, item.size)
 
 
+class _Shared:
+    """A refresh as those see it who have not begun it: how far it is, and how it ended."""
+
+    def __init__(self) -> None:
+        self._ended = Flag()
+        self._said: Mapping[str, Any] = {}
+        self._answer: Answer | None = None
+        self._error: BlueplaneError | None = None
+
+    def share(self, work: Callable[[Report], Answer], report: Report) -> Answer:
+        """Do the work, and let others see it."""
+
+        def say(said: Mapping[str, Any]) -> None:
+            self._said = said
+            report(said)
+
+        try:
+            self._answer = work(say)
+        except BlueplaneError as error:
+            self._error = error
+            raise
+        finally:
+            self._ended.set()
+        return self._answer
+
+    def follow(self, report: Report) -> Answer:
+        """Say how far it is until it has ended; return its answer, or raise its error."""
+        while not self._ended.wait(_SAY_S):
+            if self._said:
+                report(self._said)
+        if self._answer is None:
+            message = "it broke off; run it again"
+            raise self._error or StoreUnavailableError(message)
+        return self._answer
+
+
 class Refresher:
     """Refreshes, one at a time, in the thread of whoever asks.
 
@@ -114,16 +160,34 @@ class Refresher:
         self._writer = writer
         self._settings = settings
         self._busy = busy
+        self._beginning = Lock()
+        self._going_on: _Shared | None = None
 
     def refresh(self, report: Report) -> Answer:
-        """Replace what differs; return ``rows``, and ``notes`` on what is left to do."""
-        if not self._busy.acquire(blocking=False):
-            message = "a forget, scrub or refresh is under way; wait for it"
-            raise StoreUnavailableError(message)
+        """Replace what differs; return ``rows``, and ``notes`` on what is left to do.
+
+        While somebody else has that done already, wait for the same answer.
+        """
+        shared, ours = self._join()
+        if not ours:
+            return shared.follow(report)
         try:
-            return self._refresh(report)
+            return shared.share(self._refresh, report)
         finally:
-            self._busy.release()
+            with self._beginning:
+                self._going_on = None
+                self._busy.release()
+
+    def _join(self) -> tuple[_Shared, bool]:
+        """Return the refresh that goes on, and whether it was begun here."""
+        with self._beginning:
+            ours = self._busy.acquire(blocking=False)
+            if ours:
+                self._going_on = _Shared()
+            if self._going_on is None:
+                message = "a forget or scrub is under way; wait for it"
+                raise StoreUnavailableError(message)
+            return self._going_on, ours
 
     def _refresh(self, report: Report) -> Answer:
         with reading(self._database, SERVER_READ_S) as reader:
@@ -131,12 +195,12 @@ class Refresher:
             done = reader.marks(SOURCE)
         run = self._begin(done)
         items = self._settings.items(transcripts, databases)
-        run.total = sum(item.size for item in items)
+        run.total = sum(item.share for item in items)
         with self._stored() as erasure:
             for item in items:
                 if not run.is_done(item):
                     self._go_through(item, run, erasure, report)
-                run.passed += item.size
+                run.passed += item.share
             notes = _notes(run, unfinished=erasure.is_unfinished())
         self._note(run, {_RUN: Mark(0, 0, run.privacy, run.number)})
         self._forget_items()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from blueplane.store.connection import Connection, translated
-from blueplane.store.figures import NO_TEXT, Figures, Removal, renaming
+from blueplane.store.derived_erasure import NO_TEXT, DerivedRows, Removal, renaming
 from blueplane.store.forgotten import remember
 from blueplane.store.metric_rollups import begin_measuring_anew
 from blueplane.store.names import remove_unused_names
@@ -136,10 +136,10 @@ class Erasure:
             )
             return int(found.fetchone()[0])
 
-    def figures(self, selection: Selection) -> Figures:
+    def derived(self, selection: Selection) -> DerivedRows:
         """Return what is derived from what is meant."""
         wanted = (selection.session_id, selection.projects, selection.before_ms)
-        return Figures(self._connection, *wanted)
+        return DerivedRows(self._connection, *wanted)
 
     def labels(self, kind: str) -> list[str]:
         """Return the labels of derived rows of a kind: ``project``, ``branch`` and others."""
@@ -224,7 +224,7 @@ class Erasure:
         return {}
 
     def remove_derived(self, removal: Removal) -> Mapping[str, int]:
-        """Remove derived rows: one of ``Figures.removals``."""
+        """Remove derived rows: one of ``DerivedRows.removals``."""
         removal(self._connection)
         return {}
 

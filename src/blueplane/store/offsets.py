@@ -11,7 +11,7 @@ from typing import Final
 from blueplane.event import Mark
 from blueplane.store.connection import Connection
 
-_COLUMNS: Final = "offset, inode, fingerprint, generation, born_ms"
+_COLUMNS: Final = "offset, inode, fingerprint, generation, born_ms, tail"
 
 
 class Offsets:
@@ -51,10 +51,10 @@ class Offsets:
         """Set marks by item."""
         self._connection.executemany(
             f"INSERT OR REPLACE INTO offsets (source, item, {_COLUMNS})"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (source, item, mark.offset, mark.inode, mark.fingerprint, mark.generation,
-                 mark.born_ms)
+                 mark.born_ms, mark.tail)
                 for item, mark in marks.items()
             ],
         )  # fmt: skip

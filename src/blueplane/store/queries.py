@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -73,6 +73,15 @@ class Snapshot:
         age_ms = max(0, now_ms - as_of_ms)
         as_of = {"as_of": iso_utc(as_of_ms), "as_of_ms": as_of_ms, "as_of_age_ms": age_ms}
         return {**self.body, **as_of}
+
+
+class MalformedEntry(NamedTuple):
+    """Something in a file of an editor that could not be read: where, why, and when it was seen."""
+
+    origin: str
+    rule: str
+    bytes: int
+    seen_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +387,17 @@ class Reader(Reads):
                 "SELECT outcome, rule, count, last_ms FROM rules ORDER BY count DESC, rule",
             )
             return [RuleCount(*row) for row in rows]
+
+    def malformed(self, limit: int) -> list[MalformedEntry]:
+        """Return what could not be read of editors' own files, the newest first."""
+        with self._call():
+            rows = self._connection.execute(
+                "SELECT origin, rule, bytes, settled_ms FROM settlements"
+                " WHERE outcome = 'quarantined' AND (origin GLOB 't:*' OR origin GLOB 'd:*')"
+                " ORDER BY settled_ms DESC, rowid LIMIT ?",
+                (limit,),
+            )
+            return [MalformedEntry(*row) for row in rows]
 
     def hooks(self) -> list[HookCount]:
         """Return the executions of every hook, those of the last one first."""

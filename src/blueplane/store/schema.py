@@ -265,6 +265,7 @@ CREATE TABLE offsets (
     inode       INTEGER NOT NULL,
     fingerprint TEXT NOT NULL,
     born_ms     INTEGER NOT NULL,
+    tail        INTEGER NOT NULL,
     PRIMARY KEY (source, item)
 ) WITHOUT ROWID;
 

@@ -2,7 +2,7 @@
 
 Owns the compact form of a row and the interning of its strings.
 Promises that an insert is idempotent by ``event_id``, and tells new rows from duplicates.
-Leaves counting to ``custody.py`` and the transaction to the writer.
+Leaves counting to ``pipeline/custody.py`` and the transaction to the writer.
 """
 
 from collections.abc import Iterable, Sequence

@@ -21,9 +21,11 @@ from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
 from blueplane.capture.databases import Monitor
 from blueplane.capture.filters import NO_FILTERS, Filters
+from blueplane.capture.history import History
+from blueplane.capture.pauses import NO_PAUSES, Pauses
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_S, wall_ms
-from blueplane.config import FilterSettings
+from blueplane.config import FilterSettings, settle
 from blueplane.errors import EditorDatabaseError, QueueError, QueueUnavailableError
 from blueplane.event import MAX_PAYLOAD_BYTES, Event, Mark, Settlement
 from helpers.cursor import CANARY, SPLIT, VERSIONS, CursorStores
@@ -135,13 +137,13 @@ class Keeper:
 
 
 class Counting(Monitor):
-    """A monitor that counts how often it goes round."""
+    """A monitor that counts how often it goes round and looks at everything."""
 
     rounds = 0
 
-    def _search(self) -> None:
+    def _look_now(self) -> None:
         self.rounds += 1
-        super()._search()
+        super()._look_now()
 
 
 def make_monitor(
@@ -149,10 +151,10 @@ def make_monitor(
     keeper: Keeper,
     filters: Filters = NO_FILTERS,
     level: Any = "strict",
-    paused_ms: int | None = None,
+    pauses: Pauses = NO_PAUSES,
 ) -> Counting:
     """Make a monitor of a user's stores on the road of ``keeper``."""
-    maker = Maker(Sanitiser(level, SECRET), filters, SECRET, lambda: paused_ms)
+    maker = Maker(Sanitiser(level, SECRET), filters, SECRET, lambda: pauses)
     monitor = Counting(lambda: find_places(user_home, {}, system="linux"), maker, keeper, keeper)
     keeper.monitor = monitor
     return monitor
@@ -301,6 +303,31 @@ def test_changes_are_found_when_they_were_made_in_place(user_home: Path, version
         # When
         stores.change_in_place(*list(stores.truth.bubbles)[-1], "longer than it was before by far")
         stores.touch_in_place(old)
+        look(monitor)
+
+        # Then
+        expect(stores, keeper)
+    assert not keeper.again
+
+
+def test_change_in_place_is_found_when_a_list_names_it_after_its_row_was_passed(
+    user_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list in a workspace's database is written last, and may be all that tells of a change."""
+    # Given an old conversation that was changed in place, and was passed
+    monkeypatch.setattr(rotation.Rotation, "step", lambda _rotation: [])
+    stores = CursorStores(user_home, 9)
+    stores.fill()
+    keeper = Keeper()
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        look(monitor)
+        save = stores._save_list
+        monkeypatch.setattr(stores, "_save_list", lambda _header: look(monitor))
+        old = next(iter(stores.truth.composers))
+        stores.touch_in_place(old)
+
+        # When the list has it
+        save(stores._headers[old])
         look(monitor)
 
         # Then
@@ -706,21 +733,25 @@ def test_nothing_is_passed_over_when_the_monitor_stops_with_events_in_hand(user_
 
 
 def test_what_is_done_stays_out_when_capture_is_paused(user_home: Path) -> None:
-    """What is older than the pause is captured, the rest is filtered, and not read later."""
+    """What is dated in the pause is left out, whenever it is read, and nothing else is."""
     # Given
     stores = CursorStores(user_home, 11)
     stores.converse(0)
-    paused_ms = stores.now_ms()
-    later = stores.converse(1)
+    first_ms = stores.now_ms()
+    left_out = stores.converse(1)
+    last_ms = stores.now_ms()
+    later = stores.converse(2)
     keeper = Keeper()
 
-    # When capture is paused, and then resumed
-    capture(user_home, keeper, paused_ms=paused_ms)
-    capture(user_home, keeper)
+    # When it is read in the pause, or when that is over
+    capture(user_home, keeper, pauses=Pauses(now=((first_ms, 1 << 62),)))
+    assert later not in {event.session_id for event in keeper.rows.values()}
+    afterwards = Keeper()
+    capture(user_home, afterwards, pauses=Pauses(over=((first_ms, last_ms),)))
 
     # Then
-    assert keeper.rows
-    assert later not in {event.session_id for event in keeper.rows.values()}
+    found = {event.session_id for event in afterwards.rows.values()}
+    assert (left_out in found, later in found) == (False, True)
     assert {each.rule for each in keeper.settlements.values()} == {"paused"}
     assert {each.source for each in keeper.settlements.values()} == {"database"}
 
@@ -740,7 +771,7 @@ def test_what_has_no_time_stays_out_when_it_is_written_in_a_pause(user_home: Pat
     paused_ms = wall_ms() - 60_000
     stores.transcribe(2)
     stores.remember(1)
-    capture(user_home, keeper, paused_ms=paused_ms)
+    capture(user_home, keeper, pauses=Pauses(now=((paused_ms, 1 << 62),)))
     capture(user_home, keeper)
 
     # Then
@@ -898,6 +929,28 @@ def test_last_changes_are_seen_when_cursor_runs(user_home: Path) -> None:
         assert stores.state.with_name("state.vscdb-wal").read_bytes() == wal
 
 
+def test_amounts_are_known_when_nothing_was_read(user_home: Path) -> None:
+    """How much there is is said by names and sizes, each file once, while the queue is away."""
+    # Given
+    stores = CursorStores(user_home, 18)
+    stores.fill()
+    keeper = Keeper()
+    keeper.open = False
+    history = History(settle({}).capture, user_home, {}, SECRET)
+    amount = history.survey()[1]
+    assert amount.bytes > stores.state.stat().st_size
+
+    # When
+    with watching(make_monitor(user_home, keeper)) as monitor:
+        wait_until(lambda: monitor.extent().files, PATIENCE_S, "stores are found")
+        extent = monitor.extent()
+
+    # Then
+    assert not extent.is_read
+    assert (extent.files, extent.bytes) == (amount.files, amount.bytes)
+    assert extent.files < len(monitor._watched)
+
+
 def damage(kind: str, stores: CursorStores) -> None:
     """Put the global database into a state in which nobody can read it."""
     path = stores.state
@@ -933,13 +986,22 @@ def test_other_stores_are_read_when_a_database_is_broken(user_home: Path, kind: 
         # Then
         assert len(keeper.of("scored_commits")) == 2
         assert not keeper.of("bubbleId")
-        assert (monitor.activity().errors > 0) == (kind in ("half", "garbage"))
+        unreadable = kind in ("half", "garbage")
+        assert (monitor.activity().errors > 0) == unreadable
+        wait_until(lambda: monitor.extent().is_read, PATIENCE_S, "all else is read")
+        extent = monitor.extent()
+        assert [each.path for each in extent.unread] == [str(stores.state)] * unreadable
+        assert all(each.reason and each.bytes for each in extent.unread)
 
         # When it is whole again
         copy = stores.state.with_name("copy")
         copy.write_bytes(whole)
         copy.replace(stores.state)
         look(monitor)
+        monitor.look_anew()
+        wait_until(lambda: monitor.extent().known, PATIENCE_S, "it looked anew")
+        assert not monitor.extent().unread
+        assert monitor.extent().is_read
     expect(stores, keeper)
     assert not keeper.again
 

@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from blueplane.capture import pauses as module
 from blueplane.capture import pausing
-from blueplane.capture.pausing import Pause, pause, paused, resume, tidy
+from blueplane.capture.pausing import Pause, pause, paused, pauses, resume, tidy
 from blueplane.clock import NS_PER_MS, NS_PER_S, wall_ms
 from blueplane.errors import HomeError
 from blueplane.paths import Home
@@ -88,6 +89,74 @@ def test_the_later_word_counts_when_capture_is_paused_already(
     assert paused(home) == found
     assert (found.until_ms is None) == (after is None)
     assert there(home) == [FILES[after is not None]]
+
+
+@pytest.mark.parametrize("ending", ["resume", "tidy", "nothing"])
+def test_pause_is_remembered_when_it_is_over(
+    home: Home, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """What is dated in a pause is known to be, however it ended, and what comes after is not."""
+    # Given a pause of an hour
+    turned = turn_clock(monkeypatch)
+    began_ms = wall_ms()
+    pause(home, HOUR_S)
+    assert pauses(home).cover(began_ms + 2 * HOUR_S * 1000)  # nobody knows yet that it ended
+    # When it is over
+    turned.sleepless(HOUR_S + 60)
+    if ending == "tidy":
+        assert tidy(home)
+    if ending == "resume":
+        resume(home)
+    # Then
+    inside = [began_ms - 60_000, began_ms + 60_000, began_ms + HOUR_S * 1000 + 30_000, wall_ms()]
+    assert [pauses(home).cover(at_ms) for at_ms in inside] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("after", [None, 1800])
+@pytest.mark.parametrize("before", [None, 1800])
+def test_pauses_leave_no_gap_when_one_gives_way_to_another(
+    home: Home, before: int | None, after: int | None
+) -> None:
+    """Every moment from the first pause to the end of the last is in one of them."""
+    # Given
+    pause(home, before)
+    began_ms = wall_ms()
+    # When
+    pause(home, after)
+    ended_ms = wall_ms()
+    resume(home)
+    # Then
+    known = pauses(home)
+    assert len(known.over) == 1
+    assert all(map(known.cover, range(began_ms, ended_ms)))
+
+
+def test_pause_holds_when_the_clock_is_set_back_in_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that was fast when the pause began does not let out what is dated rightly."""
+    # Given
+    pause(home, None)
+    # When
+    turn_clock(monkeypatch).sleepless(-HOUR_S)
+    # Then
+    assert pauses(home).cover(wall_ms())
+
+
+def test_pauses_are_known_when_their_file_has_other_lines(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that says no pause is passed over, and the oldest go when there are many."""
+    # Given
+    monkeypatch.setattr(module, "MAX_SPANS", 2)
+    home.pauses.write_bytes(b"\xff\n50 60\n10 20\n5\n15 30\n 1 2 3\n")
+    assert pauses(home).over == ((10, 30), (50, 60))
+    # When
+    pause(home, None)
+    resume(home)
+    # Then
+    assert pauses(home).over[0] == (50, 60)
+    assert len(pauses(home).over) == 2
 
 
 def test_pause_makes_the_home_when_there_is_none(tmp_path_factory: pytest.TempPathFactory) -> None:

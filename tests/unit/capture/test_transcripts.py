@@ -9,9 +9,11 @@ import orjson
 import pytest
 
 from blueplane.capture import transcripts as module
+from blueplane.capture.claude_code.places import item_of
+from blueplane.capture.claude_code.tail import MAX_LINE
 from blueplane.capture.filters import Filters
-from blueplane.capture.pausing import pause, paused_since_ms, resume
-from blueplane.capture.transcripts import item_of
+from blueplane.capture.pauses import Pauses
+from blueplane.capture.pausing import pause, pauses, resume
 from blueplane.capture.tree_watch import PollTree
 from blueplane.clock import iso_utc, wall_ms
 from blueplane.config import FilterSettings
@@ -143,8 +145,8 @@ def test_nothing_is_kept_of_a_file_when_it_is_read_and_quiet(begin: Begin, file:
     append(file, line(1), line(2))
     os.utime(file, (1_790_000_000, 1_700_000_000))
     along.look()
-    kept = along.monitor._files[str(file)]
-    assert (kept.place, kept.opened, kept.known, kept.tail) == (None, None, None, b"")
+    kept = along.monitor.files.known[str(file)]
+    assert (kept.place, kept.opened, kept.known, kept.tail) == (None, None, None, 0)
 
     # When it grows while its lines are on the road
     append(file, line(3))
@@ -209,7 +211,8 @@ def test_line_without_a_time_is_known_again_when_the_file_has_grown_since(
 @pytest.mark.fault("D12")
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize(
-    "change", ["truncated", "written anew", "cut and grown", "rotated", "replaced"]
+    "change",
+    ["truncated", "written anew", "cut and grown", "of equal size", "rotated", "replaced"],
 )
 def test_file_is_read_from_its_start_when_it_is_not_what_it_was(
     begin: Begin, file: Path, change: str, *, restart: bool
@@ -223,6 +226,7 @@ def test_file_is_read_from_its_start_when_it_is_not_what_it_was(
         "truncated": [line(1)],
         "written anew": [line(5), line(2), line(3), line(4)],
         "cut and grown": [line(1), line(7, isMeta=True), line(4), line(2)],
+        "of equal size": [line(1), line(4), line(5)],
         "rotated": [line(4)],
         "replaced": [line(1), line(2), line(3), line(4)],
     }[change]
@@ -245,6 +249,7 @@ def test_file_is_read_from_its_start_when_it_is_not_what_it_was(
         "truncated": [1, 2, 3],
         "written anew": [1, 2, 3, 5, 4],
         "cut and grown": [1, 2, 3, 7, 4],
+        "of equal size": [1, 2, 3, 4, 5],
     }
     assert numbers(along) == expected.get(change, [1, 2, 3, 4])
     assert along.offsets() == [file.stat().st_size]
@@ -443,7 +448,7 @@ def test_what_is_no_file_of_the_tree_is_refused(
 
     # Then
     assert numbers(along) == [2]
-    assert along.monitor.errors_count == (kind != "linked directory")
+    assert along.monitor.errors == (kind != "linked directory")
 
 
 def test_outcome_is_waited_for_when_the_store_was_not_told_of_it(begin: Begin, file: Path) -> None:
@@ -495,6 +500,92 @@ def test_file_is_refused_when_its_directory_becomes_a_link_before_it_is_opened(
     assert along.monitor.errors == 1
 
 
+def test_file_is_named_as_unread_when_it_cannot_be_read(begin: Begin, file: Path) -> None:
+    """It is left, with its reason, tried again when somebody asks, and read when it changed."""
+    # Given a file of holes, in a directory whose name is no text
+    file = Path(os.fsdecode(bytes(file.parent) + b"-\xff")) / file.name
+    file.parent.mkdir()
+    append(file, line(1))
+    os.truncate(file, 10 << 30)
+    along = begin()
+    monitor = along.monitor
+
+    # When
+    along.read()
+
+    # Then
+    extent = monitor.extent()
+    (unread,) = extent.unread
+    shown = bytes(file).decode(errors="backslashreplace")
+    assert (unread.path, unread.bytes) == (shown, 10 << 30)
+    assert unread.reason
+    assert extent.is_read
+    assert (extent.files_left, extent.bytes_left) == (1, 10 << 30)
+
+    # When somebody asks
+    monitor.look_anew()
+    assert not monitor.extent().known
+    monitor._keep_house()
+
+    # Then
+    assert monitor.extent().known
+    assert not monitor.extent().is_read
+    along.read()
+    assert monitor.extent().unread == extent.unread
+    assert monitor.errors == 1
+
+    # When it is whole again
+    os.truncate(file, len(line(1)))
+    along.read()
+
+    # Then
+    assert not monitor.extent().unread
+    assert monitor.extent().is_read
+    assert numbers(along) == [1]
+
+
+def test_directory_has_its_watch_back_when_a_file_in_it_changes(begin: Begin, file: Path) -> None:
+    """The last change of a file, and not the last look, says which directories are watched."""
+    # Given a monitor that watches no project any more
+    along = begin()
+    append(file, line(1))
+    along.read()
+    added: list[tuple[str, bool]] = []
+    along.monitor._watch.add = (  # type: ignore[method-assign]
+        lambda directory, *, lasting: added.append((directory, lasting))
+    )
+
+    # When
+    append(file, line(2))
+    along.monitor.files.look_at(along.monitor.files.known[str(file)])
+
+    # Then
+    assert added == [(str(file.parent), True)]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_new_root_is_looked_into_when_somebody_asks(
+    begin: Begin, file: Path, tmp_path: Path, again: bool
+) -> None:
+    """A change of settings needs not wait for the next look for roots."""
+    # Given
+    projects: list[str] = []
+    along = begin(roots=lambda: projects)
+    along.monitor._keep_house()
+    assert along.monitor.extent().is_read
+    append(file, line(1))
+    projects.append(str(tmp_path / "user" / ".claude" / "projects"))
+
+    # When
+    if again:
+        along.monitor.look_anew()
+    along.monitor._keep_house()
+
+    # Then
+    assert along.monitor.extent().is_read is not again
+    assert along.monitor.files.sessions == again
+
+
 @pytest.mark.fault("G11")
 def test_file_is_refused_when_a_link_takes_its_place_before_it_is_opened(
     begin: Begin, file: Path, tmp_path: Path
@@ -506,7 +597,7 @@ def test_file_is_refused_when_a_link_takes_its_place_before_it_is_opened(
     append(outside, line(66))
     append(file, line(1))
     along.monitor._keep_house()
-    assert list(along.monitor._files) == [str(file)]
+    assert list(along.monitor.files.known) == [str(file)]
 
     # When
     file.unlink()
@@ -616,21 +707,45 @@ def test_lines_that_were_written_in_a_pause_are_left_out_for_good(
     begin: Begin, file: Path, home: Home
 ) -> None:
     """A pause leaves out what is written in it, and neither what came before nor after."""
-    # Given
-    along = begin(paused_ms=lambda: paused_since_ms(home))
+    # Given a pause of which one line is read in it, and one not
+    along = begin(pauses=lambda: pauses(home))
     append(file, line(1))
     pause(home, None)
-    append(file, line(2, timestamp=iso_utc(wall_ms() + 1000)))
-
-    # When
+    append(file, line(2, timestamp=iso_utc(wall_ms())))
     along.read()
+    append(file, line(3, timestamp=iso_utc(wall_ms())))
+    along.close()
     resume(home)
-    append(file, line(3, timestamp=iso_utc(wall_ms() + 2000)))
+    append(file, line(4, timestamp=iso_utc(wall_ms() + 2000)))
+
+    # When the next server reads on
+    along = begin(pauses=lambda: pauses(home))
     along.read()
 
     # Then
-    assert numbers(along) == [1, 3]
-    assert along.outcomes()["filtered"] == 1
+    assert numbers(along) == [1, 4]
+    assert along.outcomes()["filtered"] == 2
+    assert along.road.settle()["balanced"]
+
+
+def test_lines_of_which_nobody_knows_the_time_are_of_a_pause_when_the_line_before_is(
+    begin: Begin, file: Path
+) -> None:
+    """What follows a line of a pause, or is too long to be read, is left out with it."""
+    # Given a file that was changed after the pause in which most of it was written
+    title = b'{"type":"ai-title","aiTitle":"leaves"}\n'
+    at = iso_utc(wall_ms() - 3_600_000)
+    append(file, line(1), title, line(2, timestamp=at), title, b"x" * MAX_LINE + b"\n")
+    append(file, line(3, timestamp=iso_utc(wall_ms())))
+    over = ((wall_ms() - 3_700_000, wall_ms() - 3_500_000),)
+
+    # When
+    along = begin(pauses=lambda: Pauses(over))
+    along.read()
+
+    # Then
+    assert [row["hook_type"] for row in along.rows()] == ["user", "ai-title", "user"]
+    assert along.outcomes()["filtered"] == 3
 
 
 def test_lines_without_a_time_are_those_of_their_file_when_capture_is_paused(
@@ -642,18 +757,18 @@ def test_lines_without_a_time_are_those_of_their_file_when_capture_is_paused(
     meta.parent.mkdir(parents=True)
     append(old, b'{"type":"summary","summary":"leaves"}\n')
     append(meta, b'{"agentType":"Explore"}')
-    append(file, b'{"type":"mode","mode":"plan"}\n')
+    append(file, b'{"type":"mode","mode":"plan"}\n', b"x" * MAX_LINE + b"\n")
     paused_ms = wall_ms() - 60_000
     for path in (old, meta):
         os.utime(path, (paused_ms / 1000 - 1, paused_ms / 1000 - 1))
 
     # When
-    along = begin(paused_ms=lambda: paused_ms)
+    along = begin(pauses=lambda: Pauses(((paused_ms, wall_ms()),)))
     along.read()
 
     # Then
     assert {row["hook_type"] for row in along.rows()} == {"summary", "agent-meta"}
-    assert along.outcomes()["filtered"] == 1
+    assert along.outcomes()["filtered"] == 2
 
 
 def test_lines_go_again_once_when_the_stream_was_lost(
@@ -723,7 +838,7 @@ def test_lines_are_kept_when_the_road_does_not_take_them(
     along = begin()
     append(file, line(2), b"no line\n", line(3))
     append(file.with_name("22222222-2222-4222-8222-222222222222.jsonl"), line(4))
-    owner = along.intake if what == "emit" else along.monitor._records
+    owner = along.intake if what == "emit" else along.records
 
     def fail(*_: object) -> None:
         along.monitor.stopping.set()
@@ -764,10 +879,10 @@ def test_session_is_looked_at_when_its_turn_ended_and_nothing_else_tells(
     # When
     along.monitor.turn_ended("cursor", SESSION)
     along.monitor._keep_house()
-    before = set(along.monitor._hot)
+    before = set(along.monitor.files.hot)
     along.monitor.turn_ended("claude_code", SESSION)
     along.monitor._keep_house()
 
     # Then
     assert before == set()
-    assert along.monitor._hot.keys() == {str(file), str(agent)}
+    assert along.monitor.files.hot.keys() == {str(file), str(agent)}

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -135,6 +136,23 @@ def test_monitor_that_does_not_run_is_orange_when_there_is_something_to_watch_ov
     # Then
     assert (found.metric, found.colour) == ("transcript_monitor.active", Colour.ORANGE)
     assert "claude_code: the monitor of its transcripts does not run" in found.sentence
+
+
+def test_file_that_cannot_be_read_is_yellow_when_it_is_named(stand: Stand) -> None:
+    """What is not captured is said, by its name alone, with the command that knows its path."""
+    # Given
+    (state,) = transcripts().values()
+    unread = ("state.vscdb: no database", "b.jsonl: Permission denied")
+    stand.installed = {"cursor": frozenset({"stop"})}
+    stand.monitors = {"database_monitor": replace(state, unread=unread)}
+    # When
+    found = only(stand.look())
+    # Then
+    assert (found.metric, found.colour) == ("database_monitor.unread", Colour.YELLOW)
+    assert found.sentence.endswith(
+        "2 files of its databases cannot be read (state.vscdb: no database)"
+    )
+    assert found.command == "blueplane backfill"
 
 
 def test_nothing_is_judged_when_nothing_is_installed(stand: Stand) -> None:

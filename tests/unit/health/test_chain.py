@@ -426,6 +426,21 @@ def test_chain_is_degraded_for_an_hour_when_something_is_in_quarantine(
     assert status(look(HOUR_S + MINUTE_S)) == ("healthy", GREEN)
 
 
+def test_chain_is_healthy_when_lines_of_editors_are_malformed(road: Road, look: Look) -> None:
+    """What stays where it is, in an editor's file, is said and is no fault of the road."""
+    # Given
+    for origin, source in (("t:00-0:1:9", "transcript"), ("d:11:bubbleId:22", "database")):
+        outcome = Settlement(origin, "quarantined", "no-json", "claude_code", "", 10, source)
+        road.commits.settle([outcome])
+    # When
+    report = look()
+    # Then
+    assert status(report) == ("healthy", GREEN)
+    (found,) = report.findings
+    assert found.sentence.startswith("2 entries of editors' own files could not be read")
+    assert found.command == "blueplane backfill --malformed"
+
+
 def test_chain_is_broken_when_a_law_does_not_close(road: Road, look: Look) -> None:
     """A stored balance with an event too many is red, and says which law and by how much."""
     # Given

@@ -1,68 +1,10 @@
-"""What ``blueplane backfill`` says while it waits."""
+"""What ``blueplane backfill`` takes, and what it says of a refresh."""
 
 import pytest
 
 from blueplane.errors import UsageError
 from blueplane.interfaces.cli import backfill
 from blueplane.paths import Home
-
-ROW = {
-    "what": "transcripts", "files": 4, "files_left": 2, "bytes": 4096, "bytes_left": 3072,
-    "lines": 10, "lines_left": 30, "bytes_per_s": 1024, "lines_per_s": 10,
-}  # fmt: skip
-
-
-class Act:
-    """A server that gives the same answer for ever."""
-
-    running = True
-
-    def __init__(self, **said: object) -> None:
-        self.body = {"rows": [ROW], "done": False, "trouble": None, **said}
-
-    def __call__(self, operation: str, _report: object = None, **_arguments: object) -> object:
-        assert operation == "backfill.status"
-        return self.body
-
-
-@pytest.mark.parametrize(
-    ("row", "trouble", "words"),
-    [
-        ({}, None, "1.0 KB of 4.0 KB read, 1.0 KB/s, 3 s left, 2 files"),
-        ({"bytes_per_s": None}, None, "1.0 KB of 4.0 KB read, 2 files"),
-        (
-            {"files_left": 0, "bytes_left": 0}, None,
-            "4.0 KB of 4.0 KB read, the last events are on their way",
-        ),
-        ({}, "redis\x1b is away", "waits: redis\\x1b is away"),
-    ],
-)  # fmt: skip
-def test_line_says_how_far_it_is_when_files_are_left(
-    row: dict[str, object], trouble: str | None, words: str
-) -> None:
-    """A line says how much is read, the rate and the time left, or what holds it up."""
-    # Given
-    body = {"rows": [{**ROW, **row}], "trouble": trouble}
-
-    # When / Then
-    assert backfill._words(body) == words
-
-
-def test_command_ends_when_something_holds_everything_up(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Whoever waits is told why it does not get on, and is not kept waiting for ever."""
-    # Given
-    monkeypatch.setattr(backfill, "PATIENCE_S", -1.0)
-
-    # When
-    code = backfill._follow(Act(trouble="redis is away"), "table")
-
-    # Then
-    told = capsys.readouterr()
-    assert code == 1
-    assert "waits: redis is away" in told.out
-    assert "does not get on: redis is away" in told.err
 
 
 def test_command_is_refused_when_both_are_asked_for(home: Home) -> None:
@@ -72,5 +14,51 @@ def test_command_is_refused_when_both_are_asked_for(home: Home) -> None:
     assert command is not None
 
     # When / Then
-    with pytest.raises(UsageError, match="one of"):
-        command(home=home, form="table", dry_run=True, refresh=True)
+    with pytest.raises(UsageError, match="only one of"):
+        command(home=home, form="table", dry_run=True, refresh=True, malformed=False)
+
+
+def test_refresh_says_rate_and_time_when_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first word of it has no rate yet."""
+    # Given
+    now = [100.0]
+    monkeypatch.setattr(backfill, "monotonic_s", lambda: now[0])
+    pace = backfill._Pace()
+
+    def say(done: int) -> str:
+        step: str = pace.words({"step": "reading again", "done": done, "of": 4096})["step"]
+        return step
+
+    # When / Then
+    assert say(1024) == "reading again: 1.0 KB of 4.0 KB"
+    now[0] += 1
+    assert say(2048) == pace.last == "reading again: 2.0 KB of 4.0 KB, 1.0 KB/s, 2 s left"
+
+
+class Broken:
+    """A way to a server whose user presses Ctrl-C."""
+
+    def __init__(self, *, running: bool) -> None:
+        self.running = running
+
+    def __call__(self, operation: str, report: object = None, **_arguments: object) -> object:
+        if operation == "reload":
+            return {}
+        assert callable(report)
+        report({"step": "reading again", "done": 0, "of": 4096})
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("running", "rest"), [(True, "the server goes on with it"), (False, "run this again")]
+)
+def test_refresh_says_what_goes_on_when_it_is_broken_off(
+    capsys: pytest.CaptureFixture[str], running: bool, rest: str
+) -> None:
+    """Whoever does not want to wait is told how far it is, and who goes on with it."""
+    # When
+    with pytest.raises(KeyboardInterrupt):
+        backfill._refresh(Broken(running=running), "table")
+
+    # Then
+    assert f"reading again: 0 B of 4.0 KB; {rest}" in capsys.readouterr().err

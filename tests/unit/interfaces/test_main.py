@@ -145,6 +145,10 @@ def test_start_imports_no_command_when_none_is_run(
         (["stat"], (2, "no command 'stat'; did you mean start or status?")),
         (["zzzzz"], (2, "no command 'zzzzz'; see `blueplane --help`")),
         (["\x1b[31m"], (2, r"no command '\x1b[31m'; see `blueplane --help`")),
+        (
+            ["backfill", "--home"],
+            (2, "Option '--home' requires an argument; see `blueplane backfill --help`"),
+        ),
         (["--nonsense"], (2, "No such option '--nonsense'; see `blueplane --help`")),
         (["act"], (2, "Missing argument 'WHAT'; see `blueplane act --help`")),
     ],

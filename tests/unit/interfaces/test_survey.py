@@ -1,5 +1,6 @@
 import re
 import shutil
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,3 +68,42 @@ def test_status_tells_why_events_wait_when_the_server_is_behind(
     assert answer["healthy"] is healthy
     problem = f"sources have waited for {waited}: {why}"
     assert (problem in answer["problems"]) is not healthy
+
+
+def test_status_says_what_is_left_to_read_when_a_server_runs(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """History that is not read yet, or cannot be, is noted, and is nothing wrong."""
+    # Given
+    history = {"bytes_left": 2048, "unread": 1}
+    monkeypatch.setattr(module, "is_running", lambda _home: True)
+    monkeypatch.setattr(module, "ask", lambda *_, **__: {**live(None), "history": history})
+
+    # When
+    answer = survey(home, load(home, {}))
+
+    # Then
+    assert answer["healthy"]
+    assert [note.partition(" that editors keep ")[0] for note in answer["notes"]] == [
+        "2.0 KB", "1 file"
+    ]  # fmt: skip
+
+
+@pytest.mark.fault("C1")
+@pytest.mark.parametrize(
+    ("free", "flag", "words"), [(3, 0, "is full: 3 B free"), (1 << 30, 1, "is read-only")]
+)
+def test_status_is_not_healthy_when_nothing_can_be_written(
+    home: Home, monkeypatch: pytest.MonkeyPatch, free: int, flag: int, words: str
+) -> None:
+    """A full or read-only disk is named before an event needs it, server or not."""
+    # Given
+    disk = SimpleNamespace(f_bavail=free, f_frsize=1, f_flag=flag)
+    monkeypatch.setattr(module.os, "statvfs", lambda _path: disk)
+
+    # When
+    answer = survey(home, load(home, {}))
+
+    # Then
+    assert not answer["healthy"]
+    assert [each.endswith(words) for each in answer["problems"]] == [True]

@@ -23,7 +23,7 @@ def commits(tmp_path: Path) -> Commits:
 
 def origin(start: int, end: int, generation: int = 0) -> str:
     """Name a line."""
-    return f"t:{ITEM}-{generation}:{start}:{end}"
+    return f"t:{ITEM}-{generation}:{start}:{end}:{end + 7}"
 
 
 def write(commits: Commits, *origins: str) -> None:
@@ -54,8 +54,8 @@ def test_mark_waits_for_the_line_before_when_a_later_one_is_settled_first(
     commits.settle([settlement])
 
     # Then
-    assert before == Mark(10, 77, "feed", 0, 5)
-    assert mark(commits) == Mark(45, 77, "feed", 0, 5)
+    assert before == Mark(10, 77, "feed", 0, 5, 17)
+    assert mark(commits) == Mark(45, 77, "feed", 0, 5, 52)
 
 
 def test_mark_stays_when_the_transaction_of_the_rows_fails(commits: Commits) -> None:
@@ -76,7 +76,7 @@ def test_mark_stays_when_the_transaction_of_the_rows_fails(commits: Commits) -> 
     # Then
     assert before is not None
     assert before.offset == 10
-    assert mark(commits) == Mark(30, 77, "feed", 0, 5)
+    assert mark(commits) == Mark(30, 77, "feed", 0, 5, 37)
 
 
 def stored(commits: Commits, item: str) -> Mark | None:
@@ -102,7 +102,7 @@ def test_mark_is_stored_with_the_last_outcome_when_it_covers_several(commits: Co
     # Then
     assert before is None
     assert stored(commits, "lists") == FILE
-    assert mark(commits) == Mark(10, 77, "feed", 0, 5)
+    assert mark(commits) == Mark(10, 77, "feed", 0, 5, 17)
 
 
 def test_mark_is_stored_at_once_when_it_covers_nothing_new(commits: Commits) -> None:
@@ -145,7 +145,7 @@ def test_mark_begins_anew_when_the_file_is_another_one(commits: Commits) -> None
     write(commits, origin(7, 10), origin(10, 20))
 
     # Then
-    assert mark(commits) == Mark(7, 78, "beef", 1, 6)
+    assert mark(commits) == Mark(7, 78, "beef", 1, 6, 14)
 
 
 def test_mark_has_no_inode_when_nobody_announced_its_file(tmp_path: Path) -> None:
@@ -161,12 +161,12 @@ def test_mark_has_no_inode_when_nobody_announced_its_file(tmp_path: Path) -> Non
 
     # Then
     assert before == Mark(0, 0, "", 0, 0)
-    assert mark(commits) == Mark(10, 77, "feed", 0, 5)
+    assert mark(commits) == Mark(10, 77, "feed", 0, 5, 17)
 
 
 @pytest.mark.parametrize(
     "foreign",
-    ["t:", "t:x-0:0:5", f"t:{ITEM}-0:0:", f"t:{ITEM}-0:-1:5", "t:" + "9" * 400, "spool:a:1"],
+    ["t:", "t:x-0:0:5:1", f"t:{ITEM}-0:0:5", f"t:{ITEM}-0:-1:5:1", "t:" + "9" * 400, "spool:a:1"],
 )
 def test_mark_stays_when_a_stranger_invents_an_origin(commits: Commits, foreign: str) -> None:
     """An origin that is no line's moves nothing and stops nothing."""

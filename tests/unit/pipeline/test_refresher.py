@@ -1,8 +1,10 @@
 """A refresh beside others that change what is stored."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event as Flag
 from threading import Lock
 from typing import Any, TypeVar, cast
 
@@ -16,8 +18,10 @@ from blueplane.pipeline.writer import Writer
 from blueplane.store.offsets import Offsets
 from blueplane.store.queries import reading
 from helpers.road import make_event, make_row
+from helpers.waiting import wait_until
 
 T = TypeVar("T")
+PATIENCE_S = 20.0
 
 
 class Direct:
@@ -40,6 +44,7 @@ class Again:
     levels: tuple[str, ...] = ("strict", "balanced")
     key: str = "file"
     size: int = 100
+    share: int = 100
 
     def privacy(self) -> str:
         return self.levels[self.changed]
@@ -53,6 +58,21 @@ class Again:
 
     def renewal(self) -> Callable[[bytes, str], bytes]:
         return lambda event, _: event
+
+
+@dataclass
+class Slow(Again):
+    """The same, whose second event comes when somebody says so."""
+
+    levels: tuple[str, ...] = ("strict", "strict")
+    begun: Flag = field(default_factory=Flag)
+    go_on: Flag = field(default_factory=Flag)
+
+    def events(self) -> Iterator[list[Event]]:
+        yield [self.event]
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE_S)
+        yield [self.event]
 
 
 @pytest.fixture
@@ -113,6 +133,27 @@ def test_nothing_is_left_of_a_refresh_when_it_has_ended(commits: Commits) -> Non
 
     # Then
     assert Offsets(commits._connection).all("refresh").keys() == {""}
+
+
+def test_second_refresh_has_the_same_answer_when_one_is_under_way(commits: Commits) -> None:
+    """Whoever asks meanwhile is told how far it is, and how it ended."""
+    # Given
+    again = Slow(make_event(1))
+    shared = refresher(commits, again, Lock())
+    said: list[Mapping[str, Any]] = []
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(shared.refresh, lambda _: None)
+        wait_until(again.begun.is_set, PATIENCE_S, "the first reads")
+
+        # When
+        second = pool.submit(shared.refresh, said.append)
+        wait_until(lambda: said, PATIENCE_S, "the second is told how far it is")
+        again.go_on.set()
+
+        # Then
+        assert first.result() == second.result()
+    assert first.result()["rows"][0]["read"] == 2
+    assert said[0]["of"] == 100
 
 
 def test_refresh_is_refused_when_something_else_changes_what_is_stored(commits: Commits) -> None:

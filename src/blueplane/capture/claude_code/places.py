@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from blueplane.digests import blake2b
+
 #: The directory with a directory for each project.
 PROJECTS: Final = "projects"
 #: Directories between a project and its deepest transcript: session, subagents, workflows, one.
@@ -20,6 +22,8 @@ _OTHERS: Final = frozenset({"tool-results", "memory"})
 _TRANSCRIPT: Final = re.compile(r"[A-Za-z0-9_.-]{1,200}\.jsonl\Z")
 _META: Final = re.compile(r"agent-[A-Za-z0-9_.-]{1,180}\.meta\.json\Z")
 _SUBAGENTS: Final = "subagents"
+#: Bytes of the keyed hash that names a file.
+ITEM_BYTES: Final = 8
 
 
 def roots(user_home: Path, environment: Mapping[str, str], more: Iterable[str] = ()) -> list[str]:
@@ -53,6 +57,11 @@ def is_meta(name: str) -> bool:
     return name.endswith(".meta.json")
 
 
+def is_session(path: str) -> bool:
+    """Say whether a file is the transcript of a session, and not of one of its agents."""
+    return session_of(path) == path.rpartition("/")[2].partition(".")[0]
+
+
 def may_hold(name: str) -> bool:
     """Say whether a directory of this name may hold transcripts."""
     return name not in _OTHERS
@@ -66,3 +75,8 @@ def session_of(path: str) -> str:
         return parts[parts.index(_SUBAGENTS) - 1]
     stem = name.partition(".")[0]
     return "" if stem.startswith("agent-") else stem
+
+
+def item_of(path: str, secret: bytes) -> str:
+    """Name a file in origins and marks: its own name may say something."""
+    return blake2b(os.fsencode(path), key=secret, digest_size=ITEM_BYTES).hexdigest()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
-from blueplane.capture.claude_code.transcript import Line, Place
+from blueplane.capture.claude_code.transcript import TAIL, Line, Place, tail_of
 from blueplane.digests import blake2b
 from blueplane.errors import BlueplaneError
 from blueplane.event import Mark
@@ -27,8 +27,6 @@ MAX_SPARSE: Final = 64 * 1024 * 1024
 #: Bytes of the first line that tell a file from another, and bytes that are searched for a time.
 HEAD: Final = 1024
 DATED: Final = 64 * 1024
-#: Bytes before the place to read on, by which a file that was written anew is known.
-TAIL: Final = 64
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -61,6 +59,8 @@ class OpenFile:
         Raises RefusedFileError, or OSError when the file is gone or cannot be opened.
         """
         self._secret = secret
+        #: What goes into what stands for a line of this file, and says nothing of its path.
+        self.salt = int(blake2b(os.fsencode(path), key=secret, digest_size=4).hexdigest(), 16)
         self._fd = os.open(path, _FLAGS)
         if not _is_at(self._fd, path):
             self.close()
@@ -105,17 +105,29 @@ class OpenFile:
             mark.inode == self.inode
             and mark.offset <= self.size
             and mark.fingerprint == self.fingerprint(whole=whole)
-            and (whole or self.tail(mark.offset)[-1:] in (b"", b"\n"))
+            and (whole or self._has_tail(mark))
         )
+
+    def _has_tail(self, mark: Mark) -> bool:
+        """Say whether the line that ends at a mark is what it was, as far as that is known."""
+        found = self.tail(mark.offset)
+        return not mark.offset or (found == mark.tail if mark.tail else found > 0)
+
+    def is_read(self, mark: Mark, *, whole: bool) -> bool:
+        """Say whether this is the file of ``mark``, and nothing was added."""
+        return mark.offset == self.size and self.is_marked(mark, whole=whole)
 
     def head(self) -> bytes:
         """Return the beginning, for what it says of time and place."""
         return os.pread(self._fd, DATED, 0)
 
-    def tail(self, offset: int) -> bytes:
-        """Return the bytes just before ``offset``."""
-        start = max(0, offset - TAIL)
-        return os.pread(self._fd, offset - start, start)
+    def tail(self, offset: int) -> int:
+        """Return what stands for the line that ends at ``offset``; 0 when none ends there."""
+        start = max(0, offset - TAIL - 1)
+        before = os.pread(self._fd, offset - start, start)
+        if not before.endswith(b"\n"):
+            return 0
+        return tail_of(before[:-1].rpartition(b"\n")[2], self.salt)
 
     def refuse_holes(self, offset: int) -> None:
         """Raise RefusedFileError when what is unread is large and has holes."""

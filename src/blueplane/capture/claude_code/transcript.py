@@ -20,12 +20,11 @@ from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.hook_event import FITTING, take_time
 from blueplane.capture.lines import patch_lines, split_lines
 from blueplane.capture.parse import Body, parse_leniently
-from blueplane.capture.rule_names import PAUSED
+from blueplane.capture.pauses import NO_PAUSES, Pauses
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.vocabulary import CODE, NAME
 from blueplane.capture.workspace import NO_WORKSPACE
 from blueplane.clock import NS_PER_MS
-from blueplane.errors import FilteredError
 from blueplane.event import MAX_PAYLOAD_BYTES, Event, derive_id, line_id
 
 #: What an event of a transcript is called.
@@ -34,6 +33,8 @@ EVENT_TYPE: Final = "transcript_trace"
 #: The native type of a sub-agent's ``meta.json``, and of a line that names none.
 AGENT_META: Final = "agent-meta"
 UNKNOWN: Final = "unknown"
+#: Bytes at the end of a line that tell it from another one.
+TAIL: Final = 1_024
 #: Keys of a line that say nothing: constants, and what stands elsewhere.
 _LEFT_OUT: Final = ("userType", "slug", "wireToolInputs")
 #: Keys of ``usage`` that are columns.
@@ -61,14 +62,15 @@ class Place:
     """What a file says of all its lines.
 
     ``item`` names it in origins, ``name`` is the file's own, ``session_id`` what its place in the
-    tree says. A ``whole`` file is one line. ``cwd`` and ``born_ms`` stand in for what a line does
-    not say, ``last_ms`` is the time of the line before, ``changed_ms`` that of the file's last
-    change.
+    tree says; ``salt`` goes into what stands for a line. A ``whole`` file is one line. ``cwd`` and
+    ``born_ms`` stand in for what a line does not say, ``last_ms`` is the time of the line before,
+    ``changed_ms`` that of the file's last change.
     """
 
     item: str
     name: str
     session_id: str
+    salt: int = 0
     whole: bool = False
     generation: int = 0
     cwd: str = ""
@@ -76,9 +78,10 @@ class Place:
     last_ms: int = 0
     changed_ms: int = 0
 
-    def origin(self, start: int, end: int) -> str:
-        """Name the line from ``start`` to ``end``."""
-        return f"t:{self.item}-{self.generation}:{start}:{end}"
+    def origin(self, line: "Line") -> str:
+        """Name a line, by where it stands and what stands for it."""
+        tail = tail_of(line.raw, self.salt) if line.raw else 0
+        return f"t:{self.item}-{self.generation}:{line.start}:{line.end}:{tail}"
 
     def moment_ms(self, timestamp_ms: int | None) -> int:
         """Return the time of a line: its own, that of the line before, or that of the file."""
@@ -100,6 +103,11 @@ class Line(NamedTuple):
     end: int
 
 
+def tail_of(raw: bytes, salt: int) -> int:
+    """Return what stands for a line, by its end; the salt keeps anybody from guessing at it."""
+    return crc32(raw[-TAIL:].strip(), salt) or 1
+
+
 @dataclass(slots=True)
 class _Draft:
     """A line that was parsed: its type, its own time, and what is left of it."""
@@ -115,8 +123,8 @@ class TranscriptReader:
 
     def __init__(self, sanitiser: Sanitiser, filters: Filters = NO_FILTERS) -> None:
         self._sanitiser, self._filters = sanitiser, filters
-        #: Since when capture is paused, in ms since the epoch.
-        self.paused_ms: int | None = None
+        #: When capture is, and was, paused.
+        self.pauses = NO_PAUSES
 
     def use(self, sanitiser: Sanitiser, filters: Filters) -> None:
         """Go by other settings from the next line on."""
@@ -127,23 +135,25 @@ class TranscriptReader:
 
         Raises MalformedPayloadError (it cannot be read) or FilteredError (a rule leaves it out).
         """
-        return self._read(line, place, self._filters, self.paused_ms)
+        return self._read(line, place, self._filters, self.pauses)
 
     def identify(self, line: Line, place: Place) -> Event:
         """Make the event as ``read`` does, whatever the rules say."""
-        return self._read(line, place, NO_FILTERS, None)
+        return self._read(line, place, NO_FILTERS, NO_PAUSES)
 
-    def _read(self, line: Line, place: Place, filters: Filters, paused_ms: int | None) -> Event:
+    def _read(self, line: Line, place: Place, filters: Filters, pauses: Pauses) -> Event:
         if not line.raw:
+            pauses.check(place.last_ms, place.changed_ms)
             filters.check_unread()
             return self._unread(line, place)
         body, marks = parse_leniently(line.raw)
         kind = _take_type(body, place)
         timestamp_ms = take_time(body)
-        if timestamp_ms is not None:
+        if timestamp_ms is None:  # it may be of the time of the line before, or of the last change
+            pauses.check(place.last_ms, place.changed_ms)
+        else:
             place.last_ms = timestamp_ms
-        if paused_ms is not None and (timestamp_ms or place.changed_ms) >= paused_ms:
-            raise FilteredError(PAUSED)
+            pauses.check(timestamp_ms)
         if filters:
             filters.check_kind(PLATFORM, kind, EVENT_TYPE)
             cwd = body.get("cwd") if type(body.get("cwd")) is str else place.cwd
@@ -183,7 +193,7 @@ class TranscriptReader:
             identifier(tool_use_id),
             payload,
             orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS),
-            place.origin(line.start, line.end),
+            place.origin(line),
         )
 
     def _unread(self, line: Line, place: Place) -> Event:
@@ -204,7 +214,7 @@ class TranscriptReader:
             "",
             orjson.dumps({"bytes": size}),
             b'{"truncated":1}',
-            place.origin(line.start, line.end),
+            place.origin(line),
         )
 
 

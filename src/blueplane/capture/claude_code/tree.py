@@ -17,6 +17,8 @@ from blueplane.clock import NS_PER_S, wall_ns
 
 #: A change within one tick of the kernel's clock does not show in a directory's time.
 _TICK_NS: Final = 50_000_000
+#: How deep directories of projects are.
+_PROJECT: Final = 1
 #: For so long after its last change a directory below a project is worth watching.
 _RECENT_NS: Final = 86_400 * NS_PER_S
 
@@ -38,14 +40,14 @@ class Tree:
     """The directories under some roots.
 
     ``found`` and ``gone`` are told the paths of files, ``worth`` that of a directory in which
-    something is likely to change.
+    something is likely to change, and whether it will be for long, as a project's.
     """
 
     def __init__(
         self,
         found: Callable[[str], None],
         gone: Callable[[str], None],
-        worth: Callable[[str], None],
+        worth: Callable[[str, bool], None],
     ) -> None:
         self._found, self._gone, self._worth = found, gone, worth
         self.directories: dict[str, _Directory] = {}
@@ -82,24 +84,32 @@ class Tree:
         """Look at the roots and the directories of projects; return the latter."""
         for root in self.roots:
             self.look(root)
-        projects = [path for path, known in self.directories.items() if known.depth == 1]
+        projects = [path for path, known in self.directories.items() if known.depth == _PROJECT]
         for path in projects:
             self.look(path)
         return projects
+
+    def changed(self, path: str) -> None:
+        """Note that a file in a directory changed: more is likely to."""
+        known = self.directories.get(path)
+        if known is not None:
+            self._worth(path, known.depth <= _PROJECT)
 
     def look_below(self, path: str) -> None:
         """Look at a directory and all that are known below it."""
         known = self.directories.get(path)
         if known is not None:
-            self._worth(path)
+            self._worth(path, known.depth <= _PROJECT)
             self.look(path)
             for inner in known.below:
                 self.look_below(inner)
 
     def _read(self, path: str, known: _Directory, mtime_ns: int) -> None:
         now_ns = wall_ns()
-        if known.depth <= 1 or now_ns - mtime_ns < _RECENT_NS:
-            self._worth(path)  # before it is read: nothing is missed in between
+        if known.depth <= _PROJECT or now_ns - mtime_ns < _RECENT_NS:
+            self._worth(
+                path, known.depth <= _PROJECT
+            )  # before it is read: nothing is missed in between
         try:
             files, below = self._list(path, known.depth)
         except OSError:

@@ -1,4 +1,4 @@
-"""Cursor: its hooks and its settings.
+"""Cursor: its hooks, its settings and its stores.
 
 Owns everything that is particular to Cursor.
 Promises that the rest of the program needs no word of Cursor's.

@@ -103,7 +103,9 @@ class ComposerReader(Reader):
             yield Piece((), mark)
 
     def recheck(self, mark: Mark) -> Iterator[Piece]:
-        """Yield what was changed in place, of some rows each time."""
+        """Yield what was changed in place, of some rows each time, or as a list has it by now."""
+        if self._lists.changed:
+            yield from self._read_changed((), mark)
         self._odd = _by_conversation(self._rotation.step(), self._odd)
         for composer_id, bubble_ids in list(self._odd.items()):
             yield from self._walk(composer_id, frozenset(bubble_ids), mark.offset)

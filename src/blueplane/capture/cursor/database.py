@@ -3,9 +3,10 @@
 Owns how a foreign SQLite file is opened, and which of its tables and keys are read: no others.
 Promises never to write, checkpoint or copy one, short statements, and EditorDatabaseError for
 whatever is wrong with a file.
-Leaves what the values mean to ``extract.py``, and when to look to the monitor.
+Leaves what the values mean to the readers beside it, and when to look to the monitor.
 
-A database with a -wal is opened with ``mode=ro``, for only that sees the -wal. One without is
+A database with a -wal is opened with ``mode=ro``, for only that sees the -wal; SQLite then makes
+the -shm beside it anew, should that be gone, for without one it reads no -wal. One without is
 opened as immutable, which leaves no file behind in a folder that is not ours, and works where it
 is read-only; what was read counts only if the file was not changed meanwhile.
 """

@@ -16,8 +16,8 @@ from blueplane.capture.cursor.found import Broken, Found, Thing
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.filters import Filters
 from blueplane.capture.hook_event import FITTING
+from blueplane.capture.pauses import Pauses
 from blueplane.capture.pseudonyms import Pseudonyms
-from blueplane.capture.rule_names import PAUSED
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.capture.workspace import NO_WORKSPACE
 from blueplane.clock import NS_PER_MS
@@ -38,7 +38,7 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
 class Maker:
     """Makes events of what was found.
 
-    ``secret`` keys what stands for content; ``paused_ms`` says since when capture is paused.
+    ``secret`` keys what stands for content; ``pauses`` says when capture is, and was, paused.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class Maker:
         sanitiser: Sanitiser,
         filters: Filters,
         secret: bytes,
-        paused_ms: Callable[[], int | None],
+        pauses: Callable[[], Pauses],
     ) -> None:
         self._secret = secret
-        self._paused_ms = paused_ms
+        self._pauses = pauses
         self._names = Pseudonyms(secret)
         self.use(sanitiser, filters)
 
@@ -76,7 +76,7 @@ class Maker:
         origin = _origin(key, thing.kind, event_id)
         at_ms = thing.timestamp_ms or born_ms
         try:
-            _check_pause(thing.timestamp_ms or changed_ms, self._paused_ms())
+            self._pauses().check(thing.timestamp_ms or changed_ms)
             filters.check_kind(CURSOR, thing.kind, event_type)
             filters.check_places(CURSOR, {**thing.body, "workspace_roots": thing.workspace})
         except FilteredError as error:
@@ -112,12 +112,6 @@ class Maker:
         content = [thing.body, thing.columns, thing.turn_id, thing.tool_use_id, thing.timestamp_ms]
         text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return blake2b(text, key=self._secret, digest_size=16).digest()
-
-
-def _check_pause(at_ms: int, paused_ms: int | None) -> None:
-    """Leave out what was done while the user has nothing captured."""
-    if paused_ms is not None and at_ms >= paused_ms:
-        raise FilteredError(PAUSED)
 
 
 def _origin(key: str, kind: str, event_id: bytes) -> str:

@@ -3,13 +3,13 @@
 Owns the places of the three systems, the finding of stores beneath them, and ``workspace.json``.
 Promises that what is missing, unreadable or no plain file is left out, and that no link to a store
 is followed.
-Leaves reading a store to ``database.py`` and ``transcripts.py``.
+Leaves reading a store to ``database.py`` and ``agent_transcripts.py``.
 """
 
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ MAX_JSON_BYTES: Final = 64 * 1024
 #: Directories within each other, below that of a project's transcripts.
 DEPTH: Final = 3
 _STATE: Final = "state.vscdb"
+#: What makes up the store of a chat, and what stands beside a database.
+_CHAT: Final = ("meta.json", "store.db", "store.db-wal")
+_WAL: Final = "-wal"
 _TRANSCRIPTS: Final = "agent-transcripts"
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -105,6 +108,22 @@ def _find_agents(home: Path) -> Iterator[Store]:
             for path in _files(directory) if directory.name == _TRANSCRIPTS else ():
                 place = path.relative_to(home / "projects")
                 yield Store("transcript", f"transcript:{place}", path)
+
+
+def files_of(store: Store) -> list[str]:
+    """Return the files of a store, of which some may not be there."""
+    if store.kind == "chat":
+        return [f"{store.path}/{name}" for name in _CHAT]
+    return [f"{store.path}", *([] if store.kind == "transcript" else [f"{store.path}{_WAL}"])]
+
+
+def size_of(paths: Iterable[str]) -> int:
+    """Return the bytes of those files that are there."""
+    total = 0
+    for path in paths:
+        with suppress(OSError):
+            total += os.lstat(path).st_size
+    return total
 
 
 def _is_file(path: Path) -> bool:

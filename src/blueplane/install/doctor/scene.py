@@ -157,6 +157,16 @@ class Scene:
             message = "the server does not answer: see server.running"
             raise SkipError(message) from error
 
+    def history(self) -> dict[str, Any]:
+        """Return how far the history is read; raises SkipError when no server answers."""
+        self.live()
+        try:
+            found: dict[str, Any] = self.server.ask("backfill.status", timeout_s=ASK_S)
+        except BlueplaneError as error:
+            message = f"the server does not say how far it is: {error}"
+            raise SkipError(message) from error
+        return found
+
     def ask_status(self) -> dict[str, Any]:
         """Return what the server says of itself; raises BlueplaneError when it does not answer."""
         return self._live()

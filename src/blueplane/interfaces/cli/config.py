@@ -8,7 +8,8 @@ Leaves the table of settings to ``config.py`` and the file to ``config_edit.py``
 import os
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
@@ -23,6 +24,25 @@ from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render, render_json
 from blueplane.paths import Home
 from blueplane.server.control import ask
+
+#: The values of a setting that is, or is not, a switch.
+_SWITCHES: Final = ((), ("true", "false"))
+#: Settings that name directories.
+_DIRECTORIES: Final = frozenset(
+    {"capture.claude_dirs", "capture.cursor_data", "capture.cursor_home"}
+)
+
+
+def _complete_key(_context: click.Context, _argument: click.Parameter, begun: str) -> list[str]:
+    """Return the keys that begin so, for a shell."""
+    return [setting.key for setting in SETTINGS if setting.key.startswith(begun)]
+
+
+def _complete_value(context: click.Context, _argument: click.Parameter, begun: str) -> list[str]:
+    """Return the values of a setting that begin so, where there are only some."""
+    chosen = [setting for setting in SETTINGS if setting.key == context.params.get("key")]
+    words = [word for each in chosen for word in each.choices or _SWITCHES[each.kind is bool]]
+    return [word for word in words if word.startswith(begun)]
 
 
 @click.group()
@@ -45,7 +65,7 @@ def list_settings(home: Home, form: Form) -> None:
 
 
 @config.command()
-@click.argument("key")
+@click.argument("key", shell_complete=_complete_key)
 @format_option
 @home_option
 def get(home: Home, form: Form, key: str) -> None:
@@ -64,8 +84,10 @@ def get(home: Home, form: Form, key: str) -> None:
 
 
 @config.command("set")
-@click.argument("key")
-@click.argument("values", nargs=-1, required=True, metavar="VALUE...")
+@click.argument("key", shell_complete=_complete_key)
+@click.argument(
+    "values", nargs=-1, required=True, metavar="VALUE...", shell_complete=_complete_value
+)
 @home_option
 def set_setting(home: Home, key: str, values: Sequence[str]) -> None:
     """Set a value in config.yaml; of a list, all of its items.
@@ -75,10 +97,13 @@ def set_setting(home: Home, key: str, values: Sequence[str]) -> None:
     """
     set_value(home, key, _parse(find(key), values))
     _report(home, find(key), "set")
+    for value in values if key in _DIRECTORIES else ():
+        if not Path(value).expanduser().is_dir():
+            click.echo(f"blueplane: there is no directory {visible(value)} now", err=True)
 
 
 @config.command()
-@click.argument("key")
+@click.argument("key", shell_complete=_complete_key)
 @home_option
 def unset(home: Home, key: str) -> None:
     """Take a setting out of config.yaml: its default holds again."""

@@ -110,6 +110,7 @@ def extension(how: How) -> int:
     """Add our extension to Cursor: health in the status bar, sessions of its windows.
 
     It is a file below the home; Cursor's own command installs it, or you, where there is none.
+    Exit code 2: that command did not; the file is there, and it is said how you do it.
     """
     return _install(how, frozenset({"extension"}))
 

@@ -9,6 +9,7 @@ It returns its exit code, or None for 0.
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -53,7 +54,7 @@ COMMANDS: Final = {
 
 EXIT_SYSTEM: Final = 4  # a disk, a file or standard output, all needed parts, refuse
 EXIT_BUG: Final = 70
-EXIT_INTERRUPT: Final = 130  # 128 + SIGINT, as shells have it
+EXIT_SIGNAL: Final = 128  # and the number of the signal, as shells have it
 EXIT_PIPE: Final = 141  # 128 + SIGPIPE
 
 #: What the machine does to us, as opposed to what we do wrong.
@@ -126,14 +127,14 @@ def _guarded(arguments: list[str], *, debug: bool) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPT
+    except KeyboardInterrupt as end:
+        return EXIT_SIGNAL + (end.args[0] if end.args else signal.SIGINT)
     except BrokenPipeError:
         return EXIT_PIPE
     except Exception as error:  # noqa: BLE001 - the top of the program: nothing is above it
         if debug:
             sys.excepthook(*sys.exc_info())
-        code, message = _explain(error)
+        code, message = _explain(error, arguments)
         _complain(message)
         return code
 
@@ -155,12 +156,12 @@ def _complete(wanted: str) -> int:
     return 0
 
 
-def _explain(error: Exception) -> tuple[int, str]:
+def _explain(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
     """Return the exit code and the line for a person."""
     if isinstance(error, BlueplaneError):
         return error.exit_code, str(error)
     if isinstance(error, click.UsageError):
-        return error.exit_code, _explain_usage(error)
+        return error.exit_code, _explain_usage(error, arguments)
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
     if isinstance(error, click.Abort):
@@ -173,11 +174,12 @@ def _explain(error: Exception) -> tuple[int, str]:
     return EXIT_BUG, f"a bug of ours: {type(error).__name__}: {error}; {hint}"
 
 
-def _explain_usage(error: click.UsageError) -> str:
+def _explain_usage(error: click.UsageError, arguments: Sequence[str]) -> str:
     message = error.format_message().rstrip(".")
     if message.endswith(("?", "?)")):  # it names what was probably meant
         return message
-    return f"{message}; see `{error.ctx.command_path if error.ctx else 'blueplane'} --help`"
+    command = " ".join(["blueplane", *(word for word in arguments[:1] if word in COMMANDS)])
+    return f"{message}; see `{error.ctx.command_path if error.ctx else command} --help`"
 
 
 def _complain(message: str) -> None:

@@ -28,7 +28,7 @@ def progress(*, counted: bool = True) -> Iterator[Report]:
     with Progress(
         SpinnerColumn(), *columns, console=console, transient=True, disable=not sys.stderr.isatty()
     ) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("looking", total=None)
 
         def report(said: Mapping[str, Any]) -> None:
             bar.update(

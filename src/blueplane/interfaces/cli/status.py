@@ -61,12 +61,12 @@ def status(home: Home, form: Form) -> int:
 
     \b
     Exit codes:
-      0  healthy, also when no server runs and nothing waits for one
+      0  healthy, or no server runs and no hook waits for one
       1  not healthy: events wait and no server runs, hooks take nothing (other
-         than in a pause), the configuration is wrong, redis or the database
-         fails, a dead letter is open, a law does not close, something was lost in
-         the last hour, or the database was damaged, gone or replaced in the last
-         day
+         than in a pause), the configuration is wrong, the disk is full or
+         read-only, redis or the database fails, a dead letter is open, a law does
+         not close, something was lost in the last hour, or the database was
+         damaged, gone or replaced in the last day
     """  # noqa: D301 - click wants the character, not its name
     try:
         settings, trouble = load(home, os.environ), None
@@ -93,7 +93,7 @@ def _show(answer: Mapping[str, Any]) -> None:
     click.echo()
     problems = answer["problems"]
     notes = [Fact("note", each) for each in answer["notes"]]
-    found = [Fact("not healthy", each, _ALARM) for each in problems] or [_healthy()]
+    found = [Fact("not healthy", each, _ALARM) for each in problems] or [_well(answer["server"])]
     render_facts([*notes, *found])
 
 
@@ -102,7 +102,10 @@ def _biting(filtered: Mapping[str, Any] | None) -> list[Row]:
     return [rule for rule in filtered["rules"] if rule["events"]] if filtered else []
 
 
-def _healthy() -> Fact:
+def _well(server: Mapping[str, Any]) -> Fact:
+    if not server["running"]:
+        rest = "no hook waits for one; what editors keep is read once one runs: `blueplane start`"
+        return Fact("no server", rest)
     return Fact("healthy", "nothing is lost, and nothing waits that should not")
 
 
@@ -189,7 +192,10 @@ def _quarantine(quarantine: Mapping[str, Any] | None) -> str:
     if not quarantine or not quarantine["count"]:
         return _none(quarantine)
     rules = ", ".join(f"{rule} {number(events)}" for rule, events in quarantine["rules"].items())
-    return f"{number(quarantine['count'])} ({rules}), {count(quarantine['kept'], 'file')} kept"
+    found = f"{number(quarantine['count'])} ({rules}), {count(quarantine['kept'], 'file')} kept"
+    in_place = quarantine["in_place"]
+    stay = "in editors' own files, where they stay: `blueplane backfill --malformed`"
+    return f"{found}, {number(in_place)} {stay}" if in_place else found
 
 
 def _none(value: object) -> str:

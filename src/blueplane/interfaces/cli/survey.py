@@ -15,6 +15,7 @@ from blueplane.capture.pausing import paused
 from blueplane.clock import MS_PER_DAY, NS_PER_MS, iso_utc, wall_ms, wall_ns
 from blueplane.config import Settings
 from blueplane.errors import BlueplaneError, NotFoundError, StoreError
+from blueplane.event import STORED_SOURCES
 from blueplane.figures import count, lasting, size
 from blueplane.health.laws import LAWS, remainder
 from blueplane.interfaces.cli.law_words import law_text
@@ -37,6 +38,9 @@ STATUS_S: Final = 10.0
 BREAKS_MS: Final = 3_600_000
 #: The same for what happened to the database.
 ALARMS_MS: Final = MS_PER_DAY
+#: Free bytes below which a disk is full.
+FULL_BYTES: Final = 1024 * 1024
+_READ_ONLY: Final = getattr(os, "ST_RDONLY", 1)
 #: Seconds for which events may wait in the spool of a server that is behind.
 PRESSURE_S: Final = 60.0
 
@@ -44,10 +48,10 @@ PRESSURE_S: Final = 60.0
 def survey(home: Home, settings: Settings, config_trouble: str | None = None) -> Answer:
     """Look at everything; ``config_trouble`` is what is wrong with the configuration.
 
-    Keys: ``home``, ``server``, ``redis``, ``capture``, ``spool``, ``hooks``, ``backpressure`` and
-    ``http`` (None without a server), ``store``, ``filtered``, ``quarantine``, ``dead_letters``,
-    ``balance`` (None before the first), ``breaks``, ``alarms`` (what happened to the database),
-    ``rows``, ``total``, ``notes``, ``problems``, ``healthy``.
+    Keys: ``home``, ``server``, ``redis``, ``capture``, ``spool``, ``hooks``, ``backpressure``,
+    ``http`` and ``history`` (None without a server), ``store``, ``filtered``, ``quarantine``,
+    ``dead_letters``, ``balance`` (None before the first), ``breaks``, ``alarms`` (what happened to
+    the database), ``rows``, ``total``, ``notes``, ``problems``, ``healthy``.
     """
     server, live = _ask_server(home)
     answer = {
@@ -59,13 +63,14 @@ def survey(home: Home, settings: Settings, config_trouble: str | None = None) ->
         "hooks": {"refuse": _refusal(home)},
         "backpressure": live.get("backpressure"),
         "http": live.get("http"),
+        "history": live.get("history"),
         **_stored(home, settings, live),
     }
-    problems = [config_trouble] if config_trouble else []
+    problems = [each for each in (config_trouble, _no_room(home)) if each]
     problems += _problems(answer)
     remarks = (
         _pause(home), location.trouble(home.root), _no_http(live.get("http") or {}),
-        _old_balance(live),
+        _old_balance(live), *_history(live.get("history") or {}),
     )  # fmt: skip
     answer["notes"] = [remark for remark in remarks if remark]
     return {**answer, "problems": problems, "healthy": not problems}
@@ -119,6 +124,15 @@ def _old_balance(live: Answer) -> str | None:
     return f"no new balance: {trouble}" if trouble and not live.get("store_error") else None
 
 
+def _history(found: Answer) -> Iterator[str]:
+    """Say what of the editors' own files is not read."""
+    if found.get("bytes_left"):
+        yield f"{size(found['bytes_left'])} that editors keep is not read: see `blueplane backfill`"
+    if found.get("unread"):
+        files = count(found["unread"], "file")
+        yield f"{files} that editors keep cannot be read: `blueplane backfill` says which"
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 
@@ -128,6 +142,18 @@ def _capture(home: Home) -> Answer:
     until = None if until_ms is None else iso_utc(until_ms)
     words = "on" if pause is None else in_words(pause)
     return {"paused": pause is not None, "until": until, "state": words}
+
+
+def _no_room(home: Home) -> str | None:
+    """Say that nothing can be written where the home is."""
+    try:
+        found = os.statvfs(home.root)
+    except OSError:
+        return None  # no home yet, or none that can be looked into
+    if found.f_flag & _READ_ONLY:
+        return f"nothing can be written: the file system of {home.root} is read-only"
+    free = found.f_bavail * found.f_frsize
+    return f"the disk of {home.root} is full: {size(free)} free" if free < FULL_BYTES else None
 
 
 def _pause(home: Home) -> str | None:
@@ -238,7 +264,12 @@ def _filtered(home: Home, settings: Settings, reader: Reader) -> Answer:
 def _quarantine(home: Home, reader: Reader) -> Answer:
     rules = {each.rule: each.count for each in reader.rules() if each.outcome == "quarantined"}
     kept = sum(1 for _ in _files(home.quarantine))
-    return {"count": sum(rules.values()), "rules": rules, "kept": kept}
+    in_place = sum(
+        each.count
+        for each in reader.outcomes()
+        if each.outcome == "quarantined" and each.source in STORED_SOURCES
+    )
+    return {"count": sum(rules.values()), "rules": rules, "kept": kept, "in_place": in_place}
 
 
 def _balance(reader: Reader) -> Answer | None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from blueplane.errors import NotFoundError
+from blueplane.event import STORED_SOURCES
 from blueplane.figures import count, milliseconds, moment, number
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.options import format_option, home_option
@@ -54,7 +55,7 @@ _HOP_COLUMNS: Final = (
 _SESSION_COLUMNS: Final = (
     Column("event_id", "event", lambda value: value[:12], whole=True),
     Column("captured_ms", "captured", moment, whole=True),
-    Column("event_type", "type"),
+    Column("kind", "type"),
     Column("tool_name", "tool"),
     Column("written_after", "written after", justify="right", whole=True),
 )
@@ -64,6 +65,16 @@ _QUEUE_COLUMNS: Final = (
     Column("captured_ms", "captured", moment, whole=True),
     Column("event_type", "type"),
 )
+#: What an editor stored, by its native name and whether it is of a tool.
+_STORED_KINDS: Final = {
+    ("user", False): "prompt",
+    ("user", True): "tool result",
+    ("assistant", False): "answer",
+    ("assistant", True): "tool call",
+    ("bubbleId", True): "tool call",
+    ("bubbleId", False): "bubble",
+    ("composerData", False): "conversation",
+}
 #: What of a row is no fact about the event, or is shown as a hop.
 _NOT_FACTS: Final = frozenset(
     {
@@ -164,7 +175,7 @@ def _show_session(
     left_out = total - len(rows)
     caption = f"{count(left_out, 'older event')} not shown; --limit 0 shows all" if left_out else ""
     if rows:
-        shown = [{**row, "written_after": _written_after(row)} for row in rows]
+        shown = [{**row, "kind": _kind(row), "written_after": _written_after(row)} for row in rows]
         render(Table(_SESSION_COLUMNS, shown, caption=caption), form)
     for note in notes:
         click.echo(visible(note))
@@ -172,6 +183,14 @@ def _show_session(
         if "data" in row:
             click.echo(f"\n{row['event_id']} {visible(row['event_type'])}")
             _show_data(row["data"])
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    """Say what an event is; of a line or row that an editor stored, as far as its columns tell."""
+    if row["source"] not in STORED_SOURCES:
+        return str(row["event_type"])
+    of_tool = bool(row["tool_use_id"] or row["tool_name"])
+    return _STORED_KINDS.get((row["hook_type"], of_tool), str(row["hook_type"]))
 
 
 def _written_after(row: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ def _activity(name: str, scene: Scene) -> Result:
     now_ms, worked_ms = wall_ms(), kept[0].mtime_ns // NS_PER_MS
     last_ms = _last_event_ms(scene, editor.name)
     worked, last = age(now_ms - worked_ms), age(now_ms - last_ms) if last_ms else "never"
-    evidence = f"worked {worked}, last event {last}"
+    evidence = f"worked {worked}, last hook event {last}"
     if worked_ms - max(last_ms, _installed_ms(scene)) > _BEHIND_MS:
         return warn(evidence, f"blueplane install hooks --only {name}")
     return ok(evidence)
@@ -81,6 +81,16 @@ def _cleanup(scene: Scene) -> Result:
     if days < _AHEAD_DAYS:
         return warn(f"{editor.settings}: {evidence}", f"${{EDITOR:-vi}} {editor.settings}")
     return ok(evidence)
+
+
+def _history(scene: Scene) -> Result:
+    found = scene.history()
+    sums = {key: sum(row[key] for row in found["rows"]) for key in ("files", "bytes", "bytes_left")}
+    if unread := found["unread"]:
+        first = f"{unread[0]['path']}: {unread[0]['reason']}"
+        return warn(f"{count(len(unread), 'file')} cannot be read: {first}", "blueplane backfill")
+    total = f"{count(sums['files'], 'file')} of the editors, {size(sums['bytes'])}"
+    return ok(f"{total}, " + (f"{size(sums['bytes_left'])} left" if sums["bytes_left"] else "read"))
 
 
 # --- elsewhere ------------------------------------------------------------------------------------
@@ -123,5 +133,6 @@ CHECKS: Final = (
         for name in NAMES
     ),
     Check("claude.cleanup", "transcripts are kept long enough", _cleanup),
+    Check("editors.history", "what the editors keep is read", _history),
     Check("editors.elsewhere", "no hook runs where no server is", _elsewhere),
 )

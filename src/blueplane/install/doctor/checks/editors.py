@@ -2,7 +2,8 @@
 
 Owns the rows of each editor.
 Promises to run only hooks of ours.
-Leaves the editors' rules to ``install/validity.py``, and what an install writes to ``hooks.py``.
+Leaves the editors' rules to ``install/validity.py``, and what an install writes to
+``install/hooks.py``.
 """
 
 import os

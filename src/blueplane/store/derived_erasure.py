@@ -42,7 +42,7 @@ _UNUSED: Final = "DELETE FROM labels WHERE id NOT IN ({})".format(
 )
 
 
-class Figures:
+class DerivedRows:
     """The derived rows of what is meant: a session, a project by all its names, or a time before.
 
     Exactly one of the three is given.
