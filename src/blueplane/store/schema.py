@@ -512,6 +512,15 @@ CREATE TABLE usage_days (
     band                      INTEGER NOT NULL,{_USAGE_SUMS}
     PRIMARY KEY (day, platform, model, project, branch, band)
 ) WITHOUT ROWID;
+CREATE TABLE usage_months (
+    month                     INTEGER NOT NULL,
+    platform                  TEXT NOT NULL,
+    model                     INTEGER NOT NULL,
+    project                   INTEGER NOT NULL,
+    branch                    INTEGER NOT NULL,
+    band                      INTEGER NOT NULL,{_USAGE_SUMS}
+    PRIMARY KEY (month, platform, model, project, branch, band)
+) WITHOUT ROWID;
 CREATE TABLE usage_sessions (
     session                   INTEGER NOT NULL,
     day                       INTEGER NOT NULL,
