@@ -134,7 +134,7 @@ def test_months_and_days_give_the_total_of_the_days_when_a_span_is_long(
     assert found["monthly"].rows == sorted(found["monthly"].rows, key=lambda row: row["month"])
 
 
-def test_months_are_read_instead_of_days_when_they_are_whole(seasons: Desk) -> None:
+def test_months_are_read_instead_of_days_when_they_are_whole() -> None:
     """Of a span from within one month to within another: the rest of the two, and what cuts."""
     # Given a price that changes on 2026-10-07
     day = [day_of(date(2026, *each)) for each in ((8, 31), (9, 1), (10, 1), (10, 31), (12, 1))]

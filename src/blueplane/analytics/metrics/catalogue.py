@@ -317,6 +317,8 @@ _declare_spread(
 
 @metric("model_switches_per_session", "models", "count")
 def _model_switches(vector: _Vector) -> Figure:
+    if not total(vector, "answers_with_model"):
+        return Figure(None, 0)
     return _share(total(vector, "model_switches"), total(vector, "sessions"))
 
 
