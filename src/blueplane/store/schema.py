@@ -459,6 +459,16 @@ CREATE TABLE context_usage (
     percent REAL NOT NULL
 );
 CREATE INDEX context_usage_session ON context_usage (session);
+CREATE TABLE line_counts (
+    key       INTEGER PRIMARY KEY,
+    session   INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL,
+    generated INTEGER,
+    added     INTEGER,
+    removed   INTEGER,
+    decided   INTEGER
+);
+CREATE INDEX line_counts_session ON line_counts (session);
 """
 
 _USAGE_SUMS = """

@@ -208,6 +208,12 @@ def _rejection_rate(vector: _Vector) -> Figure:
     return _share(verdicts(vector)["rejected"], decided(vector))
 
 
+@metric("true_accept_rate", "acceptance", "share", better="up")
+def _true_accept_rate(vector: _Vector) -> Figure:
+    """Lines that were added less those taken away, of those generated; Cursor alone tells."""
+    return _share(total(vector, "lines_kept"), total(vector, "lines_generated"))
+
+
 # -- tools -----------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,7 @@ def measure(activity: Activity) -> dict[int, Vector]:
         _count_context(talk, days)
         _count_models(talk, days)
         _count_subagents(talk, days)
+    _count_lines_kept(talk, days)
     _count_calls(activity, days)
     return dict(days)
 
@@ -238,6 +239,14 @@ def _count_lines(change: CodeChange, vector: Vector, *, again: bool) -> None:
     else:
         add(vector, "changed", kind, "files")
         add(vector, "files_created", amount=int(bool(change.created)))
+
+
+def _count_lines_kept(talk: Conversation, days: _Days) -> None:
+    """Count what the editor says of all lines that were generated: how many more there are."""
+    if talk.lines is not None:
+        vector = days[local_day(talk.lines.at_ms)]
+        add(vector, "lines_generated", amount=talk.lines.generated)
+        add(vector, "lines_kept", amount=talk.lines.added - talk.lines.removed)
 
 
 # -- context, models, sub-agents -------------------------------------------------------------------

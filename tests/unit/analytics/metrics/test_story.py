@@ -3,17 +3,21 @@
 from collections.abc import Iterable
 from math import log
 
+import orjson
 import pytest
 
 from blueplane.analytics.metrics.breakdowns import BREAKDOWNS
 from blueplane.analytics.metrics.catalogue import CATALOGUE, figures
 from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import Vector
+from blueplane.capture.cursor.composers import read_composer
+from blueplane.capture.cursor.found import Found
+from blueplane.capture.cursor.tracking import read_line_group
 from blueplane.days import local_day
 from blueplane.event import Event
 from blueplane.store.metric_rollups import Scope
 from helpers.desk import T0_MS, Desk, read
-from helpers.stories import Teller, claude_hooks, claude_lines, cursor_hooks, cursor_rows
+from helpers.stories import SESSION, Teller, claude_hooks, claude_lines, cursor_hooks, cursor_rows
 
 #: Both tell: two prompts, an edit that is undone after 5 s, a test that fails and passes at once, a
 #: tool that is interrupted, a sub-agent, and a compaction; all within two minutes.
@@ -110,10 +114,49 @@ def test_the_database_of_cursor_says_what_a_person_decided(desk: Desk) -> None:
     # Given / When
     found = vector(desk, [*cursor_hooks(Teller()), *cursor_rows(Teller())])
     # Then
-    assert shown(found, ["acceptance_rate", "tool_calls", "prompts"]) == {
-        "acceptance_rate": 1.0, "tool_calls": 7, "prompts": 2
+    assert shown(found, ["acceptance_rate", "true_accept_rate", "tool_calls", "prompts"]) == {
+        "acceptance_rate": 1.0, "true_accept_rate": (5 - 3) / 8, "tool_calls": 7, "prompts": 2
     }  # fmt: skip
     assert [row["evidence"] for row in BREAKDOWNS["evidence"](found)] == ["explicit"]
+
+
+def lines(request: str, extension: str, items: int, second: int) -> Found:
+    """Make a row of Cursor's database that counts the lines of a request."""
+    return read_line_group({
+        "requestId": request, "source": "composer", "fileExtension": extension, "items": items,
+        "conversationId": SESSION, "lastMs": T0_MS + second * 1000, "model": "gpt-5",
+    })  # fmt: skip
+
+
+def composer(added: int, removed: int, second: int) -> Found:
+    """Make the row of a conversation in Cursor's database that counts what came of its lines."""
+    body = {
+        "createdAt": T0_MS, "lastUpdatedAt": T0_MS + second * 1000,
+        "totalLinesAdded": added, "totalLinesRemoved": removed,
+    }  # fmt: skip
+    return read_composer(SESSION, orjson.dumps(body)).found[0]
+
+
+def test_the_true_accept_rate_is_known_when_the_database_counts_all_lines(desk: Desk) -> None:
+    """The lines that there are more in the end, of those that were generated."""
+    # Given what a conversation generates, and no word of what came of it
+    tell = Teller()
+    first = vector(desk, map(tell.found, [lines("r-1", "py", 40, 1), lines("r-1", "ts", 10, 1)]))
+    assert figures(first)["true_accept_rate"].value is None
+    # When it counts, and counts again after more was generated and taken away
+    counts = [composer(30, 1, 2), lines("r-1", "py", 45, 3), composer(25, 5, 4)]
+    found = vector(desk, map(tell.found, counts))
+    # Then
+    rate = figures(found)["true_accept_rate"]
+    assert (rate.value, rate.n) == (20 / 55, 55)
+
+
+def test_the_true_accept_rate_is_unknown_when_nothing_was_generated(desk: Desk) -> None:
+    """It is not 0."""
+    # Given / When
+    found = vector(desk, [Teller().found(composer(3, 1, 1))])
+    # Then
+    assert figures(found)["true_accept_rate"].value is None
 
 
 def test_the_transcript_adds_nothing_twice_when_hooks_told_it(desk: Desk) -> None:
