@@ -57,6 +57,12 @@ def days_of(month: int) -> range:
     return range(first, first + monthrange(year, place)[1])
 
 
+@lru_cache(1024)
+def month_start(day: int) -> int:
+    """Return the first day of a day's month."""
+    return days_of(month_of(day)).start
+
+
 def zone() -> int:
     """Return a number for the machine's time zone as it is now; it may have been changed."""
     time.tzset()

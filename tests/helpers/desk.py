@@ -79,8 +79,9 @@ def hook(number: int, name: str, kind: str, platform: str = "claude_code", **cha
 class Desk:
     """A store with workers."""
 
-    #: The workers of the program.
-    NAMES = (Usage.name, Sessions.name, Witnesses.name, Conversations.name, Metrics.name)
+    #: The workers of the program that read rows, and all: the last one follows the others.
+    READERS = (Usage.name, Sessions.name, Witnesses.name, Conversations.name)
+    NAMES = (*READERS, Metrics.name)
 
     def __init__(self, database: Path, workers: Iterable[Worker] = ()) -> None:
         self._take(database, Commits(database), workers)

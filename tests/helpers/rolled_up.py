@@ -60,10 +60,12 @@ def _summed(
 
 def _facts(call: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     moment = datetime.fromtimestamp(call["timestamp_ms"] // 1000, UTC)
+    day = moment.astimezone(zone).date()
     prompt = sum(call[f"{kind}_tokens"] or 0 for kind in ("input", "cache_creation", "cache_read"))
     return {
         "session": call["session_id"], "platform": call["platform"],
-        "day": moment.astimezone(zone).date().toordinal() - EPOCH,
+        "day": day.toordinal() - EPOCH,
+        "month": day.replace(day=1).toordinal() - EPOCH,
         "hour": call["timestamp_ms"] // 3_600_000,
         "band": sum(prompt > most for most in (100_000, 200_000))
         if call["platform"] == "claude_code" else 0,

@@ -15,6 +15,7 @@ from blueplane.capture.claude_code.transcript import Line, Place, TranscriptRead
 from blueplane.capture.cursor.composers import read_bubble, read_composer
 from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.found import Found
+from blueplane.capture.cursor.tracking import read_line_group
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.sanitise import Sanitiser
@@ -285,6 +286,7 @@ def cursor_rows(tell: Teller, block_status: str = "accepted") -> Iterator[Event]
     body = {
         "_v": 18, "createdAt": T0_MS, "lastUpdatedAt": T0_MS + 99_000, "contextUsagePercent": 61.5,
         "codeBlockData": {f"file://{FILE}": {"block-1": block}},
+        "totalLinesAdded": 5, "totalLinesRemoved": 3,
     }  # fmt: skip
     composer = read_composer(tell.session_id, orjson.dumps(body), HOME)
     yield bubble(0.3, 1, text="fix the test")
@@ -297,6 +299,10 @@ def cursor_rows(tell: Teller, block_status: str = "accepted") -> Iterator[Event]
     yield bubble(60.2, 1, text="look around")
     yield call((61.1, 71.1), 7, "task_v2")
     yield from (tell.found(thing) for thing in composer.found)
+    yield tell.found(read_line_group({
+        "requestId": "r-1", "source": "composer", "fileExtension": ".py", "items": 8,
+        "conversationId": tell.session_id, "lastMs": T0_MS + 12_000, "model": "gpt-5",
+    }))  # fmt: skip
 
 
 def stored_call(tell: Teller, tool: Fields) -> Event:

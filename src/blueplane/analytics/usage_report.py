@@ -116,12 +116,14 @@ class View(NamedTuple):
     """A view: how it is grouped in the store, and what a group is called in a row.
 
     ``name`` returns the fields of a group. A view is in the order of its groups, newest first on a
-    page, or else the most expensive first.
+    page, or else the most expensive first. ``days`` are those that a group has at most, where the
+    days of a page are all that has to be read.
     """
 
     group: str
     name: Callable[[tuple[Any, ...]], Row]
     in_order: bool = False
+    days: int = 0
 
 
 def _named(*names: str) -> Callable[[tuple[Any, ...]], Row]:
@@ -135,10 +137,12 @@ def _week(group: tuple[Any, ...]) -> Row:
 
 #: The views that a total follows from: each cell is in one row.
 VIEWS: Final[Mapping[str, View]] = {
-    "daily": View("day", lambda group: {"day": date_of(group[0]).isoformat()}, in_order=True),
-    "weekly": View("day", _week, in_order=True),
+    "daily": View(
+        "day", lambda group: {"day": date_of(group[0]).isoformat()}, in_order=True, days=1
+    ),
+    "weekly": View("day", _week, in_order=True, days=7),
     "monthly": View(
-        "day", lambda group: {"month": date_of(group[0]).isoformat()[:7]}, in_order=True
+        "month", lambda group: {"month": date_of(group[0]).isoformat()[:7]}, in_order=True
     ),
     "platform": View("platform", _named("platform")),
     "model": View("model", _named("model")),
@@ -150,20 +154,46 @@ VIEWS: Final[Mapping[str, View]] = {
 def by_view(reader: Rows, name: str, scope: Scope, prices: PriceTable, page: Page) -> Report:
     """Return the report of one of ``VIEWS``."""
     view, priced = VIEWS[name], Priced(prices)
+    if view.days and page.limit:
+        return _by_newest(reader, view, scope, priced, page)
     cells = stored.cells(reader, view.group, scope, priced.eras)
-    groups: dict[tuple[Any, ...], tuple[Row, list[Cell]]] = {}
-    for cell in cells:
-        named = view.name(cell.group)
-        groups.setdefault(tuple(named.values()), (named, []))[1].append(cell)
+    groups = _grouped(view, cells)
     if view.in_order:
         wanted = page.of([groups[key] for key in sorted(groups, reverse=True)])[::-1]
         rows = [{**named, **figures(found, priced)} for named, found in wanted]
     else:
         rows = [{**named, **figures(found, priced)} for named, found in groups.values()]
         rows = page.of(sorted(rows, key=_dearest))
-    total = figures(cells, priced)
+    whole = figures(cells, priced)
     more = len(groups) > page.offset + len(rows)
-    return Report(rows, total, sorted(priced.unpriced), more)
+    return Report(rows, whole, sorted(priced.unpriced), more)
+
+
+def _by_newest(reader: Rows, view: View, scope: Scope, priced: Priced, page: Page) -> Report:
+    """Return the report of a view of which only the days of a page are read."""
+    days = stored.newest_days(reader, scope, view.days * (page.offset + page.limit + 1))
+    spans: dict[tuple[Any, ...], list[int]] = {}
+    for day in days:
+        spans.setdefault(tuple(view.name((day,)).values()), []).append(day)
+    wanted = page.of([*spans.values()])
+    rows: list[Row] = []
+    if wanted:
+        within = scope._replace(since_day=wanted[-1][-1], until_day=wanted[0][0])
+        groups = _grouped(view, stored.cells(reader, view.group, within, priced.eras))
+        ordered = (groups[key] for key in sorted(groups))
+        rows = [{**named, **figures(found, priced)} for named, found in ordered]
+    whole = total(reader, scope, priced)
+    more = len(spans) > page.offset + len(rows)
+    return Report(rows, whole, sorted(priced.unpriced), more)
+
+
+def _grouped(view: View, cells: Iterable[Cell]) -> dict[tuple[Any, ...], tuple[Row, list[Cell]]]:
+    """Return the groups of a view: what each is called, and its cells."""
+    groups: dict[tuple[Any, ...], tuple[Row, list[Cell]]] = {}
+    for cell in cells:
+        named = view.name(cell.group)
+        groups.setdefault(tuple(named.values()), (named, []))[1].append(cell)
+    return groups
 
 
 def _dearest(row: Row) -> tuple[float, int]:

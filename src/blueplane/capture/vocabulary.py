@@ -12,14 +12,14 @@ from typing import Final
 
 # --- kinds of keys -------------------------------------------------------------------------------
 
-#: One path, or a list of paths.
+#: One path, or a list of paths; and the ending of a name, of which any may be somebody's own.
 PATHS: Final = frozenset(
     {
         "file_path", "filePath", "path", "notebook_path", "cwd", "old_cwd", "new_cwd", "directory",
         "worktree_path", "trigger_file_path", "parent_file_path", "scratchpad_dir", "target_file",
         "target_directory", "target_directories", "target_notebook", "relative_workspace_path",
         "outputFile", "output_file", "persistedOutputPath", "working_directory",
-        "modified_files", "workspace_roots", "paths",
+        "modified_files", "workspace_roots", "paths", "fileExtension",
     },
 )  # fmt: skip
 #: Paths whose last component is an id of the platform.

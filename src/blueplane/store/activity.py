@@ -12,8 +12,8 @@ from blueplane.store.conversations import Conversation, conversation
 from blueplane.store.queries import Reader
 
 _SESSION: Final = (
-    "SELECT platform, session_id, coalesce(project, 0), ended_ms IS NOT NULL FROM sessions"
-    " WHERE id = ?"
+    "SELECT platform, session_id, coalesce(project, 0), ended_ms IS NOT NULL, started_ms,"
+    " coalesce(max(last_ms, ended_ms), last_ms, ended_ms) FROM sessions WHERE id = ?"
 )
 _CALLS: Final = (
     "SELECT d.day, m.text, sum(d.calls), "
@@ -42,13 +42,15 @@ class Calls(NamedTuple):
 class Activity:
     """All of a session; ``project`` is the number of its project, or 0.
 
-    ``ended`` says whether its editor sent its end.
+    ``ended`` says whether its editor sent its end; ``first_ms`` and ``last_ms`` are of its events.
     """
 
     project: int
     ended: bool
     talk: Conversation
     calls: tuple[Calls, ...]
+    first_ms: int | None = None
+    last_ms: int | None = None
 
 
 def read_activity(reader: Reader, session: int) -> Activity | None:
@@ -56,9 +58,9 @@ def read_activity(reader: Reader, session: int) -> Activity | None:
     found = reader.rows(_SESSION, (session,))
     if not found:
         return None
-    platform, session_id, project, ended = found[0]
+    platform, session_id, project, ended, *span = found[0]
     talk = conversation(reader, session_id, platform)
     if talk is None:
         return None
     calls = tuple(Calls(*row) for row in reader.rows(_CALLS, (session,)))
-    return Activity(project, bool(ended), talk, calls)
+    return Activity(project, bool(ended), talk, calls, *span)

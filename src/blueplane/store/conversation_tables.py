@@ -156,9 +156,25 @@ class ContextFact(NamedTuple):
     percent: float
 
 
+class LinesFact(NamedTuple):
+    """Lines of a conversation: ``generated`` for a request, or what it ``added`` and took away.
+
+    The latter two are as of the row ``decided``.
+    """
+
+    key: int
+    platform: str
+    session_id: str
+    at_ms: int
+    generated: int | None = None
+    added: int | None = None
+    removed: int | None = None
+    decided: int | None = None
+
+
 Fact: TypeAlias = (
     TurnFact | ResponseFact | ToolCallFact | CodeChangeFact | CompactionFact | SubagentFact
-    | ContextFact
+    | ContextFact | LinesFact
 )  # fmt: skip
 
 #: How a column is joined with what is stored: ``{0}`` is its name.
@@ -184,11 +200,11 @@ _JOINED: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("percent", "prompt_chars", "prompt_words", "prompt_lines", "ended_ms", "hook_ended_ms",
          "stored_ended_ms", "duration_ms", "chars", "lines_added", "lines_removed", "created",
-         "decided", "tool_calls"),
+         "decided", "tool_calls", "generated"),
         _MOST,
     ),
     **dict.fromkeys(("name", "model", "type"), _BEST),
-    "decision": _LATEST,
+    **dict.fromkeys(("decision", "added", "removed"), _LATEST),
 }  # fmt: skip
 #: Kinds of the columns that are labels.
 _LABELS: Final[Mapping[str, str]] = {
@@ -214,6 +230,7 @@ TABLES: Final[Mapping[Any, str]] = {
     CompactionFact: "compactions",
     SubagentFact: "subagents",
     ContextFact: "context_usage",
+    LinesFact: "line_counts",
 }
 
 
@@ -248,6 +265,7 @@ TIMES: Final[Mapping[str, str]] = {
     "compactions": "at_ms",
     "subagents": "coalesce(ended_ms, started_ms)",
     "context_usage": "at_ms",
+    "line_counts": "at_ms",
 }
 
 

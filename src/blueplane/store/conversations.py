@@ -8,7 +8,7 @@ Leaves adding to ``conversation_tables.py``, joining to ``joining.py``, the orde
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from blueplane.store.conversation_tables import OUTCOMES
 from blueplane.store.derived import WITNESSES
@@ -161,6 +161,15 @@ class Subagent(Seen):
     outcome: str | None
 
 
+class Lines(NamedTuple):
+    """Lines that an agent wrote in a conversation, up to a time, and what came of all of them."""
+
+    at_ms: int
+    generated: int
+    added: int
+    removed: int
+
+
 _S = TypeVar("_S", bound=Seen)
 
 
@@ -168,7 +177,7 @@ _S = TypeVar("_S", bound=Seen)
 class Conversation:
     """Everything that is known of a conversation, each kind in the order of time.
 
-    ``context`` has how full the context was, as (ms, percent).
+    ``context`` has how full the context was, as (ms, percent); ``lines`` what its editor counted.
     """
 
     platform: str
@@ -180,6 +189,7 @@ class Conversation:
     compactions: tuple[Compaction, ...]
     subagents: tuple[Subagent, ...]
     context: tuple[tuple[int, float], ...]
+    lines: Lines | None = None
 
 
 def conversation(reader: Reader, session_id: str, platform: str = "") -> Conversation | None:
@@ -225,7 +235,17 @@ class _Maker:
             self._all(Compaction, join_compactions(self._rows("compactions")), "at_ms"),
             self._all(Subagent, join_subagents(self._rows("subagents")), "started_ms"),
             tuple(context),
+            self._lines(),
         )
+
+    def _lines(self) -> Lines | None:
+        """Return what the editor counted; None unless it tells all of it."""
+        ((at_ms, *counts),) = self._reader.rows(
+            "SELECT max(at_ms), sum(generated), sum(added), sum(removed) FROM line_counts"
+            " WHERE session = ?",
+            (self._number,),
+        )
+        return None if None in counts else Lines(at_ms, *counts)
 
     def _rows(self, table: str) -> list[Row]:
         """Return the rows of a table, in an order that depends on nothing but what they say."""

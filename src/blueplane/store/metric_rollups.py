@@ -130,8 +130,7 @@ def cells_of(reader: Reads, sessions: Collection[int]) -> set[Cell]:
     """Return the days of which sessions have a part."""
     marks = ", ".join("?" * len(sessions))
     found = reader.rows(
-        "SELECT DISTINCT span, platform, project FROM session_figures"
-        f" WHERE session IN ({marks})",
+        f"SELECT DISTINCT span, platform, project FROM session_figures WHERE session IN ({marks})",
         tuple(sessions),
     )
     return {Cell(*row) for row in found}
@@ -140,8 +139,7 @@ def cells_of(reader: Reads, sessions: Collection[int]) -> set[Cell]:
 def bodies_of_day(reader: Reads, cell: Cell, without: Collection[int]) -> list[Body]:
     """Return what sessions, but for some, have of a day."""
     found = reader.rows(
-        "SELECT session, body FROM session_figures"
-        " WHERE span = ? AND platform = ? AND project = ?",
+        "SELECT session, body FROM session_figures WHERE span = ? AND platform = ? AND project = ?",
         cell,
     )
     return [unpacked(body) for session, body in found if session not in without]

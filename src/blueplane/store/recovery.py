@@ -25,7 +25,7 @@ import orjson
 
 from blueplane.errors import StoreBrokenError, StoreError
 from blueplane.paths import private_file
-from blueplane.store import schema
+from blueplane.store import conversation_tables, metric_rollups, schema, usage_columns
 from blueplane.store.codec import load_codec
 from blueplane.store.connection import (
     ENDINGS,
@@ -60,8 +60,8 @@ _SCHEMA_KINDS: Final = (0x05, 0x0D)
 _OWN_TABLES: Final = ("schema_version", "sqlite_sequence")
 #: Made of events anew when there is no watermark: so they fit the events that are left.
 _DERIVED: Final = (
-    "calls", "first_hooks", "labels", "sessions", "stretches", "usage_days", "usage_hours",
-    "usage_sessions", "watermarks", "witnesses",
+    "calls", "first_hooks", "labels", "sessions", "stretches", "touched", "watermarks", "witnesses",
+    *usage_columns.KEYS, *conversation_tables.TABLES.values(), *metric_rollups.MEASURED,
 )  # fmt: skip
 #: Any of these has rows, or it was not our schema that was read.
 _PROOF: Final = ("traces", "custody_totals")

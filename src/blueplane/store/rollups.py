@@ -1,6 +1,6 @@
-"""Usage rollups: sums over calls by day, session and hour, so that a report reads few rows.
+"""Usage rollups: sums over calls by day, month, session and hour, so that a report reads few rows.
 
-Owns every change of the tables ``usage_days``, ``usage_sessions`` and ``usage_hours``.
+Owns every change of the tables of ``usage_columns.KEYS``.
 Promises that they always are the sums over the calls that the view ``counted_calls`` shows: who
 changes calls says which ones, and what the view shows of those before and after is the difference.
 Leaves the calls to ``derived.py`` and ``figures.py``, reading to ``usage_reports.py``.
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from blueplane.days import zone
+from blueplane.days import month_start, zone
 from blueplane.store.connection import Connection
 from blueplane.store.metric_rollups import touch, touch_all
 from blueplane.store.usage_columns import BANDS, KEYS, KINDS, VALUES
@@ -59,8 +59,10 @@ _OF_MESSAGES: Final = "WHERE message IN (SELECT value FROM json_each(?))"
 #: In the table ``cursors``: the time zone whose days these are.
 _ZONE: Final = "usage_zone"
 
-#: The place of the session in what a sum is of.
-_SESSION: Final = list(_CELL).index("session")
+#: What a sum is of, in order; the month follows from the day.
+_PLACES: Final = (*_CELL, "month")
+_SESSION: Final = _PLACES.index("session")
+_DAY: Final = _PLACES.index("day")
 
 _Sums: TypeAlias = tuple[int, ...]
 _Cells: TypeAlias = dict[tuple[Any, ...], _Sums]
@@ -77,9 +79,8 @@ class _Table:
 
 def _table(name: str, key: Sequence[str]) -> _Table:
     columns = (*key, *VALUES)
-    places = list(_CELL)
     return _Table(
-        itemgetter(*(places.index(column) for column in key)),
+        itemgetter(*map(_PLACES.index, key)),
         f"INSERT INTO {name} VALUES ({', '.join('?' * len(columns))}) {adding(key)}",
         f"DELETE FROM {name} WHERE {' AND '.join(f'{each} = ?' for each in key)} AND calls = 0",
     )
@@ -133,7 +134,7 @@ class Rollups:
     def _cells(self, where: str, *parameters: str) -> _Cells:
         width = len(_CELL)
         rows = self._connection.execute(_CELLS.format(where=where), parameters)
-        return {row[:width]: row[width:] for row in rows}
+        return {(*row[:width], month_start(row[_DAY])): row[width:] for row in rows}
 
     def _add(self, cells: _Cells) -> None:
         for table in _TABLES:

@@ -460,6 +460,16 @@ CREATE TABLE context_usage (
     percent REAL NOT NULL
 );
 CREATE INDEX context_usage_session ON context_usage (session);
+CREATE TABLE line_counts (
+    key       INTEGER PRIMARY KEY,
+    session   INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL,
+    generated INTEGER,
+    added     INTEGER,
+    removed   INTEGER,
+    decided   INTEGER
+);
+CREATE INDEX line_counts_session ON line_counts (session);
 """
 
 _USAGE_SUMS = """
@@ -512,6 +522,15 @@ CREATE TABLE usage_days (
     branch                    INTEGER NOT NULL,
     band                      INTEGER NOT NULL,{_USAGE_SUMS}
     PRIMARY KEY (day, platform, model, project, branch, band)
+) WITHOUT ROWID;
+CREATE TABLE usage_months (
+    month                     INTEGER NOT NULL,
+    platform                  TEXT NOT NULL,
+    model                     INTEGER NOT NULL,
+    project                   INTEGER NOT NULL,
+    branch                    INTEGER NOT NULL,
+    band                      INTEGER NOT NULL,{_USAGE_SUMS}
+    PRIMARY KEY (month, platform, model, project, branch, band)
 ) WITHOUT ROWID;
 CREATE TABLE usage_sessions (
     session                   INTEGER NOT NULL,

@@ -24,9 +24,10 @@ VALUES: Final = (
     "reported_nano_usd",
     "reported_known",
 )
-#: The columns that are a row's key, by table.
+#: The columns that are a row's key, by table; a month is known by its first day.
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "usage_days": ("day", "platform", "model", "project", "branch", "band"),
+    "usage_months": ("month", "platform", "model", "project", "branch", "band"),
     "usage_sessions": ("session", "day", "model", "project", "band"),
     "usage_hours": ("platform", "hour", "day", "model", "project", "band"),
 }

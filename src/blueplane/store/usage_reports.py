@@ -1,27 +1,34 @@
 """What is asked of the usage rollups.
 
 Owns the SELECTs: sums by day, session, hour or what else a row has, of a span of days.
-Promises one or two reads of rollups alone, and to import little: a status line needs them.
+Promises few reads of rollups alone, of months where whole months are asked for, and to import
+little: a status line needs them.
 Leaves keeping the rollups to ``rollups.py``, prices and totals to ``analytics/usage_report.py``.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from blueplane.days import days_of, month_of
 from blueplane.store.usage_columns import VALUES
 
-#: How rows may be grouped: the table, and what a group is known by.
+#: Rows of days; those of months have the first day of each.
 _DAYS: Final = "usage_days"
+_MONTHS: Final = "(SELECT month AS day, * FROM usage_months)"
+#: How rows may be grouped: the table, and what a group is known by.
 _GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "all": (_DAYS, ()),
+    "all": (_MONTHS, ()),
     "day": (_DAYS, ("u.day",)),
-    "platform": (_DAYS, ("u.platform",)),
-    "model": (_DAYS, ("m.text",)),
-    "project": (_DAYS, ("p.text",)),
-    "branch": (_DAYS, ("p.text", "b.text")),
+    "month": (_MONTHS, ("u.day",)),
+    "platform": (_MONTHS, ("u.platform",)),
+    "model": (_MONTHS, ("m.text",)),
+    "project": (_MONTHS, ("p.text",)),
+    "branch": (_MONTHS, ("p.text", "b.text")),
     "hour": ("usage_hours", ("u.platform", "u.hour")),
     "session": ("usage_sessions", ("u.session",)),
 }
+#: A day after all others; and less than it is before them.
+_NEVER: Final = 10**9
 _JOINS: Final[Mapping[str, str]] = {
     "m": "LEFT JOIN labels m ON m.id = u.model",
     "p": "LEFT JOIN labels p ON p.id = u.project",
@@ -76,8 +83,46 @@ class SessionName(NamedTuple):
 def cells(
     reader: Rows, group: str, scope: Scope, eras: Sequence[int], only: Sequence[int] = ()
 ) -> list[Cell]:
-    """Return the cells of all groups in a scope; ``only`` are sessions, or hours, to be among."""
+    """Return the cells of all groups in a scope; ``only`` are sessions, or hours, to be among.
+
+    A group may have several cells that differ in nothing but their sums.
+    """
     table, columns = _GROUPS[group]
+    parts = spans(scope, eras) if table == _MONTHS else [(table, scope)]
+    return [cell for part, of in parts for cell in _cells(reader, (part, columns), of, eras, only)]
+
+
+def spans(scope: Scope, eras: Sequence[int]) -> list[tuple[str, Scope]]:
+    """Return the spans of a scope to be read by months, and those to be read by days.
+
+    By days is what a month has of which not all is asked for, or within which a price changes.
+    """
+    first = -_NEVER if scope.since_day is None else scope.since_day
+    last = _NEVER if scope.until_day is None else scope.until_day
+    cuts = {day for day in (first, last + 1, *eras) if first <= day <= last + 1}
+    found: list[tuple[str, int, int]] = []
+    for month in sorted({month_of(day) for day in cuts if abs(day) < _NEVER}):
+        days = days_of(month)
+        if not cuts.isdisjoint(days[1:]):
+            found.append((_MONTHS, first, days.start - 1))
+            found.append((_DAYS, max(first, days.start), min(last, days.stop - 1)))
+            first = days.stop
+    found.append((_MONTHS, first, last))
+    return [
+        (table, scope._replace(since_day=since, until_day=until))
+        for table, since, until in found
+        if since <= until
+    ]
+
+
+def _cells(
+    reader: Rows,
+    table_columns: tuple[str, Sequence[str]],
+    scope: Scope,
+    eras: Sequence[int],
+    only: Sequence[int],
+) -> list[Cell]:
+    table, columns = table_columns
     era = " + ".join(f"(u.day >= {day:d})" for day in eras) or "0"
     where, parameters = _where(table, scope)
     if only:
@@ -90,6 +135,16 @@ def cells(
     )
     at = len(columns)
     return [Cell(row[:at], row[at], row[at + 1], row[at + 2], row[at + 3 :]) for row in rows]
+
+
+def newest_days(reader: Rows, scope: Scope, limit: int) -> list[int]:
+    """Return the last days of a scope that have calls, the newest first."""
+    where, parameters = _where(_DAYS, scope)
+    found = reader.rows(
+        f"SELECT DISTINCT u.day FROM {_DAYS} u{_all_of(where)} ORDER BY u.day DESC LIMIT :limit",
+        {**parameters, "limit": limit},
+    )
+    return [day for (day,) in found]
 
 
 def sessions(reader: Rows, scope: Scope, limit: int, offset: int = 0) -> list[SessionName]:

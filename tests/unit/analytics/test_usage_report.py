@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from blueplane.analytics.blocks import MS_PER_HOUR, by_block, current
 from blueplane.analytics.prices import PriceTable, load_prices
 from blueplane.analytics.usage_report import VIEWS, Page, Report, by_session, by_view
 from blueplane.days import date_of, day_of
-from blueplane.store.usage_reports import Scope
+from blueplane.store.usage_reports import Scope, spans
 from helpers.desk import Desk, answer, hook, read
 
 ALL = Page()
@@ -71,6 +71,22 @@ def fill(desk: Desk) -> None:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def seasons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """Give a store with calls of half a year, around the day on which a price changes."""
+    desk = Desk(tmp_path_factory.mktemp("seasons") / "telemetry.db")
+    models = ("claude-sonnet-5-5", "claude-opus-4-1", "llama")
+    desk.tell(
+        *(
+            call(n, (n - 90) * 1441 * 1.3, (n, 0, 7 * n, 1), project=f"p{n % 2}",
+                 **of_model(models[n % 3]))
+            for n in range(150)
+        )
+    )  # fmt: skip
+    yield desk
+    desk.close()
+
+
 @pytest.mark.parametrize(
     "scope",
     [
@@ -98,6 +114,58 @@ def test_every_view_has_the_same_total_when_it_is_of_the_same_calls(
             assert sum(row[key] or 0 for row in each.rows) == totals[0][key]
         pico = sum(round((row["cost_usd"] or 0) * 10**12) for row in each.rows)
         assert pico == round((totals[0]["cost_usd"] or 0) * 10**12)
+
+
+@pytest.mark.parametrize("since", [None, (8, 1), (8, 2), (9, 30), (10, 7), (10, 8), (11, 1)])
+@pytest.mark.parametrize("until", [None, (10, 6), (10, 7), (10, 31), (11, 30), (12, 1)])
+def test_months_and_days_give_the_total_of_the_days_when_a_span_is_long(
+    seasons: Desk, since: tuple[int, int] | None, until: tuple[int, int] | None
+) -> None:
+    """Whole months are read as such, but not one within which a price changes."""
+    # Given
+    ends = [None if each is None else day_of(date(2026, *each)) for each in (since, until)]
+    scope = Scope(*ends)
+    # When
+    found = {view: report(seasons, view, scope) for view in VIEWS}
+    # Then
+    assert all(each.total == found["daily"].total for each in found.values())
+    for each in found.values():
+        assert sum(row["calls"] for row in each.rows) == found["daily"].total["calls"]
+    assert found["monthly"].rows == sorted(found["monthly"].rows, key=lambda row: row["month"])
+
+
+def test_months_are_read_instead_of_days_when_they_are_whole() -> None:
+    """Of a span from within one month to within another: the rest of the two, and what cuts."""
+    # Given a price that changes on 2026-10-07
+    day = [day_of(date(2026, *each)) for each in ((8, 31), (9, 1), (10, 1), (10, 31), (12, 1))]
+    # When
+    parts = spans(Scope(day[0], day[4]), PRICES.changes())
+    # Then
+    assert [(table == "usage_days", part[0], part[1]) for table, part in parts] == [
+        (True, day[0], day[0]),
+        (False, day[1], day[2] - 1),
+        (True, day[2], day[3]),
+        (False, day[3] + 1, day[4] - 1),
+        (True, day[4], day[4]),
+    ]
+
+
+@pytest.mark.parametrize("view", ["daily", "weekly", "monthly"])
+def test_a_page_has_the_rows_of_the_whole_when_only_its_days_are_read(
+    seasons: Desk, view: str
+) -> None:
+    """Whatever page; and it says whether there are more rows."""
+    # Given
+    whole = report(seasons, view)
+    rows = whole.rows
+    for page in (Page(2), Page(3, 2), Page(2, len(rows) - 1), Page(len(rows)), Page(5, 500)):
+        # When
+        found = report(seasons, view, page=page)
+        # Then
+        end = max(0, len(rows) - page.offset)
+        assert found.rows == rows[max(0, end - page.limit) : end]
+        assert (found.total, found.unpriced) == (whole.total, whole.unpriced)
+        assert found.more is (page.offset + len(found.rows) < len(rows))
 
 
 def test_cost_is_by_the_price_of_the_day_when_it_changes_between_two_calls(desk: Desk) -> None:

@@ -204,7 +204,7 @@ def test_a_damaged_row_becomes_a_letter_of_each_worker_that_needs_it(desk: Desk)
     # Then
     assert len(desk.usage()) == 2
     ids = sorted(each.message_id.partition(":")[2] for each in letters(desk))
-    assert ids == sorted(Desk.NAMES)
+    assert ids == sorted(Desk.READERS)
     assert all("cannot be decoded" in each.reason for each in letters(desk))
 
 

@@ -20,6 +20,7 @@ from blueplane.store.recovery import Taken, recover
 from blueplane.store.wal import empty_wal
 from helpers.desk import Desk, answer
 from helpers.road import make_event, make_row
+from helpers.stories import everything
 
 PAGE = 4096
 ROWS = 3_000
@@ -261,7 +262,7 @@ def test_everything_is_derived_anew_when_a_database_was_recovered(tmp_path: Path
     """What is derived fits the events that are left, whatever was lost of either."""
     # Given a database whose workers are done
     desk = Desk(tmp_path / "damaged.db")
-    desk.tell(*(answer(number, tool_use_id=f"t-{number}") for number in range(50)))
+    desk.tell(*(answer(number, tool_use_id=f"t-{number}") for number in range(50)), *everything())
     before = desk.derived()
     desk.commits.empty_wal()
     desk.close()

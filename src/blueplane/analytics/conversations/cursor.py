@@ -31,6 +31,7 @@ from blueplane.store.conversation_tables import (
     CompactionFact,
     ContextFact,
     Fact,
+    LinesFact,
     ResponseFact,
     SubagentFact,
     ToolCallFact,
@@ -234,6 +235,11 @@ def _composer(trace: Trace, _names: Names) -> list[Fact]:
     """Read what a conversation says of itself: how full it is, and of whose sub-agent it is."""
     payload = trace.payload
     facts = _context(trace, payload.get("contextUsagePercent"))
+    added = amount(payload.get("totalLinesAdded"))
+    removed = amount(payload.get("totalLinesRemoved"))
+    if added is not None and removed is not None:
+        place = (number("lines", trace.session_id), _PLATFORM, trace.session_id)
+        facts.append(LinesFact(*place, trace.timestamp_ms, None, added, removed, trace.sequence))
     parent = text(payload, "parent_conversation_id")
     if parent is not None and parent != trace.session_id:
         facts.append(
@@ -244,6 +250,17 @@ def _composer(trace: Trace, _names: Names) -> list[Fact]:
             )
         )  # fmt: skip
     return facts
+
+
+def _generated(trace: Trace, _names: Names) -> list[Fact]:
+    """Read how many lines were written for a request, in files of one kind."""
+    payload = trace.payload
+    lines = amount(payload.get("items"))
+    if lines is None:
+        return []
+    names = [text(payload, name) or "" for name in ("requestId", "source", "fileExtension")]
+    key = number("generated", trace.session_id, trace.model or "", *names)
+    return [LinesFact(key, _PLATFORM, trace.session_id, trace.timestamp_ms, lines)]
 
 
 def _context(trace: Trace, percent: object) -> list[Fact]:
@@ -275,4 +292,5 @@ READERS: Final[Mapping[tuple[str, str], Read]] = {
     ("database", "bubbleId"): _bubble,
     ("database", "codeBlockData"): _code_block,
     ("database", "composerData"): _composer,
+    ("database", "ai_code_hashes"): _generated,
 }

@@ -208,6 +208,12 @@ def _rejection_rate(vector: _Vector) -> Figure:
     return _share(verdicts(vector)["rejected"], decided(vector))
 
 
+@metric("true_accept_rate", "acceptance", "share", better="up")
+def _true_accept_rate(vector: _Vector) -> Figure:
+    """Lines that were added less those taken away, of those generated; Cursor alone tells."""
+    return _share(total(vector, "lines_kept"), total(vector, "lines_generated"))
+
+
 # -- tools -----------------------------------------------------------------------------------------
 
 
@@ -317,6 +323,8 @@ _declare_spread(
 
 @metric("model_switches_per_session", "models", "count")
 def _model_switches(vector: _Vector) -> Figure:
+    if not total(vector, "answers_with_model"):
+        return Figure(None, 0)
     return _share(total(vector, "model_switches"), total(vector, "sessions"))
 
 

@@ -41,6 +41,9 @@ _EDITORS: Final = frozenset(
     }
 )  # fmt: skip
 
+#: Outcomes of a call of a tool that was executed.
+_EXECUTED: Final = frozenset({"ok", "failed", "interrupted"})
+
 _Days = defaultdict[int, Vector]
 
 
@@ -58,6 +61,7 @@ def measure(activity: Activity) -> dict[int, Vector]:
         _count_context(talk, days)
         _count_models(talk, days)
         _count_subagents(talk, days)
+    _count_lines_kept(talk, days)
     _count_calls(activity, days)
     return dict(days)
 
@@ -74,11 +78,13 @@ def _moments(talk: Conversation) -> list[int]:
 
 
 def _count_session(activity: Activity, moments: Sequence[int], days: _Days) -> None:
-    """Count the session itself, on its first day."""
-    vector = days[local_day(moments[0])]
+    """Count the session itself, on its first day: from its first event to its last one."""
+    first = min(at_ms for at_ms in (moments[0], activity.first_ms) if at_ms is not None)
+    last = max(at_ms for at_ms in (moments[-1], activity.last_ms) if at_ms is not None)
+    vector = days[local_day(first)]
     add(vector, "sessions")
     add(vector, "sessions_ended", amount=int(activity.ended))
-    spread(vector, "session_ms", value=moments[-1] - moments[0])
+    spread(vector, "session_ms", value=last - first)
 
 
 def _count_rhythm(talk: Conversation, moments: Sequence[int], days: _Days) -> None:
@@ -139,6 +145,7 @@ def _count_tools(talk: Conversation, last_ms: int, days: _Days) -> None:
         took = tool.duration_ms if tool.latency_ms is None else tool.latency_ms
         if took is not None:
             spread(vector, "tools", name, "ms", value=took)
+        add(vector, "models", _model_of(talk, tool), "executed", amount=int(outcome in _EXECUTED))
         if outcome == "failed":
             recovered = _is_made_good(tool, tools[place + 1 : place + 1 + _RECOVERY])
             add(vector, "recovered", amount=int(recovered))
@@ -234,6 +241,14 @@ def _count_lines(change: CodeChange, vector: Vector, *, again: bool) -> None:
         add(vector, "files_created", amount=int(bool(change.created)))
 
 
+def _count_lines_kept(talk: Conversation, days: _Days) -> None:
+    """Count what the editor says of all lines that were generated: how many more there are."""
+    if talk.lines is not None:
+        vector = days[local_day(talk.lines.at_ms)]
+        add(vector, "lines_generated", amount=talk.lines.generated)
+        add(vector, "lines_kept", amount=talk.lines.added - talk.lines.removed)
+
+
 # -- context, models, sub-agents -------------------------------------------------------------------
 
 
@@ -247,6 +262,8 @@ def _count_context(talk: Conversation, days: _Days) -> None:
 def _count_models(talk: Conversation, days: _Days) -> None:
     """Count how often another model answered than the one before."""
     named = [each for each in talk.responses if each.model is not None and each.agent is None]
+    for each in named:
+        add(days[local_day(each.at_ms)], "answers_with_model")
     for before, after in pairwise(named):
         if before.model != after.model:
             add(days[local_day(after.at_ms)], "model_switches")
