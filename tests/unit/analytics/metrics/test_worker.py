@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from blueplane.store.figures import Figures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from blueplane.days import month_of
 from blueplane.store import metric_rollups
 from blueplane.store.activity import Activity
 from blueplane.store.derived import Derivation
-from blueplane.store.figures import Figures
 from blueplane.store.metric_rollups import MEASURED, Scope, TouchedError, touch
 from helpers.desk import Desk, answer, at, read
 from helpers.stories import SESSION, everything
