@@ -48,8 +48,12 @@ def blocks_of(hours: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], Bloc
 def by_block(reader: Rows, scope: Scope, prices: PriceTable, page: Page, now_ms: int) -> Report:
     """Return the report of blocks, in order."""
     priced = Priced(prices)
-    block_of = blocks_of(stored.hours(reader, Scope(platform=scope.platform)))
-    asked = {block_of[each] for each in stored.hours(reader, scope)}
+    hours = stored.hours(reader, _within(reader, scope, page))
+    block_of: dict[tuple[str, int], Block] = {}
+    for platform, first in dict(reversed(hours)).items():
+        begin = _chain(reader, platform, first)[0]
+        block_of |= blocks_of(stored.hours(reader, Scope(platform=platform), begin))
+    asked = {block_of[each] for each in hours}
     wanted = page.of(sorted(asked, key=lambda block: (block[1], block[0]), reverse=True))
     cells: dict[Block, list[Cell]] = {block: [] for block in wanted}
     only = [hour for (_, hour), block in block_of.items() if block in cells]
@@ -60,6 +64,14 @@ def by_block(reader: Rows, scope: Scope, prices: PriceTable, page: Page, now_ms:
     whole = total(reader, scope, priced)
     more = len(asked) > page.offset + len(rows)
     return Report(rows, whole, sorted(priced.unpriced), more)
+
+
+def _within(reader: Rows, scope: Scope, page: Page) -> Scope:
+    """Return the part of a scope with the blocks of a page, and the one before: two days each."""
+    if not page.limit:
+        return scope
+    days = stored.newest_days(reader, scope, 2 * (page.offset + page.limit + 2))
+    return scope._replace(since_day=days[-1]) if days else scope
 
 
 def current(reader: Rows, platform: str, prices: PriceTable, now_ms: int) -> Row | None:

@@ -169,12 +169,13 @@ def session_number(reader: Rows, session_id: str) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def hours(reader: Rows, scope: Scope) -> list[tuple[str, int]]:
+def hours(reader: Rows, scope: Scope, since_hour: int = -_NEVER) -> list[tuple[str, int]]:
     """Return platforms with hours (since 1970, UTC) that have calls in a scope, in order."""
     where, parameters = _where("usage_hours", scope)
     return reader.rows(
-        f"SELECT DISTINCT u.platform, u.hour FROM usage_hours u{_all_of(where)} ORDER BY 1, 2",
-        parameters,
+        "SELECT DISTINCT u.platform, u.hour FROM usage_hours u"
+        f"{_all_of([*where, 'u.hour >= :since_hour'])} ORDER BY 1, 2",
+        {**parameters, "since_hour": since_hour},
     )
 
 

@@ -278,6 +278,31 @@ def test_a_block_stays_as_it_is_when_only_a_part_of_it_is_asked_for(desk: Desk) 
     assert [(row["start_ms"], row["calls"]) for row in rows] == [(T_MS - MS_PER_HOUR // 2, 1)]
 
 
+def test_a_page_has_the_blocks_of_the_whole_when_only_its_days_are_read(desk: Desk) -> None:
+    """Blocks that follow each other for days without a pause are told from their first hour."""
+    # Given a block a day, days in which each block begins when the one before ends, and Cursor's
+    minutes = [n * 1440 for n in range(-9, 0)] + [n * 61 for n in range(60)]
+    desk.tell(
+        *(call(n, at_m, project=f"p{n % 3}") for n, at_m in enumerate(minutes)),
+        *(
+            hook(500 + n, "stop", "turn_end", "cursor", turn_id=f"g{n}", session_id="c",
+                 timestamp_ms=T_MS + n * 400 * 60_000, metadata={"input_tokens": n})
+            for n in range(9)
+        ),
+    )  # fmt: skip
+    for scope in (Scope(), Scope(project="p1"), Scope(platform="claude_code")):
+        whole = report(desk, "blocks", scope)
+        rows = whole.rows
+        for page in (Page(1), Page(3, 2), Page(4, len(rows) - 2), Page(len(rows)), Page(2, 500)):
+            # When
+            found = report(desk, "blocks", scope, page)
+            # Then
+            end = max(0, len(rows) - page.offset)
+            assert found.rows == rows[max(0, end - page.limit) : end]
+            assert found.total == whole.total
+            assert found.more is (page.offset + len(found.rows) < len(rows))
+
+
 def test_blocks_of_two_platforms_are_apart_when_they_overlap(desk: Desk) -> None:
     """What Cursor does begins no block of Claude."""
     # Given
