@@ -71,6 +71,7 @@ USED_ONLY_IN: dict[str, tuple[str, ...]] = {
     "os.fork": (),
     "os.forkpty": (),
     "importlib.import_module": (
+        "analytics.metrics.additions",
         "config",
         "interfaces.cli.lazy",
         "interfaces.cli.main",
