@@ -71,8 +71,7 @@ def _tool_fails_often(scene: Scene) -> Iterator[Insight]:
                 name,
                 f"{percent(figure.value)} of {number(figure.n)} calls of {name or '?'} failed",
                 Evidence("error_rate", "share", figure.value or 0, figure.n, threshold),
-                f"look at why with `blueplane metrics --group-by tool`, and tell the agent in its "
-                f"rules how {name or 'it'} is used in this project",
+                f"write into the agent's rules how {name or 'it'} is used in this project",
             )
 
 

@@ -12,6 +12,7 @@ returns a ``Figure``.
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -57,12 +58,10 @@ def known_metrics() -> Known:
 
 def _is_offered(places: Iterable[str]) -> bool:
     """Whether an installed package says that it has metrics."""
-    return any(
-        f"[{ENTRY_POINTS}]" in file.read_text("utf-8", "replace")
-        for place in places
-        if place and Path(place).is_dir()
-        for file in Path(place).glob("*.*-info/entry_points.txt")
-    )
+    files = (file for place in places for file in Path(place).glob("*.*-info/entry_points.txt"))
+    with suppress(OSError):  # whoever may not look has none
+        return any(f"[{ENTRY_POINTS}]" in file.read_text("utf-8", "replace") for file in files)
+    return False
 
 
 def _checked(offered: object) -> Iterator[Metric]:
@@ -71,8 +70,7 @@ def _checked(offered: object) -> Iterator[Metric]:
         if not isinstance(metric, Metric):
             message = f"{type(metric).__name__} is not a Metric"
             raise TypeError(message)
-        words = (metric.name, metric.category)
-        if not all(isinstance(each, str) and _NAME.match(each) for each in words):
+        if not all(_NAME.match(each) for each in (metric.name, metric.category)):
             message = f"{metric.category!r}, {metric.name!r}: write a-z, 0-9 and _"
             raise ValueError(message)
         if metric.certainty not in _CERTAINTIES or metric.better not in _WAYS:

@@ -123,10 +123,7 @@ def _table(told: Told, by: str) -> Table:
     columns = [first, *(Column(each.name, each.name, justify="right") for each in shown)]
     rows = [_texts(row, shown) for row in told.report.rows]
     total = told.report.total
-    if total and shown[0].name in total:
-        total = _texts(total, shown)
-    else:
-        total = {}
+    total = _texts(total, shown) if shown[0].name in total else {}
     left_out = len(told.metrics) - len(shown)
     said = ["n in brackets"]
     said += [f"{count(left_out, 'figure')} more by --metric, or --format csv"] if left_out else []

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -72,7 +72,7 @@ def metrics(
     if asked.form == "chart":
         by = by or "day"
     known = known_metrics()
-    there = PARTS[by][1] if by in PARTS else known.metrics
+    there = PARTS[by][1] if by is not None and by in PARTS else known.metrics
     chosen = _named(_of_category(there, category), names)
     if not names and category is None:
         chosen = _usual(there, by, asked.form)
@@ -104,14 +104,15 @@ def _usual(there: Mapping[str, Metric], by: str | None, form: str) -> list[Metri
 def _of_category(there: Mapping[str, Metric], category: str | None) -> list[Metric]:
     found = [each for each in there.values() if category in (None, each.category)]
     if not found:
-        raise _unknown("category", str(category), {each.category for each in there.values()})
+        categories = {each.category for each in there.values()}
+        _refuse("category", str(category), categories)
     return found
 
 
 def _named(there: Sequence[Metric], names: Sequence[str]) -> list[Metric]:
     for name in names:
         if not any(_fits(each, [name]) for each in there):
-            raise _unknown("metric", name, {each.name for each in there})
+            _refuse("metric", name, {each.name for each in there})
     return [each for each in there if not names or _fits(each, names)]
 
 
@@ -119,8 +120,9 @@ def _fits(metric: Metric, names: Iterable[str]) -> bool:
     return any(fnmatchcase(metric.name, name) for name in names)
 
 
-def _unknown(what: str, said: str, names: set[str]) -> NotFoundError:
+def _refuse(what: str, said: str, names: set[str]) -> NoReturn:
     close = get_close_matches(said, names, n=1)
     some = ", ".join(sorted(names)[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
     hint = f"did you mean {close[0]}?" if close else f"there are {some}"
-    return NotFoundError(f"no {what} {said!r} here; {hint}")
+    message = f"no {what} {said!r} here; {hint}"
+    raise NotFoundError(message)
