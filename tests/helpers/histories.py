@@ -31,7 +31,9 @@ def again(events: Iterable[Event], mark: str, at_ms: int) -> list[Event]:
             tool_use_id=each.tool_use_id and f"{mark}-{each.tool_use_id}",
             timestamp_ms=each.timestamp_ms + later_ms,
             captured_ns=each.captured_ns + later_ms * NS_PER_MS,
-            payload=_IDS.sub(rb'"\1' + word + b"-", each.payload),
+            payload=_IDS.sub(rb'"\1' + word + b"-", each.payload).replace(
+                f'"{each.session_id}"'.encode(), f'"{mark}-{each.session_id}"'.encode()
+            ),
         )
         for each in events
     ]

@@ -79,8 +79,7 @@ def _tool_fails_often(scene: Scene) -> Iterator[Insight]:
 def _error_rate_rises(scene: Scene) -> Iterator[Insight]:
     words = (
         "{value} of {n} tool calls failed, after {before} in the period before",
-        "find the day with `blueplane metrics --metric error_rate --format chart`, and what was "
-        "changed then",
+        "find the day with `blueplane metrics --metric error_rate --format chart`",
     )
     yield from _moved(scene, "error_rate", 0.05, _SOME, words)
 
@@ -240,7 +239,7 @@ def _low_cache_reads(scene: Scene) -> Iterator[Insight]:
 def _frequent_compactions(scene: Scene) -> Iterator[Insight]:
     words = (
         "the context was compacted {value} times an hour of work, {n} times in all",
-        "begin a new session for a new task, and give files by name instead of whole",
+        "start a new session for a new task, and give files by name instead of whole",
     )
     yield from _beyond(scene, "compactions_per_h", 2, 3, words)
 
@@ -249,7 +248,7 @@ def _frequent_compactions(scene: Scene) -> Iterator[Insight]:
 def _context_nearly_full(scene: Scene) -> Iterator[Insight]:
     words = (
         "one in twenty of {n} looks found the context {value} percent full or fuller",
-        "begin a new session before it is full: what matters can be lost in a compaction",
+        "start a new session before it is full: what matters can be lost in a compaction",
     )
     yield from _beyond(scene, "context_usage_p95_percent", 85, _FEW, words)
 

@@ -54,11 +54,12 @@ def before(scope: Scope) -> Scope:
 
 def overview(reader: Reads, scope: Scope, metrics: Iterable[Metric], *, bounded: bool) -> Report:
     """Return a row for each metric; without bounds there is no period before."""
-    now = vector_of(reader, scope)
+    line = scope._replace(first=max(scope.first, scope.last - LINE_DAYS + 1))
+    days = _days(reader, line)
+    now = merged(days.values()) if line == scope else vector_of(reader, scope)
     if not now:
         return Report([], {})
     past = vector_of(reader, before(scope)) if bounded else {}
-    days = _days(reader, scope._replace(first=max(scope.first, scope.last - LINE_DAYS + 1)))
     rows = []
     for metric in metrics:
         figure = metric.make(now)

@@ -126,7 +126,7 @@ def _table(told: Told, by: str) -> Table:
     total = _texts(total, shown) if shown[0].name in total else {}
     left_out = len(told.metrics) - len(shown)
     said = ["n in brackets"]
-    said += [f"{count(left_out, 'figure')} more by --metric, or --format csv"] if left_out else []
+    said += [f"{count(left_out, 'figure')} more: --metric"] if left_out else []
     said += [_MORE] if told.report.more else []
     return Table(columns, rows, total, "; ".join(said))
 

@@ -13,6 +13,8 @@ from blueplane.figures import UNKNOWN, milliseconds, number, percent, tokens
 _SECOND_MS: Final = 1000
 #: From here on a change is only said to be more.
 _LARGE: Final = 10
+#: Points of a hundred below which one digit after the point is none.
+_SMALL: Final = 0.1
 _SHOWS: Final[Mapping[str, Callable[[float], str]]] = {
     "ms": milliseconds,
     "s": lambda value: milliseconds(value * _SECOND_MS),
@@ -43,14 +45,19 @@ def change_text(row: Mapping[str, Any]) -> str:
     grown, share = row["change"], row["change_share"]
     if grown is None:
         return UNKNOWN
-    if row["unit"] in {"share", "percent"}:
-        points = grown * 100 if row["unit"] == "share" else grown
-        text = f"{points:+.1f} pts"
+    if not grown:
+        text = "0"
+    elif row["unit"] in {"share", "percent"}:
+        text = _points(grown * 100 if row["unit"] == "share" else grown)
     elif share is None:
         text = f"+{number(grown)}" if grown > 0 else number(grown)
     else:
         text = ">+999 %" if share > _LARGE else f"{share * 100:+.0f} %"
     return f"{text} {row['change_is'] or ''}".strip()
+
+
+def _points(points: float) -> str:
+    return f"{points:+.1f} pts" if abs(points) >= _SMALL else f"{points:+.1g} pts"
 
 
 def slope_text(row: Mapping[str, Any]) -> str:

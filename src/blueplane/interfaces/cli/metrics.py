@@ -74,8 +74,11 @@ def metrics(
     known = known_metrics()
     there = PARTS[by][1] if by is not None and by in PARTS else known.metrics
     chosen = _named(_of_category(there, category), names)
-    if not names and category is None:
-        chosen = _usual(there, by, asked.form)
+    if by is not None and not names and category is None:
+        head = [there[name] for name in _HEAD_OF.get(by, _HEAD)]
+        chosen = head[:1] if asked.form == "chart" else head
+    elif asked.form == "table" and not names and (by is not None or category is None):
+        chosen = [each for each in chosen if not _ENDS.search(each.name)]
     with opened(home, Reads) as reader:
         span = span_of(reader, asked)
         page = Page(asked.limit, asked.offset)
@@ -89,16 +92,6 @@ def metrics(
         show_overview(told, asked.form)
     else:
         show_groups(told, by, asked.form)
-
-
-def _usual(there: Mapping[str, Metric], by: str | None, form: str) -> list[Metric]:
-    """Return the figures that are shown when none are chosen."""
-    if by is not None:
-        head = [there[name] for name in _HEAD_OF.get(by, _HEAD)]
-        return head[:1] if form == "chart" else head
-    if form == "table":
-        return [each for each in there.values() if not _ENDS.search(each.name)]
-    return list(there.values())
 
 
 def _of_category(there: Mapping[str, Metric], category: str | None) -> list[Metric]:
