@@ -239,7 +239,7 @@ def test_insights_have_evidence_when_the_figures_are_beyond_thresholds(told: Hom
 
 # -- third parties ---------------------------------------------------------------------------------
 
-KETTLES = '''
+KETTLES = """
 from blueplane.analytics.metrics.catalogue import Figure, Metric
 from blueplane.analytics.metrics.vector import total
 
@@ -260,7 +260,7 @@ ALL = [
     Metric("endless", "tea", "count", "exact", "", lambda vector: Figure(float("inf"), 1)),
     Metric("error_rate", "tea", "share", "exact", "", _count),
 ]
-'''
+"""
 
 
 def install(directory: Path, name: str, value: str, text: str) -> None:
