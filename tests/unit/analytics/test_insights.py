@@ -125,9 +125,9 @@ CASES: dict[str, tuple[Scene, Scene, Scene]] = {
         Scene({"context_percent": spread(9_900, 9)}, {}),
     ),
     "models_change_often": (
-        Scene({"model_switches": 15, "sessions": 5}, {}),
-        Scene({"model_switches": 14, "sessions": 5}, {}),
-        Scene({"model_switches": 40, "sessions": 4}, {}),
+        Scene({"answers_with_model": 50, "model_switches": 15, "sessions": 5}, {}),
+        Scene({"answers_with_model": 50, "model_switches": 14, "sessions": 5}, {}),
+        Scene({"answers_with_model": 50, "model_switches": 40, "sessions": 4}, {}),
     ),
     "calls_denied": (
         Scene(tools(ok=17, denied=3), {}),

@@ -23,6 +23,8 @@ _SECOND_MS: Final = 1_000
 _ENOUGH: Final = 5
 #: Net lines an hour that are worth all of their points.
 _LINES_PER_H: Final = 200
+#: The figures of a spread, and those that it has as they are.
+_SPREAD: Final = ("avg", "min", "max", "p50", "p95", "p99")
 _ENDS: Final = {"min": "least", "max": "most"}
 OUTCOMES: Final = ("ok", "failed", "denied", "interrupted", "open")
 
@@ -78,6 +80,11 @@ def _rate(count: float, span_ms: int, unit_ms: int) -> Figure:
     return Figure(count * unit_ms / span_ms if span_ms else None, round(count))
 
 
+def spread_figures(values: _Vector, divisor: float = 1) -> dict[str, Figure]:
+    """Return mean, least, most and percentiles of a spread, by their names."""
+    return {which: _spread_figure(values, which, divisor) for which in _SPREAD}
+
+
 def _spread_figure(values: _Vector, which: str, divisor: float) -> Figure:
     """Return the mean, the least, the most, or a percentile of a spread."""
     if which == "avg":
@@ -93,7 +100,7 @@ def _declare_spread(
     name: str, category: str, unit: str, find: Callable[[_Vector], _Vector], divisor: float = 1
 ) -> None:
     """Declare the figures of a spread; ``name`` has a place for which of them it is."""
-    for which in ("avg", "min", "max", "p50", "p95", "p99"):
+    for which in _SPREAD:
 
         def make(vector: _Vector, which: str = which) -> Figure:
             return _spread_figure(find(vector), which, divisor)

@@ -36,10 +36,11 @@ def cache_read_share(model: Mapping[str, Any]) -> Figure:
     return Figure(part / whole if whole and part is not None else None, total(model, "calls"))
 
 
-def _failed(vector: Mapping[str, Any]) -> Figure:
+def _error_rate(vector: Mapping[str, Any]) -> Figure:
+    """Return how many of the tools that a model called failed."""
     model = _only(vector)
-    calls = total(model, "calls")
-    return Figure(total(model, "failed") / calls if calls else None, calls)
+    n = total(model, "executed")
+    return Figure(total(model, "failed") / n if n else None, n)
 
 
 #: Figures that only a model has, beside those of ``CATALOGUE``.
@@ -50,7 +51,7 @@ OF_MODEL: Final = {
         *(_counted(name, name, "tokens") for name in (_READ[0], "output_tokens", *_READ[1:])),
         Metric("cache_read_share", "models", "share", "exact", "up",
                lambda vector: cache_read_share(_only(vector))),
-        Metric("tool_failures_per_call", "models", "count", "exact", "down", _failed),
+        Metric("error_rate", "models", "share", "exact", "down", _error_rate),
     )
 }  # fmt: skip
 OF_TOOL: Final = {
