@@ -42,7 +42,11 @@ def again(events: Iterable[Event], mark: str, at_ms: int) -> list[Event]:
 def tell_days(desk: Desk, days: Iterable[int], last_ms: int) -> None:
     """Tell the story of both editors once on each of the days so many before one."""
     for day in days:
-        at_ms = last_ms - day * DAY_MS
-        desk.write(*again(claude_hooks(Teller()), f"a{day}", at_ms))
-        desk.write(*again(cursor_hooks(Teller(session_id="c")), f"b{day}", at_ms))
+        tell_at(desk, str(day), last_ms - day * DAY_MS)
     desk.derive()
+
+
+def tell_at(desk: Desk, mark: str, at_ms: int) -> None:
+    """Write the rows of the story of both editors at a time."""
+    desk.write(*again(claude_hooks(Teller()), f"a{mark}", at_ms))
+    desk.write(*again(cursor_hooks(Teller(session_id="c")), f"b{mark}", at_ms))

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from blueplane.paths import Home
 from blueplane.store.metric_rollups import Scope
 from blueplane.store.queries import reading
 from helpers.desk import T0_MS, Desk
-from helpers.histories import tell_days
+from helpers.histories import tell_at, tell_days
 
 TODAY = local_day(T0_MS)
 #: Days ago on which the story was told: six within the last 30 days, two in those before.
 DAYS = (0, 1, 3, 8, 9, 20, 35, 59)
 WITHIN = 6
+#: Once it went on over midnight, to the first of the last nine days.
+MIDNIGHT_MS = round(datetime.combine(date_of(TODAY - 8), time()).timestamp() * 1000)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("told") / "home")
     home.prepare()
     desk = Desk(home.database)
+    tell_at(desk, "over", MIDNIGHT_MS - 35_000)
     tell_days(desk, DAYS, T0_MS)
     desk.close()
     return home
@@ -95,9 +99,9 @@ def test_changes_and_slopes_are_of_the_days_when_there_is_a_period_before(told: 
     # Then
     calls, errors = rows["tool_calls"], rows["error_rate"]
     assert calls["change"] == calls["value"] - calls["before"] > 0
-    assert calls["change_share"] == pytest.approx(WITHIN / 2 - 1)
+    assert calls["change_share"] == pytest.approx((WITHIN + 1) / 2 - 1)
     assert (calls["change_is"], errors["change_is"]) == (None, "same")
-    assert (errors["slope_per_day"], errors["slope_days"]) == (0, WITHIN)
+    assert (errors["slope_days"], rows["think_time_avg_ms"]["slope_per_day"]) == (WITHIN, 0)
     everything = answer(told, "metrics", "--period", "all")["rows"]
     assert {row["before"] for row in everything} == {None}
 
@@ -118,6 +122,18 @@ def test_groups_sum_to_the_total_when_days_are_grouped(told: Home, by: str, peri
     assert sum(row["tool_calls"] or 0 for row in found["rows"]) == whole["value"] > 0
     assert sum(int(row["tool_calls"] or 0) for row in table) == whole["value"]
     assert found["total"].get("tool_calls", whole["value"]) == whole["value"]
+
+
+def test_groups_have_a_few_figures_when_none_are_chosen(told: Home) -> None:
+    """Each with its n; a chart has one."""
+    # Given / When
+    (first, *_) = answer(told, "metrics", "--group-by", "day")["rows"]
+    drawn = printed(told, "metrics", "--format", "chart").splitlines()
+    # Then
+    names = ("error_rate", "acceptance_rate", "lines_net", "productivity_score")
+    assert list(first) == ["day", *(key for name in names for key in (name, f"{name}_n"))]
+    assert len(drawn) == WITHIN + 1
+    assert drawn[-1].startswith("error_rate, ")
 
 
 def test_groups_of_models_have_their_own_figures_when_asked_for(told: Home) -> None:
