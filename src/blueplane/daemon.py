@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from blueplane import __version__, proof
 from blueplane.analytics.conversations.worker import Conversations
+from blueplane.analytics.metrics.present import Present
 from blueplane.analytics.metrics.worker import Metrics
 from blueplane.analytics.sessions import Sessions
 from blueplane.analytics.usage import Usage
@@ -50,7 +51,7 @@ from blueplane.event import Extent
 from blueplane.health.probes import MonitorState
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
-from blueplane.onlookers import Road, make_onlookers
+from blueplane.onlookers import Road, make_onlookers, our_redis
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
 from blueplane.pipeline.backfill import Around, Backfill, Origin
@@ -60,6 +61,7 @@ from blueplane.pipeline.consumer import STARTING, Consumer
 from blueplane.pipeline.custody import InFlight
 from blueplane.pipeline.eraser import Eraser
 from blueplane.pipeline.intake import Intake
+from blueplane.pipeline.metric_log import MetricLog
 from blueplane.pipeline.pressure import Pressure
 from blueplane.pipeline.rebuilder import Rebuilder
 from blueplane.pipeline.records import StoreRecords
@@ -98,6 +100,8 @@ GC_THRESHOLDS: Final = (100_000, 50, 100)
 #: Seconds between two looks whether there is something to train, or memory to give back.
 TRAIN_S: Final = 10.0
 TRIM_S: Final = 20.0
+#: Seconds between two tellings of today's figures.
+TELL_S: Final = 1.0
 #: Seconds between two looks at the reserve.
 RESERVE_S: Final = 60.0
 #: Seconds between two looks at what is old enough to go, and before the first.
@@ -302,6 +306,9 @@ class Daemon:
         trainer = Trainer(self.home.database, self.sanitiser.training_form, self.writer)
         trimmer = Trimmer(self.writer)
         checker = Checker(self.home.database, self.writer)
+        find_url = partial(our_redis, self.stream, self.redis)
+        log = MetricLog(find_url, self.settings.redis.key_prefix)
+        self.present = Present(self.home.database, log)
         self.poller = Poller(
             [
                 Task("train", TRAIN_S, trainer.train_one),
@@ -309,6 +316,7 @@ class Daemon:
                 Task("check", CHECK_S, checker.check),
                 Task("reserve", RESERVE_S, self.reserve.keep),
                 Task("retention", RETENTION_S, self.retention.run, RETENTION_FIRST_S),
+                Task("metrics", TELL_S, self.present.tell),
             ]
         )
 
@@ -323,6 +331,7 @@ class Daemon:
         names = Pseudonyms(self.home.secret())
         workers = (Usage(), Sessions(), Witnesses(), Conversations(names))
         self.workers = Workers(store, workers, Metrics())
+        self.workers.followed = self.present.wake
         self.writer.announced = self.workers.wake
         self.rebuilder = Rebuilder(
             self.home.database, self.writer, self.workers.wake, self.stopping

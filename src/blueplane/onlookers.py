@@ -78,7 +78,9 @@ class Onlookers:
 def make_onlookers(road: Road) -> Onlookers:
     """Put them together."""
     probes = _probes(road)
-    history = History(HealthLog(lambda: _url(road), road.settings().redis.key_prefix))
+    history = History(
+        HealthLog(lambda: our_redis(road.stream, road.redis), road.settings().redis.key_prefix)
+    )
     listeners = [_Keeper(road).keep, history.keep, _incidents(road).follow]
     http = None
     if port := road.settings().http.port:
@@ -140,12 +142,12 @@ def _paused_until_ms(home: Home) -> int | None:
     return (pause.until_ms or 0) if pause else None
 
 
-def _url(road: Road) -> str:
+def our_redis(stream: Stream, redis: RedisChoice) -> str:
     """Return the address of Redis, but only of one that is known to be ours to write to."""
-    if not road.stream.attached:
+    if not stream.attached:
         message = "not attached to redis"
         raise QueueDetachedError(message)
-    return road.redis.url()
+    return redis.url()
 
 
 def _incidents(road: Road) -> Incidents:

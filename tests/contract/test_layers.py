@@ -24,7 +24,8 @@ BASE_LIBRARIES = {"orjson", "yaml"}
 
 _QUEUE_AND_STORE = (*BASE, "pipeline.link", "pipeline.stream", "store")
 _DERIVED = (
-    *_QUEUE_AND_STORE, "pipeline.custody", "pipeline.health_log", "pipeline.measures"
+    *_QUEUE_AND_STORE, "pipeline.custody", "pipeline.health_log", "pipeline.measures",
+    "pipeline.metric_log",
 )  # fmt: skip
 _BELOW_INSTALL = (*_QUEUE_AND_STORE, "analytics", "capture", "health", "pipeline")
 _BELOW_INTERFACES = (*_BELOW_INSTALL, "daemon", "install", "server")
@@ -37,6 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "pipeline.redis_server": BASE,
     "pipeline.link": BASE,
     "pipeline.health_log": (*BASE, "pipeline.link"),
+    "pipeline.metric_log": (*BASE, "pipeline.link"),
     "pipeline.stream": (*BASE, "pipeline.link", "pipeline.redis_server"),
     "capture": BASE,
     "pipeline": _QUEUE_AND_STORE,
@@ -71,6 +73,7 @@ USED_ONLY_IN: dict[str, tuple[str, ...]] = {
     "os.fork": (),
     "os.forkpty": (),
     "importlib.import_module": (
+        "analytics.metrics.additions",
         "config",
         "interfaces.cli.lazy",
         "interfaces.cli.main",

@@ -47,7 +47,10 @@ def failures(home: Home) -> set[int]:
 
 
 def test_a_session_is_told_when_it_is_traced(home: Home, redis_server: RedisServer) -> None:
-    """When it was, its project, and what it took, as soon as its events are written."""
+    """When it was, its project, and what it took, as soon as its events are written.
+
+    Figures of the day are in Redis, too.
+    """
     # Given a session of Cursor, handed over as its hooks do
     with Server(home, redis_server) as server:
         server.start_ready()
@@ -61,6 +64,8 @@ def test_a_session_is_told_when_it_is_traced(home: Home, redis_server: RedisServ
         shown = run(home, "trace", SESSION)
         health = run(home, "health", "workers", "--format", "json").json
         status = server.status()
+        told = "metric:throughput:prompts_per_session"
+        wait_until(lambda: redis_server.client.hget(told, "n") == b"1", PATIENCE_S, told)
     # Then
     assert shown.code == 0
     assert "session of cursor: began 20" in shown.out

@@ -137,6 +137,8 @@ class Workers(Service):
         self._follower = _Run(follower)
         self._follow_s = monotonic_s()
         self._woken = Flag()
+        #: Told after each portion of the follower that was stored.
+        self.followed: Callable[[], None] = lambda: None
         self._backoff = Backoff(*RETRY_S)
 
     # -- for other threads -------------------------------------------------------------------------
@@ -227,6 +229,7 @@ class Workers(Service):
             if step is not None:
                 with suppress(TouchedError):  # they are still to be derived from
                     self._commit(Derivation(name, None, step.write, edition))
+                    self.followed()
                 for error in step.errors:
                     run.failures += 1
                     run.last_error = type(error).__name__

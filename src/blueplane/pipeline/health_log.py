@@ -22,8 +22,8 @@ import orjson
 import zstandard
 
 from blueplane.digests import blake2b
-from blueplane.errors import QueueError, QueueRefusedError, QueueUnusableError
-from blueplane.pipeline.link import Command, Link, require
+from blueplane.errors import QueueError
+from blueplane.pipeline.link import Command, Link, has_series, require
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -67,7 +67,7 @@ class HealthLog:
     def write(self, samples: Sequence[Sample]) -> None:
         """Append samples, oldest first; raise QueueError when it is not sure that all were."""
         with closing(self._connect()) as link:
-            if _has_series(link):
+            if has_series(link):
                 require(link.pipeline(list(self._added(samples))))
                 return
             try:
@@ -79,7 +79,7 @@ class HealthLog:
     def names(self, span_ms: int = KEPT_MS) -> list[str]:
         """Return the names of all figures that were kept in the last ``span_ms``, in order."""
         with closing(self._connect()) as link:
-            if _has_series(link):
+            if has_series(link):
                 return sorted(self._series(link))
             known = _names(self._entries(link, span_ms)).values()
         return sorted({name for names in known for name in names})
@@ -88,7 +88,7 @@ class HealthLog:
         """Return what is kept of the figures ``wanted``, by minute, between two times."""
         found: dict[str, Series] = {name: {} for name in wanted}
         with closing(self._connect()) as link:
-            if _has_series(link):
+            if has_series(link):
                 return self._ranges(link, found, (since_ms, now_ms))
             entries = self._entries(link, min(now_ms - since_ms, KEPT_MS))
         for at_ms, name, value in _values(entries, found.keys()):
@@ -163,15 +163,6 @@ class HealthLog:
         for name, reply in zip(names, replies, strict=True):
             found[name] = {int(at_ms): float(value) for at_ms, value in reply}
         return found
-
-
-def _has_series(link: Link) -> bool:
-    """Whether the server has the module; one that does not tell has none for us."""
-    try:
-        reply = link.call("COMMAND", "INFO", "TS.ADD")
-    except (QueueRefusedError, QueueUnusableError):
-        return False
-    return bool(reply) and reply[0] is not None
 
 
 def _label(text: bytes) -> str:

@@ -146,6 +146,15 @@ class Link:
             return error
 
 
+def has_series(link: Link) -> bool:
+    """Whether the server has the module TimeSeries; one that does not tell has none for us."""
+    try:
+        reply = link.call("COMMAND", "INFO", "TS.ADD")
+    except (QueueRefusedError, QueueUnusableError):
+        return False
+    return bool(reply) and reply[0] is not None
+
+
 def read_info(text: bytes) -> dict[str, str]:
     """Return the values by name of a reply to INFO."""
     lines = text.decode("utf-8", "replace").splitlines()

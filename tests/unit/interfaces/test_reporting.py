@@ -55,6 +55,7 @@ def show_all(names: list[str], form: Any, values: list[float | None] | None = No
         ({"period": "month"}, ("2026-03-01", "2026-03-11")),
         ({"period": "year"}, ("2026-01-01", "2026-03-11")),
         ({"period": "7d"}, ("2026-03-05", "2026-03-11")),
+        ({"period": "all"}, (None, None)),
     ],
 )
 def test_days_are_those_that_a_person_means_when_they_are_written(

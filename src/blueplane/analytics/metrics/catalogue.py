@@ -23,6 +23,9 @@ _SECOND_MS: Final = 1_000
 _ENOUGH: Final = 5
 #: Net lines an hour that are worth all of their points.
 _LINES_PER_H: Final = 200
+#: The figures of a spread, and those that it has as they are.
+_SPREAD: Final = ("avg", "min", "max", "p50", "p95", "p99")
+_ENDS: Final = {"min": "least", "max": "most"}
 OUTCOMES: Final = ("ok", "failed", "denied", "interrupted", "open")
 
 
@@ -79,25 +82,28 @@ def _rate(count: float, span_ms: int, unit_ms: int) -> Figure:
 
 def spread_figures(values: _Vector, divisor: float = 1) -> dict[str, Figure]:
     """Return mean, least, most and percentiles of a spread, by their names."""
-    found = {
-        "avg": mean(values), "min": values.get("least"), "max": values.get("most"),
-        "p50": percentile(values, 50), "p95": percentile(values, 95),
-        "p99": percentile(values, 99),
-    }  # fmt: skip
-    n = values.get("n", 0)
-    return {
-        name: Figure(None if value is None else value / divisor, n) for name, value in found.items()
-    }
+    return {which: _spread_figure(values, which, divisor) for which in _SPREAD}
+
+
+def _spread_figure(values: _Vector, which: str, divisor: float) -> Figure:
+    """Return the mean, the least, the most, or a percentile of a spread."""
+    if which == "avg":
+        value = mean(values)
+    elif which in _ENDS:
+        value = values.get(_ENDS[which])
+    else:
+        value = percentile(values, int(which[1:]))
+    return Figure(None if value is None else value / divisor, values.get("n", 0))
 
 
 def _declare_spread(
     name: str, category: str, unit: str, find: Callable[[_Vector], _Vector], divisor: float = 1
 ) -> None:
     """Declare the figures of a spread; ``name`` has a place for which of them it is."""
-    for which in ("avg", "min", "max", "p50", "p95", "p99"):
+    for which in _SPREAD:
 
         def make(vector: _Vector, which: str = which) -> Figure:
-            return spread_figures(find(vector), divisor)[which]
+            return _spread_figure(find(vector), which, divisor)
 
         metric(name.format(which), category, unit, "estimate" if which[0] == "p" else "exact")(make)
 

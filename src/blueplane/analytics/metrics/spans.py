@@ -9,12 +9,17 @@ from collections.abc import Iterator
 
 from blueplane.analytics.metrics.vector import Vector, merged
 from blueplane.days import days_of, month_of
-from blueplane.store.metric_rollups import Scope, days_between, months_between
-from blueplane.store.queries import Reader
+from blueplane.store.metric_rollups import Body, Cell, Scope, days_between, months_between
+from blueplane.store.reading import Reads
 
 
-def vector_of(reader: Reader, scope: Scope) -> Vector:
+def vector_of(reader: Reads, scope: Scope) -> Vector:
     """Return the vector of the days of a scope."""
+    return merged(body for _, body in by_month(reader, scope))
+
+
+def by_month(reader: Reads, scope: Scope) -> list[tuple[Cell, Body]]:
+    """Return what makes up the days of a scope; the span of each cell is its month."""
     months = [month_of(scope.first), month_of(scope.last)]
     if days_of(months[0]).start < scope.first:
         months[0] += 1
@@ -22,8 +27,9 @@ def vector_of(reader: Reader, scope: Scope) -> Vector:
         months[1] -= 1
     found = months_between(reader, scope._replace(first=months[0], last=months[1]))
     for part in _outside(scope.first, scope.last, *months):
-        found += days_between(reader, scope._replace(first=part.start, last=part.stop - 1))
-    return merged(body for _, body in found)
+        days = days_between(reader, scope._replace(first=part.start, last=part.stop - 1))
+        found += [(cell._replace(span=month_of(cell.span)), body) for cell, body in days]
+    return found
 
 
 def _outside(first: int, last: int, first_month: int, last_month: int) -> Iterator[range]:

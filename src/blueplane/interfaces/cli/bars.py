@@ -38,7 +38,7 @@ def drawn(
     room = _width() - wide - number - 2 * len(GAP)
     most = max((each for each in values if each), default=0)
     for name, each, text in zip(labels, values, shown, strict=True):
-        bar = _bar(room * each / most if each and most else 0)
+        bar = _bar(room * each / most if each and each > 0 else 0)
         yield f"{name}{' ' * (wide - cell_len(name))}{GAP}{text:>{number}}{GAP}{bar}".rstrip()
 
 

@@ -35,6 +35,8 @@ COMMANDS: Final = {
     "doctor": ("blueplane.interfaces.cli.doctor", "Check everything, and say what to do."),
     "top": ("blueplane.interfaces.cli.top", "Watch the hops: rates, backlogs, errors."),
     "usage": ("blueplane.interfaces.cli.usage", "Show tokens and cost by day, session and more."),
+    "metrics": ("blueplane.interfaces.cli.metrics", "Show what was done, and how it changes."),
+    "insights": ("blueplane.interfaces.cli.insights", "Say what is worth a change, and why."),
     "statusline": ("blueplane.interfaces.cli.statusline", "Print one line for a status line."),
     "logs": ("blueplane.interfaces.cli.logs", "Show the server's log."),
     "pause": ("blueplane.interfaces.cli.pause", "Have the hooks take nothing, for a while."),

@@ -29,7 +29,7 @@ ROWS: Final = 30
 _AGO: Final = re.compile(r"([0-9]{1,5})([dwmy])")
 _DAYS: Final = {"d": 1, "w": 7, "m": 30, "y": 365}
 _DAY_FORMS: Final = "write 2026-01-31, today, yesterday, or 7d, 6w, 3m, 1y ago"
-_PERIODS: Final = "today, yesterday, week, month, year, or the last 7d, 6w, 3m, 1y"
+_PERIODS: Final = "today, yesterday, week, month, year, all, or the last 7d, 6w, 3m, 1y"
 #: How a spreadsheet knows a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -113,7 +113,9 @@ def _day(option: str, text: str) -> int:
         raise UsageError(message) from None
 
 
-def _period(text: str) -> tuple[int, int]:
+def _period(text: str) -> tuple[int | None, int | None]:
+    if text == "all":
+        return None, None
     now = today()
     when = date_of(now)
     begins = {

@@ -1,0 +1,121 @@
+"""``blueplane metrics``: what people did with their agents, as figures.
+
+Owns the command, and which figures it shows.
+Promises to show any figure by its name, and an error that names the nearest for a name of none.
+Leaves the figures to ``analytics/metrics``, how they look to ``metric_tables.py``.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, Final, NoReturn
+
+import click
+
+from blueplane.analytics.metrics.additions import known_metrics
+from blueplane.analytics.metrics.catalogue import Metric
+from blueplane.analytics.metrics.parts import PARTS
+from blueplane.analytics.metrics.report import GROUPS, Page, grouped, overview
+from blueplane.errors import NotFoundError
+from blueplane.interfaces.cli.metric_scope import read_period, span_of
+from blueplane.interfaces.cli.metric_tables import Told, show_groups, show_overview
+from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.reporting import report_options
+from blueplane.paths import Home
+from blueplane.store.reading import Reads
+
+#: The figures of a group when none are chosen; a chart has the first.
+_HEAD: Final = ("error_rate", "acceptance_rate", "lines_net", "productivity_score")
+_HEAD_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "tool": ("tool_calls", "error_rate", "tool_execution_p50_ms", "tool_execution_p95_ms"),
+    "model": ("model_calls", "input_tokens", "output_tokens", "cache_read_share"),
+}
+#: Of spreads, what a table leaves out unless somebody chooses figures.
+_ENDS: Final = re.compile(r"(?<!_per)_(min|max|p99)(_[a-z]+)?\Z")
+#: Names that an error lists at most.
+_LISTED: Final = 12
+
+
+@click.command()
+@click.option("--group-by", "by", type=click.Choice(GROUPS), help="A row for each of these.")
+@click.option("--category", metavar="NAME", help="Only figures of it, as errors or latency.")
+@click.option(
+    "--metric",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this figure, `*` standing for anything; as often as you like.",
+)
+@report_options
+def metrics(
+    home: Home,
+    by: str | None,
+    category: str | None,
+    names: tuple[str, ...],
+    **said: Any,  # noqa: ANN401 - of the options
+) -> None:
+    """Show what you did with your agents as figures, and how they change:
+    latency, throughput, errors, acceptance, tools, code, rhythm, context.
+
+    \b
+    blueplane metrics                          the last 30 days
+    blueplane metrics --category errors        one kind, in full
+    blueplane metrics --group-by tool          which tools fail, which are slow
+    blueplane metrics --metric error_rate --format chart
+
+    Beside each figure are the number of things that it was made of (n), the
+    change against the period of the same length before, and by how much it
+    grows a day, with the number of days. `--period all` is everything.
+    """  # noqa: D205, D301 - click shows it as it stands, and wants the character of \b
+    asked = read_period(said, every_row=by is None)
+    if asked.form == "chart":
+        by = by or "day"
+    known = known_metrics()
+    there = PARTS[by][1] if by is not None and by in PARTS else known.metrics
+    chosen = _named(_of_category(there, category), names)
+    if by is not None and not names and category is None:
+        head = [there[name] for name in _HEAD_OF.get(by, _HEAD)]
+        chosen = head[:1] if asked.form == "chart" else head
+    elif asked.form == "table" and not names and (by is not None or category is None):
+        chosen = [each for each in chosen if not _ENDS.search(each.name)]
+    with opened(home, Reads) as reader:
+        span = span_of(reader, asked)
+        page = Page(asked.limit, asked.offset)
+        if by is None:
+            report = overview(reader, span.scope, chosen, bounded=span.bounded)
+            report = report._replace(rows=page.of(report.rows))
+        else:
+            report = grouped(reader, span.scope, by, chosen, page)
+    told = Told(report, chosen, span, known.broken)
+    if by is None:
+        show_overview(told, asked.form)
+    else:
+        show_groups(told, by, asked.form)
+
+
+def _of_category(there: Mapping[str, Metric], category: str | None) -> list[Metric]:
+    found = [each for each in there.values() if category in (None, each.category)]
+    if not found:
+        categories = {each.category for each in there.values()}
+        _refuse("category", str(category), categories)
+    return found
+
+
+def _named(there: Sequence[Metric], names: Sequence[str]) -> list[Metric]:
+    for name in names:
+        if not any(_fits(each, [name]) for each in there):
+            _refuse("metric", name, {each.name for each in there})
+    return [each for each in there if not names or _fits(each, names)]
+
+
+def _fits(metric: Metric, names: Iterable[str]) -> bool:
+    return any(fnmatchcase(metric.name, name) for name in names)
+
+
+def _refuse(what: str, said: str, names: set[str]) -> NoReturn:
+    close = get_close_matches(said, names, n=1)
+    some = ", ".join(sorted(names)[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    hint = f"did you mean {close[0]}?" if close else f"there are {some}"
+    message = f"no {what} {said!r} here; {hint}"
+    raise NotFoundError(message)
