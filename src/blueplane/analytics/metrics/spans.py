@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from blueplane.analytics.metrics.vector import Vector, merged
 from blueplane.days import days_of, month_of
 from blueplane.store.metric_rollups import Scope, days_between, months_between
-from blueplane.store.queries import Reader
+from blueplane.store.reading import Reads
 
 
-def vector_of(reader: Reader, scope: Scope) -> Vector:
+def vector_of(reader: Reads, scope: Scope) -> Vector:
     """Return the vector of the days of a scope."""
     months = [month_of(scope.first), month_of(scope.last)]
     if days_of(months[0]).start < scope.first:
