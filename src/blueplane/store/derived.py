@@ -15,8 +15,8 @@ import orjson
 
 from blueplane.store.connection import Connection
 from blueplane.store.conversation_tables import UPSERTS, Fact, by_kind
-from blueplane.store.letters import Letter
 from blueplane.store.endings import IDLE_MS
+from blueplane.store.letters import Letter
 from blueplane.store.metric_rollups import Measured, put_measured, touch
 from blueplane.store.rollups import Rollups
 
