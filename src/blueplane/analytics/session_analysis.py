@@ -28,8 +28,6 @@ Row: TypeAlias = dict[str, Any]
 
 _VERDICTS: Final = ("accepted", "provisional", "modified", "rejected", "undecided")
 _TOOL_TIMES: Final = ("avg", "p50", "p95", "p99", "max")
-#: Numbers of files are 64 bits with a sign.
-_BITS: Final = (1 << 64) - 1
 #: What a row of each part has, in this order.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "figures": ("category", "name", "value", "unit", "n", "certainty"),
@@ -118,8 +116,10 @@ def _known_sum(amounts: Iterable[int | None]) -> int | None:
 
 
 def pseudonym(change: CodeChange) -> str | None:
-    """Return what the file of an edit is called, the same in all sessions; None when unknown."""
-    return None if change.file is None else f"{change.file & _BITS:016x}"
+    """Return the pseudonym of an edit's file, as payloads have it; None when unknown."""
+    if change.file is None:
+        return None
+    return f"p:{change.file:012x}" + (f".{change.extension}" if change.extension else "")
 
 
 # --- timeline -------------------------------------------------------------------------------------

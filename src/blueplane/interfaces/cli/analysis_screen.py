@@ -18,8 +18,7 @@ from blueplane.interfaces.cli.output import Column, Fact, Row, Table, render, re
 _DETAIL: Final = ("_avg_", "_min_", "_max_", "_p99_")
 #: Sequences that are shown.
 _SEQUENCES: Final = 8
-#: Characters of a pseudonym, and of a prompt, that are shown.
-_FILE: Final = 8
+#: Characters of a prompt that are shown.
 _PROMPT: Final = 40
 _UNITS: Final = {"ms": 1, "s": 1000}
 
@@ -45,8 +44,7 @@ _TOOLS: Final = (
 )
 _SEQUENCE: Final = (Column("sequence", "sequence"), _right("times"))
 _FILES: Final = (
-    Column("file", "file", lambda name: name[:_FILE], whole=True),
-    Column("extension", "kind"),
+    Column("file", "file", whole=True),
     _right("edits"),
     _right("lines_added", "added"),
     _right("lines_removed", "removed"),
@@ -168,7 +166,7 @@ def _detail(row: Row) -> str:
     elif row["chars"] is not None:
         said.append(f"{number(row['chars'])} characters")
     if row["file"] is not None:
-        said.append(row["file"][:_FILE])
+        said.append(row["file"])
     if row["lines_added"] is not None or row["lines_removed"] is not None:
         said.append(f"+{number(row['lines_added'])} -{number(row['lines_removed'])}")
     if row["joined_by"] == "time":
