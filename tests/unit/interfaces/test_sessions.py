@@ -171,17 +171,21 @@ def test_it_is_said_how_each_session_ended(known: Home) -> None:
 
 def test_a_session_that_is_not_measured_yet_is_listed_with_its_calls(tmp_path: Path) -> None:
     """Its tokens count at once; its other figures are unknown, not 0."""
-    # Given what the workers derived, but for metrics
+    # Given what the worker of usage derived, before the others
     home = told(tmp_path, [answer(1, session_id="one", **at(0))])
     desk = Desk(home.database)
     desk.execute("DELETE FROM session_figures")
     desk.execute("DELETE FROM session_summaries")
     desk.execute("INSERT INTO touched SELECT id, 1 FROM sessions")
+    desk.execute("UPDATE sessions SET evidence = 0, started_ms = NULL, last_ms = NULL")
     desk.close()
-    # When
-    row = answered(home, "sessions", "--since", FIRST)["rows"][0]
-    # Then
-    assert (row["total_tokens"], row["prompts"], row["acceptance_rate"]) == (15, None, None)
+    for scope in ((), ("--since", FIRST)):
+        # When
+        (row,) = answered(home, "sessions", *scope)["rows"]
+        # Then
+        assert (row["total_tokens"], row["prompts"], row["acceptance_rate"]) == (15, None, None)
+        assert row["ended_by"] is None
+    assert "15" in printed(home, "analyze", "one")
 
 
 def test_names_steer_nothing_when_they_are_shown(tmp_path: Path) -> None:
