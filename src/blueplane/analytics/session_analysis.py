@@ -9,9 +9,9 @@ Leaves reading to ``store/``, counting to ``metrics/measure.py``, drawing to the
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from blueplane.analytics.metrics.catalogue import CATALOGUE, OUTCOMES, figures, spread_figures
+from blueplane.analytics.metrics.catalogue import CATALOGUE, OUTCOMES, figures
 from blueplane.analytics.metrics.measure import Judged, judged, moments_of, outcome_of
-from blueplane.analytics.metrics.vector import Vector, at
+from blueplane.analytics.metrics.vector import Vector, at, mean, percentile
 from blueplane.store.conversations import (
     CodeChange,
     Compaction,
@@ -27,11 +27,13 @@ from blueplane.store.timeline import Entry
 Row: TypeAlias = dict[str, Any]
 
 _VERDICTS: Final = ("accepted", "provisional", "modified", "rejected", "undecided")
-_TOOL_TIMES: Final = ("avg", "p50", "p95", "p99", "max")
+_PERCENTILES: Final = (50, 95, 99)
 #: What a row of each part has, in this order.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "figures": ("category", "name", "value", "unit", "n", "certainty"),
-    "tools": ("tool", "calls", *OUTCOMES, *(f"{which}_ms" for which in _TOOL_TIMES)),
+    "tools": (
+        "tool", "calls", *OUTCOMES, "avg_ms", *(f"p{each}_ms" for each in _PERCENTILES), "max_ms",
+    ),
     "files": (
         "file", "extension", "created", "edits", "lines_added", "lines_removed", *_VERDICTS,
         "evidence",
@@ -66,10 +68,11 @@ def tool_rows(vector: Vector) -> list[Row]:
 
 def _tool_row(name: str, tool: Mapping[str, Any]) -> Row:
     found = {outcome: tool.get(outcome, 0) for outcome in OUTCOMES}
-    times = spread_figures(tool.get("ms", {}))
+    times = tool.get("ms", {})
+    percentiles = {f"p{percent}_ms": percentile(times, percent) for percent in _PERCENTILES}
     return {
         "tool": name, "calls": sum(found.values()), **found,
-        **{f"{which}_ms": times[which].value for which in _TOOL_TIMES},
+        "avg_ms": mean(times), **percentiles, "max_ms": times.get("most"),
     }  # fmt: skip
 
 
