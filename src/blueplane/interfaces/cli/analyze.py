@@ -3,7 +3,8 @@
 Owns the command, which session is meant, and the file that is exported.
 Promises the figures of ``sessions`` and ``metrics``, and a file that is whole, private and never
 written over another one unasked.
-Leaves the rows to ``analytics/session_analysis.py``, how they look to ``analysis_screen.py``.
+Leaves the rows to ``analytics/session_analysis.py`` and, for it takes long to import,
+``analysis_story.py``; how they look to ``analysis_screen.py``.
 """
 
 import os
@@ -15,7 +16,6 @@ from typing import Any, Final, Literal
 import click
 
 from blueplane.analytics import session_analysis as parts_of
-from blueplane.analytics.metrics.measure import moments_of
 from blueplane.analytics.metrics.vector import merged
 from blueplane.analytics.prices import load_prices
 from blueplane.analytics.session_report import one
@@ -24,15 +24,13 @@ from blueplane.errors import NotFoundError, UsageError
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened
 from blueplane.interfaces.cli.options import home_option
-from blueplane.interfaces.cli.output import Row, json_text
+from blueplane.interfaces.cli.output import json_text
 from blueplane.interfaces.cli.price_lines import price_lines
 from blueplane.interfaces.cli.reporting import write_csv
 from blueplane.paths import Home, replacing
-from blueplane.store.conversations import conversation
 from blueplane.store.metric_rollups import bodies_of_session
 from blueplane.store.reading import Reads
 from blueplane.store.session_list import Known, beginning, nearest, newest
-from blueplane.store.timeline import timeline as entries_of
 
 #: What may be asked for beside the figures.
 _PARTS: Final = ("tools", "files", "timeline")
@@ -115,23 +113,8 @@ def _answer(reader: Reads, known: Known, home: Home, parts: Sequence[str]) -> di
         answer["tools"] = parts_of.tool_rows(vector)
         answer["sequences"] = parts_of.sequence_rows(vector)
     if "files" in parts or "timeline" in parts:
-        answer |= _talked(reader, known, parts)
+        answer |= load("analysis_story", "told")(reader, known, parts)
     return answer
-
-
-def _talked(reader: Reads, known: Known, parts: Sequence[str]) -> Mapping[str, list[Row]]:
-    """Return the parts that are read from the conversation itself."""
-    talk = conversation(reader, known.session_id, known.platform)
-    if talk is None:
-        return {name: [] for name in parts if name != "tools"}
-    found: dict[str, list[Row]] = {}
-    if "files" in parts:
-        found["files"] = [*parts_of.file_rows(talk)]
-    if "timeline" in parts:
-        entries = entries_of(reader, known.session_id, known.platform)
-        last_ms = max(moments_of(talk), default=0)
-        found["timeline"] = [*parts_of.timeline_rows(entries, last_ms)]
-    return found
 
 
 # --- forms ----------------------------------------------------------------------------------------
