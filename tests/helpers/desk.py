@@ -24,7 +24,7 @@ from blueplane.event import Event, line_id
 from blueplane.pipeline.commits import Commits
 from blueplane.store.conversation_tables import TABLES
 from blueplane.store.derived import Derivation
-from blueplane.store.metric_rollups import MEASURED, unpacked
+from blueplane.store.metric_rollups import MEASURED, SessionSummary, unpacked
 from blueplane.store.queries import Reader, reading
 from blueplane.store.usage_columns import KEYS
 from helpers.road import CAPTURED_NS, make_event, make_row
@@ -167,6 +167,9 @@ class Desk:
     def _measured(self, table: str) -> list[tuple[Any, ...]]:
         """Return the rows of a table of figures, with texts in place of numbers of them."""
         session = "(SELECT session_id FROM sessions WHERE id = t.session)"
+        if table == "session_summaries":
+            columns = ", ".join(SessionSummary._fields[1:])
+            return self.execute(f"SELECT {session}, {columns} FROM {table} t ORDER BY 1")
         found = self.execute(
             f"SELECT {session if table == 'session_figures' else 0}, t.span, t.platform,"
             " (SELECT text FROM labels WHERE id = t.project), t.body"

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from blueplane.analytics.fields import cost, largest, text
 from blueplane.event import line_id
-from blueplane.store.derived import IDLE_MS, WITNESSES, Derived, SessionFacts, Trace
+from blueplane.store.derived import WITNESSES, Derived, SessionFacts, Trace
+from blueplane.store.endings import IDLE_MS
 
 #: What of an editor's own store happened at the time that its row has.
 _DATED: Final = {

@@ -77,6 +77,11 @@ class Priced:
         )
 
 
+def all_tokens(cell: Cell) -> int:
+    """Return the tokens of all kinds that are known of a cell."""
+    return sum(cell.sums[_AT[f"{kind}_tokens"]] for kind in _WHOLE)
+
+
 def figures(cells: Iterable[Cell], priced: Priced) -> Row:
     """Return the figures of cells that are one row."""
     sums, pico_usd, unpriced, models = _NOTHING, 0, 0, set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from blueplane.store.conversations import Conversation, conversation
-from blueplane.store.queries import Reader
+from blueplane.store.reading import Reads
 
 _SESSION: Final = (
     "SELECT platform, session_id, coalesce(project, 0), ended_ms IS NOT NULL, started_ms,"
@@ -53,7 +53,7 @@ class Activity:
     last_ms: int | None = None
 
 
-def read_activity(reader: Reader, session: int) -> Activity | None:
+def read_activity(reader: Reads, session: int) -> Activity | None:
     """Return what happened in a session, by its number; None when there is no such session."""
     found = reader.rows(_SESSION, (session,))
     if not found:

@@ -20,7 +20,7 @@ from blueplane.store.joining import (
     join_compactions,
     join_subagents,
 )
-from blueplane.store.queries import Reader
+from blueplane.store.reading import Reads
 
 #: Of the two clocks of a tool call the better one first.
 _CLOCKS: Final = ("hook", "stored")
@@ -192,7 +192,7 @@ class Conversation:
     lines: Lines | None = None
 
 
-def conversation(reader: Reader, session_id: str, platform: str = "") -> Conversation | None:
+def conversation(reader: Reads, session_id: str, platform: str = "") -> Conversation | None:
     """Return a conversation, of any platform if none is named; None when nothing is known of it."""
     found = reader.rows(
         "SELECT id, platform FROM sessions WHERE session_id = ?1 AND ?2 IN ('', platform)"
@@ -208,7 +208,7 @@ def conversation(reader: Reader, session_id: str, platform: str = "") -> Convers
 class _Maker:
     """Makes one conversation."""
 
-    def __init__(self, reader: Reader, number: int, platform: str, session_id: str) -> None:
+    def __init__(self, reader: Reads, number: int, platform: str, session_id: str) -> None:
         self._reader = reader
         self._number = number
         self._platform, self._session_id = platform, session_id

@@ -15,14 +15,13 @@ import orjson
 
 from blueplane.store.connection import Connection
 from blueplane.store.conversation_tables import UPSERTS, Fact, by_kind
+from blueplane.store.endings import IDLE_MS
 from blueplane.store.letters import Letter
 from blueplane.store.metric_rollups import Measured, put_measured, touch
 from blueplane.store.rollups import Rollups
 
 #: The hop of a dead letter that a worker could not derive from; outside of both laws.
 HOP: Final = "derived"
-#: Milliseconds without an event after which a session has ended.
-IDLE_MS: Final = 30 * 60_000
 #: Bits of ``evidence`` and ``seen``: who saw it.
 HOOK: Final = 1
 TRANSCRIPT: Final = 2

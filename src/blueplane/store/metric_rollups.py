@@ -1,7 +1,7 @@
 """Rollups of metrics: what can be added up, by session and day, by day, and by month.
 
-Owns the tables ``touched``, ``session_figures``, ``daily_rollups`` and ``monthly_rollups``: every
-statement that changes them, and what is read to keep them.
+Owns the tables ``touched``, ``session_figures``, ``session_summaries``, ``daily_rollups`` and
+``monthly_rollups``: every statement that changes them, and what is read to keep them.
 Promises that a day is the sum of its sessions and a month that of its days, for each platform and
 project; and that a session is measured again after whatever was derived of it.
 Leaves what is added up, and how, to ``analytics/metrics``; here it is a body, compressed.
@@ -20,7 +20,7 @@ from blueplane.store.reading import Reads
 Body: TypeAlias = dict[str, Any]
 
 #: Tables of what was measured.
-MEASURED: Final = ("session_figures", "daily_rollups", "monthly_rollups")
+MEASURED: Final = ("session_figures", "daily_rollups", "monthly_rollups", "session_summaries")
 _LEVEL: Final = 3
 
 
@@ -49,6 +49,24 @@ class SessionFigures(NamedTuple):
     body: Body
 
 
+class SessionSummary(NamedTuple):
+    """What sessions are looked for by, of a whole session.
+
+    ``tool_calls`` are all, ``executed`` those that were let run; of edits those are ``decided``
+    that came to anything. ``productivity`` is None when unknown.
+    """
+
+    session: int
+    duration_ms: int
+    prompts: int
+    tool_calls: int
+    executed: int
+    failed: int
+    accepted: int
+    decided: int
+    productivity: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Sessions that were measured, with the versions in which they were touched.
@@ -58,6 +76,7 @@ class Measured:
 
     versions: Mapping[int, int]
     sessions: Sequence[SessionFigures]
+    summaries: Sequence[SessionSummary]
     days: Mapping[Cell, Body | None]
     months: Mapping[Cell, Body | None]
 
@@ -99,11 +118,15 @@ def put_measured(connection: Connection, measured: Measured) -> None:
     )
     if dict(found) != measured.versions:
         raise TouchedError
-    for table in ("session_figures", "touched"):
+    for table in ("session_figures", "session_summaries", "touched"):
         connection.execute(f"DELETE FROM {table} WHERE session IN ({marks})", keys)
     connection.executemany(
         "INSERT INTO session_figures VALUES (?, ?, ?, ?, ?)",
         [(each.session, *each.cell, _packed(each.body)) for each in measured.sessions],
+    )
+    connection.executemany(
+        f"INSERT INTO session_summaries VALUES ({', '.join('?' * len(SessionSummary._fields))})",
+        measured.summaries,
     )
     for table, bodies in (("daily_rollups", measured.days), ("monthly_rollups", measured.months)):
         _put(connection, table, bodies)

@@ -1,6 +1,6 @@
 """What is asked of the derived tables.
 
-Owns the SELECTs, and when a session that nobody ended counts as ended.
+Owns the SELECTs.
 Promises plain records; a session's times are those of its events.
 Leaves adding to ``derived.py``, and judging to whoever asks.
 """
@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from blueplane.clock import MS_PER_DAY
-from blueplane.store.derived import HOOK, IDLE_MS, STORED, TURN, WITNESSES
+from blueplane.store.derived import HOOK, STORED, TURN, WITNESSES
+from blueplane.store.endings import end_of
 from blueplane.store.queries import Reader
 
 #: Milliseconds around the start of a session within which another one was cleared for it.
 _CLEARED_MS: Final = 10_000
-#: Milliseconds for which what belongs to a session may come after its end.
-_TRAILING_MS: Final = 5_000
 
 #: What is comparable of what witnesses saw in a span: a witness that saw something of the session
 #: missed what it did not see, but for a kind of thing that it never names there.
@@ -120,7 +119,7 @@ def session(reader: Reader, session_id: str, now_ms: int) -> Session | None:
     seen_by = tuple(witness for witness, bit in WITNESSES.items() if evidence & bit)
     continues = continues or _cleared(reader, platform, name)
     head = [platform, name, seen_by, project, branch, parent, continues, started_ms, last_ms]
-    values = [*head, *_end(last_ms, ended_ms, reason, now_ms), stretches, *calls, cost]
+    values = [*head, *end_of(last_ms, ended_ms, reason, now_ms), stretches, *calls, cost]
     return Session(*values)
 
 
@@ -135,20 +134,6 @@ def _cleared(reader: Reader, platform: str, session_id: str) -> str | None:
         (platform, session_id, _CLEARED_MS),
     )
     return str(found[0][0]) if found else None
-
-
-def _end(
-    last_ms: int | None, ended_ms: int | None, reason: str | None, now_ms: int
-) -> tuple[int | None, str | None]:
-    """Return when a session ended, and by what.
-
-    By the event that its editor sent, unless it went on after it, or had been idle before.
-    """
-    if last_ms is None:
-        return ended_ms, reason
-    if ended_ms is not None and last_ms - _TRAILING_MS <= ended_ms <= last_ms + IDLE_MS:
-        return ended_ms, reason
-    return (last_ms, "idle") if now_ms - last_ms > IDLE_MS else (None, None)
 
 
 def coverage(reader: Reader, platform: str, since_ms: int, until_ms: int) -> list[Coverage]:

@@ -566,6 +566,17 @@ CREATE TABLE session_figures (
     PRIMARY KEY (session, span)
 ) WITHOUT ROWID;
 CREATE INDEX session_figures_span ON session_figures (span, platform, project);
+CREATE TABLE session_summaries (
+    session      INTEGER PRIMARY KEY,
+    duration_ms  INTEGER NOT NULL,
+    prompts      INTEGER NOT NULL,
+    tool_calls   INTEGER NOT NULL,
+    executed     INTEGER NOT NULL,
+    failed       INTEGER NOT NULL,
+    accepted     INTEGER NOT NULL,
+    decided      INTEGER NOT NULL,
+    productivity REAL
+);
 CREATE TABLE daily_rollups (
     span     INTEGER NOT NULL,
     platform TEXT NOT NULL,

@@ -19,7 +19,7 @@ from blueplane.store.conversations import (
     Turn,
     conversation,
 )
-from blueplane.store.queries import Reader
+from blueplane.store.reading import Reads
 
 Record: TypeAlias = Turn | Response | ToolCall | CodeChange | Compaction | Subagent
 
@@ -47,13 +47,13 @@ class Entry:
     children: tuple["Entry", ...] = ()
 
 
-def timeline(reader: Reader, session_id: str, platform: str = "") -> tuple[Entry, ...]:
+def timeline(reader: Reads, session_id: str, platform: str = "") -> tuple[Entry, ...]:
     """Return what happened in a conversation, sub-agents with conversations of their own too."""
     whole = conversation(reader, session_id, platform)
     return () if whole is None else _entries(reader, whole, {session_id})
 
 
-def _entries(reader: Reader, whole: Conversation, above: set[str]) -> tuple[Entry, ...]:
+def _entries(reader: Reads, whole: Conversation, above: set[str]) -> tuple[Entry, ...]:
     """Order a conversation; ``above`` are those that it is part of, for ids may go in a circle."""
     agents = {each.child for each in whole.subagents if each.child is not None}
     done: dict[str | None, list[Entry]] = {}
@@ -70,7 +70,7 @@ def _entries(reader: Reader, whole: Conversation, above: set[str]) -> tuple[Entr
 
 
 def _children(
-    reader: Reader,
+    reader: Reads,
     whole: Conversation,
     agent: Subagent,
     done: Mapping[str | None, list[Entry]],

@@ -26,9 +26,12 @@ _GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "branch": (_MONTHS, ("p.text", "b.text")),
     "hour": ("usage_hours", ("u.platform", "u.hour")),
     "session": ("usage_sessions", ("u.session",)),
+    "sessions": ("usage_sessions", ()),
 }
 #: A day after all others; and less than it is before them.
 _NEVER: Final = 10**9
+#: What some of which may be asked for, of tables that have it.
+_ONLY: Final[Mapping[str, str]] = {"usage_hours": "u.hour", "usage_sessions": "u.session"}
 _JOINS: Final[Mapping[str, str]] = {
     "m": "LEFT JOIN labels m ON m.id = u.model",
     "p": "LEFT JOIN labels p ON p.id = u.project",
@@ -126,7 +129,8 @@ def _cells(
     era = " + ".join(f"(u.day >= {day:d})" for day in eras) or "0"
     where, parameters = _where(table, scope)
     if only:
-        where.append(f"{columns[-1]} IN ({', '.join(str(int(each)) for each in only)})")
+        where.append(f"{_ONLY[table]} IN (SELECT value FROM json_each(:only))")
+        parameters["only"] = f"[{', '.join(str(int(each)) for each in only)}]"
     wanted = [*columns, "m.text", "u.band", era]
     rows = reader.rows(
         f"SELECT {', '.join([*wanted, _SUMS])} FROM {table} u {_joins([*wanted, *where])}"

@@ -10,9 +10,9 @@ What an edit came to is judged by event time alone: what happened after it in it
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from blueplane.analytics.metrics.vector import Vector, add, spread
 from blueplane.days import local_day
@@ -51,7 +51,7 @@ def measure(activity: Activity) -> dict[int, Vector]:
     """Return the vector of each local day on which something happened."""
     days: _Days = defaultdict(dict)
     talk = activity.talk
-    moments = _moments(talk)
+    moments = moments_of(talk)
     if moments:
         _count_session(activity, moments, days)
         _count_rhythm(talk, moments, days)
@@ -66,7 +66,7 @@ def measure(activity: Activity) -> dict[int, Vector]:
     return dict(days)
 
 
-def _moments(talk: Conversation) -> list[int]:
+def moments_of(talk: Conversation) -> list[int]:
     """Return the times of everything that happened, in order."""
     times = [at_ms for each in talk.turns for at_ms in (each.prompt_ms, each.ended_ms)]
     times += [each.at_ms for each in talk.responses]
@@ -139,7 +139,7 @@ def _count_tools(talk: Conversation, last_ms: int, days: _Days) -> None:
     """Count calls of tools by what became of them, how long they took, and what followed what."""
     tools = [each for each in talk.tool_calls if each.started_ms is not None]
     for place, tool in enumerate(tools):
-        vector, outcome = days[_day(tool)], _outcome(tool, last_ms)
+        vector, outcome = days[_day(tool)], outcome_of(tool, last_ms)
         name = tool.name or ""
         add(vector, "tools", name, outcome)
         took = tool.duration_ms if tool.latency_ms is None else tool.latency_ms
@@ -165,7 +165,7 @@ def _model_of(talk: Conversation, tool: ToolCall) -> str:
     return "" if tool.turn is None else talk.turns[tool.turn].model or ""
 
 
-def _outcome(tool: ToolCall, last_ms: int) -> str:
+def outcome_of(tool: ToolCall, last_ms: int) -> str:
     """Return what became of a call; ``open`` while it may still end, or nobody would tell."""
     if tool.outcome is not None:
         return tool.outcome
@@ -188,21 +188,41 @@ def _is_made_good(tool: ToolCall, after: Sequence[ToolCall]) -> bool:
 
 def _count_edits(talk: Conversation, last_ms: int, days: _Days) -> None:
     """Count edits by what they came to, and what they changed; one that was denied changed none."""
-    denied = {each.key: each for each in talk.tool_calls if each.outcome == "denied"}
+    for each in judged(talk, last_ms):
+        vector = days[local_day(each.change.at_ms)]
+        add(vector, "edits", each.evidence, each.verdict)
+        _count_lines(each.change, vector, again=each.again)
+    denied = _denied(talk)
+    for key in denied.keys() - {each.tool for each in talk.code_changes}:
+        if denied[key].name in _EDITORS:
+            add(days[_day(denied[key])], "edits", *_DENIED)
+
+
+class Judged(NamedTuple):
+    """An edit, what it came to and by which evidence; ``again`` if its file was edited before."""
+
+    change: CodeChange
+    evidence: str
+    verdict: str
+    again: bool
+
+
+def judged(talk: Conversation, last_ms: int) -> Iterator[Judged]:
+    """Yield the edits of a conversation that went on until then, those of a file together."""
+    denied = _denied(talk)
     by_file: defaultdict[int | None, list[CodeChange]] = defaultdict(list)
     for change in talk.code_changes:
         if not change.tab:
             by_file[change.file].append(change)
     for file, changes in by_file.items():
         for place, change in enumerate(changes):
-            vector = days[local_day(change.at_ms)]
             later = changes[place + 1 :] if file is not None else []
             verdict = _DENIED if change.tool in denied else _verdict(change, later, last_ms)
-            add(vector, "edits", *verdict)
-            _count_lines(change, vector, again=file is not None and place > 0)
-    for key in denied.keys() - {each.tool for each in talk.code_changes}:
-        if denied[key].name in _EDITORS:
-            add(days[_day(denied[key])], "edits", *_DENIED)
+            yield Judged(change, *verdict, again=file is not None and place > 0)
+
+
+def _denied(talk: Conversation) -> dict[int, ToolCall]:
+    return {each.key: each for each in talk.tool_calls if each.outcome == "denied"}
 
 
 def _verdict(change: CodeChange, later: Sequence[CodeChange], last_ms: int) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from blueplane.analytics.metrics.measure import measure
+from blueplane.analytics.metrics.summary import summarised
 from blueplane.analytics.metrics.vector import Vector, merged
 from blueplane.analytics.worker import Step
 from blueplane.days import days_of, month_of
@@ -21,6 +22,7 @@ from blueplane.store.metric_rollups import (
     Cell,
     Measured,
     SessionFigures,
+    SessionSummary,
     bodies_of_day,
     bodies_of_month,
     cells_of,
@@ -45,18 +47,22 @@ class Metrics:
         if not versions:
             return None
         sessions: list[SessionFigures] = []
+        summaries: list[SessionSummary] = []
         errors: list[Exception] = []
         for session in versions:
             try:
-                sessions += _measured(reader, session)
+                found = _measured(reader, session)
+                summaries += summarised(session, [each.body for each in found])
+                sessions += found
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001 - one session costs only itself
                 _log.error("session not measured", session=session, error=type(error).__name__)
                 errors.append(error)
         days = _days(reader, versions, sessions)
-        found = Measured(versions, sessions, days, _months(reader, days))
-        return Step(lambda tables: tables.put_measured(found), errors)
+        months = _months(reader, days)
+        measured = Measured(versions, sessions, summaries, days, months)
+        return Step(lambda tables: tables.put_measured(measured), errors)
 
 
 def _measured(reader: Reader, session: int) -> list[SessionFigures]:

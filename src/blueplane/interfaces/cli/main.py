@@ -35,6 +35,8 @@ COMMANDS: Final = {
     "doctor": ("blueplane.interfaces.cli.doctor", "Check everything, and say what to do."),
     "top": ("blueplane.interfaces.cli.top", "Watch the hops: rates, backlogs, errors."),
     "usage": ("blueplane.interfaces.cli.usage", "Show tokens and cost by day, session and more."),
+    "sessions": ("blueplane.interfaces.cli.sessions", "List sessions, and what came of them."),
+    "analyze": ("blueplane.interfaces.cli.analyze", "Show all that is known of a session."),
     "metrics": ("blueplane.interfaces.cli.metrics", "Show what was done, and how it changes."),
     "insights": ("blueplane.interfaces.cli.insights", "Say what is worth a change, and why."),
     "statusline": ("blueplane.interfaces.cli.statusline", "Print one line for a status line."),

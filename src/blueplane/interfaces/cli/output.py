@@ -78,7 +78,12 @@ def render(table: Table, form: Form) -> None:
 
 def render_json(answer: Mapping[str, Any]) -> None:
     """Print the answer of a command for programs; bytes are hex digits, unknown is null."""
-    click.echo(json.dumps(answer, default=_as_json, indent=2, allow_nan=False))
+    click.echo(json_text(answer))
+
+
+def json_text(answer: Mapping[str, Any]) -> str:
+    """Return an answer as programs get it."""
+    return json.dumps(answer, default=_as_json, indent=2, allow_nan=False)
 
 
 def render_facts(facts: Sequence[Fact]) -> None:

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TextIO, TypeVar
 
 import click
 
@@ -175,9 +175,9 @@ def show(shown: Shown, form: ReportForm) -> None:
         render(shown.table, "table")
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Print rows for spreadsheets, one at a time; unknown is an empty cell."""
-    out = csv.writer(sys.stdout, lineterminator="\n")
+def write_csv(columns: Sequence[str], rows: Iterable[Row], stream: TextIO | None = None) -> None:
+    """Print rows for spreadsheets, or write them to a stream; unknown is an empty cell."""
+    out = csv.writer(stream or sys.stdout, lineterminator="\n")
     out.writerow(columns)
     out.writerows([_csv_cell(row.get(column)) for column in columns] for row in rows)
 

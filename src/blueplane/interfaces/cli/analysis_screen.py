@@ -1,0 +1,174 @@
+"""How a session that is analyzed looks to people.
+
+Owns the columns of each part.
+Promises that each part says so when it is empty, and a dash for what is unknown.
+Leaves the rows to ``analyze.py``, drawing to ``output.py``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from blueplane.analytics.metrics.catalogue import OUTCOMES
+from blueplane.figures import UNKNOWN, dollars, milliseconds, moment, number, percent, tokens
+from blueplane.interfaces.cli.output import Column, Fact, Row, Table, render, render_facts
+
+#: Of a spread these say enough on a screen.
+_DETAIL: Final = ("_avg_", "_min_", "_max_", "_p99_")
+#: Sequences that are shown.
+_SEQUENCES: Final = 8
+#: Characters of a prompt that are shown.
+_PROMPT: Final = 40
+_UNITS: Final = {"ms": 1, "s": 1000}
+
+
+def _right(key: str, title: str = "", show: Any = number) -> Column:  # noqa: ANN401 - as Column has it
+    return Column(key, title or key, show, "right", whole=True)
+
+
+_FIGURES: Final = (
+    Column("category", "category", whole=True),
+    Column("name", "figure"),
+    Column("text", "value", justify="right", whole=True),
+    _right("n"),
+    Column("certainty", "certainty", whole=True),
+)
+_TOOLS: Final = (
+    Column("tool", "tool"),
+    _right("calls"),
+    *(_right(each, each if each != "interrupted" else "stopped") for each in OUTCOMES),
+    _right("p50_ms", "p50", milliseconds),
+    _right("p95_ms", "p95", milliseconds),
+    _right("p99_ms", "p99", milliseconds),
+)
+_SEQUENCE: Final = (Column("sequence", "sequence"), _right("times"))
+_FILES: Final = (
+    Column("file", "file", whole=True),
+    _right("edits"),
+    _right("lines_added", "added"),
+    _right("lines_removed", "removed"),
+    _right("accepted", "kept"),
+    _right("provisional", "so far"),
+    _right("modified", "changed"),
+    _right("rejected", "undone"),
+    _right("undecided", "open"),
+)
+_TIMELINE: Final = (
+    Column("when", "when", whole=True),
+    Column("what", "what"),
+    Column("outcome", "outcome"),
+    _right("duration_ms", "took", milliseconds),
+    Column("detail", "detail"),
+    Column("seen", "seen by", whole=True),
+)
+
+
+def show(answer: Mapping[str, Any]) -> None:
+    """Print the session, its figures, and the parts that are there."""
+    render_facts(_facts(answer["session"]))
+    figures = [_worded(row) for row in answer["figures"] if _is_shown(row)]
+    _part("", Table(_FIGURES, figures), "no figures yet: they come a moment after the events")
+    if "tools" in answer:
+        _part("Tools", Table(_TOOLS, answer["tools"]), "no tool was called")
+        _part_of_sequences(answer["sequences"])
+    if "files" in answer:
+        _part("Files", Table(_FILES, answer["files"]), "no file was edited")
+    if "timeline" in answer:
+        rows = _entries(answer["timeline"])
+        _part("Timeline", Table(_TIMELINE, rows), "nothing is known of what happened when")
+
+
+def _part(title: str, table: Table, empty: str) -> None:
+    click.echo(f"\n{title}" if title else "")
+    if table.rows:
+        render(table, "table")
+    else:
+        click.echo(empty)
+
+
+def _part_of_sequences(rows: Sequence[Row]) -> None:
+    if rows:
+        more = len(rows) - _SEQUENCES
+        caption = f"and {number(more)} more: --format json has all" if more > 0 else ""
+        click.echo()
+        render(Table(_SEQUENCE, rows[:_SEQUENCES], caption=caption), "table")
+
+
+def _facts(session: Row) -> list[Fact]:
+    ended = session["ended_by"]
+    facts = {
+        "session": session["session_id"],
+        "platform": session["platform"],
+        "project": session["project"] or UNKNOWN,
+        "sub-agent of": session["parent_id"],
+        "began": moment(session["started_ms"])[:19],
+        "took": milliseconds(session["duration_ms"]),
+        "end": UNKNOWN if ended is None else ended,
+        "prompts": number(session["prompts"]),
+        "tool calls": _calls(session),
+        "tokens": f"{tokens(session['total_tokens'])} in {number(session['calls'])} calls",
+        "cost": f"{dollars(session['cost_usd'])} (estimate)",
+        "models": ", ".join(session["models"]) or UNKNOWN,
+    }
+    return [Fact(label, text) for label, text in facts.items() if text is not None]
+
+
+def _calls(session: Row) -> str:
+    failed = session["failed"]
+    return number(session["tool_calls"]) + (f", {number(failed)} failed" if failed else "")
+
+
+def _is_shown(row: Row) -> bool:
+    return row["value"] is not None and not any(each in row["name"] for each in _DETAIL)
+
+
+def _worded(row: Row) -> Row:
+    return {**row, "text": figure_text(row["value"], row["unit"])}
+
+
+def figure_text(value: float, unit: str) -> str:
+    """Show a figure with its unit."""
+    if unit == "share":
+        return percent(value)
+    if unit in _UNITS:
+        return milliseconds(value * _UNITS[unit])
+    if unit == "percent":
+        return f"{number(value)} %"
+    return number(value) if unit in {"count", "points"} else f"{number(value)} {unit}"
+
+
+# --- timeline -------------------------------------------------------------------------------------
+
+
+def _entries(rows: Sequence[Row]) -> list[Row]:
+    """Return entries as they are shown, with a date where there are several."""
+    moments = [moment(row["at_ms"]) for row in rows]
+    begin = 5 if len({each[:10] for each in moments if each != UNKNOWN}) > 1 else 11
+    return [
+        {**_entry(row), "when": None if each == UNKNOWN else each[begin:19]}
+        for row, each in zip(rows, moments, strict=True)
+    ]
+
+
+def _entry(row: Row) -> Row:
+    """Return an entry as it is shown; what a sub-agent did is indented."""
+    seen = "+".join(row["seen_by"])
+    what = f"{'  ' * row['depth']}{row['kind']} {row['name'] or ''}".rstrip()
+    return {**row, "what": what, "detail": _detail(row) or None, "seen": seen}
+
+
+def _detail(row: Row) -> str:
+    said = []
+    if row["prompt"] is not None:
+        text = row["prompt"]
+        said.append(text if len(text) <= _PROMPT else f"{text[: _PROMPT - 1]}…")
+    elif row["chars"] is not None:
+        said.append(f"{number(row['chars'])} characters")
+    if row["file"] is not None:
+        said.append(row["file"])
+    if row["lines_added"] is not None or row["lines_removed"] is not None:
+        said.append(f"+{number(row['lines_added'])} -{number(row['lines_removed'])}")
+    if row["joined_by"] == "time":
+        said.append("(by time)")
+    return " ".join(said)

@@ -1,0 +1,162 @@
+"""``blueplane sessions``: what became of each conversation with an agent.
+
+Owns the command, and how the list looks.
+Promises the newest first, a dash for what is unknown, and the total of ``usage`` for the same days.
+Leaves the figures to ``analytics/session_report.py``, the forms to ``reporting.py``, one session to
+``analyze.py``.
+"""
+
+import os
+from typing import Any, Final
+
+import click
+
+from blueplane.analytics.prices import load_prices
+from blueplane.analytics.session_report import ORDERS
+from blueplane.analytics.session_report import sessions as report_of
+from blueplane.analytics.usage_report import Report
+from blueplane.clock import wall_ms
+from blueplane.errors import UsageError
+from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
+from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.output import Column, Row, Table
+from blueplane.interfaces.cli.price_lines import price_lines
+from blueplane.interfaces.cli.reporting import Asked, Bars, Shown, read_asked, report_options, show
+from blueplane.interfaces.cli.usage import scope_of
+from blueplane.paths import Home
+from blueplane.store.reading import Reads
+from blueplane.store.session_list import Figures, Wanted
+
+#: Characters of the id of a session that are shown in a table.
+ID: Final = 8
+#: And of the name of a project: it is broken into lines of a few.
+_PROJECT: Final = 24
+_MINUTE_MS: Final = 60_000
+_HOUR_MS: Final = 60 * _MINUTE_MS
+_PERCENT: Final = click.FloatRange(0, 100)
+
+
+def brief(value: float) -> str:
+    """Show a duration given in milliseconds, in at most five characters."""
+    if value < _MINUTE_MS:
+        return f"{value // 1000:.0f} s"
+    minutes = f"{value // _MINUTE_MS:.0f} m"
+    return minutes if value < _HOUR_MS else f"{value / _HOUR_MS:,.1f} h"
+
+
+def share(value: float) -> str:
+    """Show a share of 1 without decimals: only the whole is ``100%``, only nothing ``0%``."""
+    rounded = round(value * 100)
+    return f"{min(max(rounded, 1), 99) if 0 < value < 1 else rounded}%"
+
+
+def _minute(at_ms: int) -> str:
+    return moment(at_ms)[2:16]
+
+
+_COLUMNS: Final = (
+    Column("session_id", "session", lambda name: name[:ID], whole=True),
+    Column("platform", "platform", extra=True),
+    Column("project", "project", lambda name: name[:_PROJECT]),
+    Column("started_ms", "began", _minute, whole=True),
+    Column("duration_ms", "took", brief, "right", whole=True),
+    Column("prompts", "asked", number, "right", whole=True),
+    Column("tool_calls", "tools", number, "right", whole=True),
+    Column("acceptance_rate", "kept", share, "right", whole=True),
+    Column("productivity_score", "score", lambda value: f"{value:.0f}", "right", whole=True),
+    Column("total_tokens", "tokens", tokens, "right", whole=True, extra=True),
+    Column("cost_usd", "cost", dollars, "right", whole=True),
+    Column("ended_by", "end"),
+)
+_FIELDS: Final = (
+    "session_id", "platform", "project", "parent_id", "started_ms", "last_ms", "ended_by",
+    "duration_ms", "prompts", "tool_calls", "failed", "acceptance_rate", "productivity_score",
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--min-acceptance", type=_PERCENT, metavar="PERCENT",
+              help="With at least so many of its edits kept.")  # fmt: skip
+@click.option("--max-acceptance", type=_PERCENT, metavar="PERCENT", help="With at most so many.")
+@click.option("--min-productivity", type=_PERCENT, metavar="POINTS",
+              help="With at least this score.")  # fmt: skip
+@click.option("--with-errors", is_flag=True, help="In which a tool failed.")
+@click.option("--sort", type=click.Choice(ORDERS), default="last", show_default=True,
+              help="What is most, or latest, first.")  # fmt: skip
+@report_options
+def sessions(home: Home, sort: str, **said: Any) -> None:  # noqa: ANN401 - of the options
+    """List sessions: when each was, what was done, what it cost, how it ended.
+
+    \b
+    blueplane sessions --period week           this week's
+    blueplane sessions --with-errors           in which tools failed
+    blueplane sessions --sort cost --limit 5   the dearest
+    blueplane analyze last                     all of the newest
+
+    Tokens and cost are of the days and project asked for and sum to what
+    `usage` shows; the other figures are of the whole session. `kept` is the
+    share of its edits that were accepted, `score` its productivity (0 to 100,
+    from 5 tool calls on). A session ends as its editor says, or is `idle` after
+    30 minutes; else it is `open`.
+    """  # noqa: D301 - click shows it as it stands, and wants the character of \b
+    asked = read_asked(said)
+    figures = _figures(said)
+    prices = load_prices(price_lines(home, os.environ))
+    with opened(home, Reads) as reader:
+        scope = scope_of(reader, asked)
+        wanted = Wanted(scope, figures, sort, asked.limit or -1, asked.offset)
+        report = report_of(reader, wanted, prices, wall_ms())
+    show(_shown(report, prices.as_of, _nothing(asked, figures)), asked.form)
+
+
+def _figures(said: dict[str, Any]) -> Figures:
+    least, most = (_of_one(said[f"{which}_acceptance"]) for which in ("min", "max"))
+    if least is not None and most is not None and least > most:
+        message = "--min-acceptance is more than --max-acceptance: no session can have both"
+        raise UsageError(message)
+    return Figures(least, most, said["min_productivity"], said["with_errors"])
+
+
+def _of_one(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
+
+
+def _shown(report: Report, as_of: str, empty: str) -> Shown:
+    table = Table(_COLUMNS, report.rows, report.total, _caption(report, as_of))
+    fields = list(report.rows[0]) if report.rows else [*_FIELDS, *_usage_fields(report)]
+    about = {"prices": {"as_of": as_of, "unpriced_models": report.unpriced}}
+    return Shown(table, fields, _bars(report), about, empty)
+
+
+def _usage_fields(report: Report) -> list[str]:
+    return [name for name in report.total if name not in {*_FIELDS, "sessions"}]
+
+
+def _caption(report: Report, as_of: str) -> str:
+    said = [
+        f"{number(report.total['sessions'])} sessions",
+        f"cost is an estimate by prices of {as_of}",
+    ]
+    if report.unpriced:
+        said.append(f"not in it, for there is no price: {', '.join(report.unpriced)}")
+    if report.more:
+        said.append("--limit 0 shows all; the total is of all")
+    return "; ".join(said)
+
+
+def _bars(report: Report) -> Bars:
+    """Draw money, or tokens where nothing has a price."""
+    key, look = ("cost_usd", dollars) if report.total["cost_usd"] is not None else (
+        "total_tokens", tokens
+    )  # fmt: skip
+    return Bars(_label, lambda row: row[key], look)
+
+
+def _label(row: Row) -> str:
+    return f"{row['session_id'][:ID]} {row['project'] or UNKNOWN}"
+
+
+def _nothing(asked: Asked, figures: Figures) -> str:
+    if figures != Figures() or asked[:4] != (None,) * 4:
+        return "no sessions: none is as was asked for"
+    return "no sessions yet: they are listed as the editors tell of them; see `blueplane status`"
