@@ -18,6 +18,7 @@ from blueplane.capture.cursor.found import Found
 from blueplane.capture.cursor.tracking import read_line_group
 from blueplane.capture.filters import NO_FILTERS
 from blueplane.capture.hook_event import HandOff, HookReader
+from blueplane.capture.pauses import NO_PAUSES
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_MS, iso_utc
 from blueplane.config import PrivacyLevel
@@ -45,7 +46,7 @@ class Teller:
         sanitiser = Sanitiser(level, SECRET)
         self._hooks = HookReader(sanitiser, lambda _: False)
         self._lines = TranscriptReader(sanitiser)
-        self._maker = Maker(sanitiser, NO_FILTERS, SECRET, paused_ms=lambda: None)
+        self._maker = Maker(sanitiser, NO_FILTERS, SECRET, pauses=lambda: NO_PAUSES)
         self.session_id = session_id
         self._place = Place("item", f"{session_id}.jsonl", session_id)
         self._offset = 0
