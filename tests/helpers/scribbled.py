@@ -5,6 +5,7 @@ Promises events made by the program's own reader, with the names and offsets of 
 Leaves servers and Redis to ``server.py``.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from blueplane.capture.claude_code.places import session_of
@@ -44,9 +45,7 @@ def _events(path: Path, level: PrivacyLevel) -> list[Event]:
     events, start = [], 0
     for raw in lines:
         end = start + len(raw)
-        try:
+        with suppress(MalformedPayloadError):
             events.append(reader.read(Line(raw.rstrip(b"\n"), start, end), place))
-        except MalformedPayloadError:
-            pass
         start = end
     return events

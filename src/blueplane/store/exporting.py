@@ -41,11 +41,13 @@ AND (:project IS NULL
      OR c.project = (SELECT id FROM labels WHERE kind = 'project' AND text = :project))
 ORDER BY c.message, c.request LIMIT :limit
 """
-_SESSIONS: Final = """
+_NAMED: Final = """
 SELECT s.id, s.platform, s.session_id, p.text, b.text, s.parent_id, s.continues, s.started_ms,
        s.last_ms, s.ended_ms, s.end_reason
 FROM sessions s
 LEFT JOIN labels p ON p.id = s.project LEFT JOIN labels b ON b.id = s.branch
+"""
+_PAGE: Final = f"""{_NAMED}
 WHERE s.id > :after AND (:platform IS NULL OR s.platform = :platform)
 AND (s.evidence OR EXISTS (SELECT 1 FROM usage_sessions u WHERE u.session = s.id))
 ORDER BY s.id LIMIT :limit
@@ -126,11 +128,19 @@ def session_pages(reader: Rows, platform: str | None) -> Iterator[list[SessionRo
     """Yield all sessions of a platform, or of all, as pages."""
     after = 0
     while True:
-        found = reader.rows(_SESSIONS, {"after": after, "platform": platform, "limit": PAGE})
+        found = reader.rows(_PAGE, {"after": after, "platform": platform, "limit": PAGE})
         if not found:
             return
         yield [SessionRow(*row) for row in found]
         after = found[-1][0]
+
+
+def last_sessions(reader: Rows, until_ms: int, limit: int) -> list[SessionRow]:
+    """Return the sessions that were used last up to a time, the last first."""
+    found = reader.rows(
+        f"{_NAMED} WHERE s.last_ms <= ? ORDER BY s.last_ms DESC LIMIT ?", (until_ms, limit)
+    )
+    return [SessionRow(*row) for row in found]
 
 
 def days_of_usage(reader: Rows) -> range:
@@ -153,21 +163,22 @@ def projects(reader: Rows) -> dict[int, str]:
     return dict(reader.rows("SELECT id, text FROM labels WHERE kind = 'project'"))
 
 
-def session_ids_like(reader: Rows, name: str, limit: int) -> list[str]:
-    """Return sessions whose id begins like a name, the one that was used last first."""
+def sessions_like(reader: Rows, name: str) -> dict[str, int]:
+    """Return sessions whose id begins like a name, and their numbers; the last used first."""
     found = reader.rows(
-        "SELECT session_id FROM sessions WHERE substr(session_id, 1, ?1) = substr(?2, 1, ?1)"
-        " ORDER BY last_ms DESC LIMIT ?3",
-        (max(1, len(name) // 2), name, limit),
+        "SELECT session_id, id FROM sessions"
+        " WHERE substr(session_id, 1, ?1) = substr(?2, 1, ?1) ORDER BY last_ms DESC LIMIT ?3",
+        (max(1, len(name) // 2), name, PAGE),
     )
-    return [text for (text,) in found]
+    return dict(reversed(found))
 
 
 def figures_of_sessions(reader: Rows, scope: Scope) -> Iterator[tuple[str, str, Body]]:
     """Yield platform, session and body of each session on each day of a scope."""
-    for day in days_of_metrics(reader):
-        if not (scope.since_day or day) <= day <= (scope.until_day or day):
-            continue
+    days = days_of_metrics(reader)
+    first = days.start if scope.since_day is None else max(days.start, scope.since_day)
+    stop = days.stop if scope.until_day is None else min(days.stop, scope.until_day + 1)
+    for day in range(first, stop):
         found = reader.rows(
             "SELECT f.platform, s.session_id, f.body FROM session_figures f"
             " JOIN sessions s ON s.id = f.session WHERE f.span = ?1"

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +235,7 @@ def test_export_is_quiet_when_nobody_reads_on(
     """As with ``| head``: no word, and the exit code of shells."""
 
     # Given
-    def broken(columns: Any, rows: Iterator[Any], stream: Any) -> None:
+    def broken(*_: Any) -> None:
         raise BrokenPipeError
 
     monkeypatch.setitem(FORMS, "csv", broken)  # type: ignore[misc]

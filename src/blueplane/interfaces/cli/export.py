@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -18,7 +17,7 @@ import click
 
 from blueplane.analytics.export import KINDS_OF_EXPORT, Row, Source
 from blueplane.analytics.prices import load_prices
-from blueplane.errors import HomeError, NotFoundError, UsageError
+from blueplane.errors import HomeError, UsageError
 from blueplane.figures import count
 from blueplane.interfaces.cli.disguise import Disguise
 from blueplane.interfaces.cli.export_forms import FORMS
@@ -27,9 +26,9 @@ from blueplane.interfaces.cli.opening import opened
 from blueplane.interfaces.cli.price_lines import price_lines
 from blueplane.interfaces.cli.progress import progress
 from blueplane.interfaces.cli.reporting import read_span, span_options
+from blueplane.interfaces.cli.scoping import check_names
 from blueplane.paths import Home, replacing
 from blueplane.server.control import Report
-from blueplane.store import exporting, usage_reports
 from blueplane.store.queries import Reader
 from blueplane.store.usage_reports import Scope
 
@@ -76,7 +75,7 @@ def export(home: Home, kind: str, form: str, output: Path | None, **said: Any) -
     scope = Scope(since, until, said["platform"], said["project"])
     columns = KINDS_OF_EXPORT[kind].columns
     with opened(home, Reader) as reader, progress(counted=False) as report:
-        _check_names(reader, scope)
+        check_names(reader, scope)
         rows = KINDS_OF_EXPORT[kind].rows(Source(reader, scope, prices))
         if said["anonymize"]:
             rows = map(Disguise(home.secret(), said["key"]).row, rows)
@@ -91,21 +90,6 @@ def _writer(form: str) -> Any:  # noqa: ANN401 - a function of any form
         return load("parquet", "write")
     except ModuleNotFoundError as error:
         raise UsageError(_INSTALL) from error
-
-
-def _check_names(reader: Reader, scope: Scope) -> None:
-    """Raise NotFoundError for a platform or a project that nothing is stored of."""
-    known = {
-        "platform": usage_reports.platforms(reader),
-        "project": list(exporting.projects(reader).values()),
-    }
-    for name, names in known.items():
-        said = getattr(scope, name)
-        if said is not None and said not in names:
-            close = get_close_matches(said, names, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            message = f"nothing is stored of the {name} {said!r}{hint}"
-            raise NotFoundError(message)
 
 
 @contextmanager
