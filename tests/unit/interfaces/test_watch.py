@@ -172,7 +172,7 @@ def test_the_screen_fits_the_smallest_terminal_when_much_happens(trouble: str | 
     lines = page.getvalue().splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
-    assert "health orange, 5 active" in page.getvalue()
+    assert "health orange, 5 sessions active" in page.getvalue()
     assert "$1,234.50 est., 4.571 G tokens in 12,345 calls" in page.getvalue()
 
 

@@ -176,7 +176,7 @@ def _show(figure: str, found: Explained, rows: Sequence[Row], files: Files) -> N
         Fact(figure, f"{_amount(found.value, found.unit)} ({found.certainty})"),
         Fact("formula", found.words),
         Fact("numbers", inputs or UNKNOWN),
-        Fact("made of", f"{_parts(found)}, which comes to {same}"),
+        Fact("made of", f"{_parts(found)}, together {same}"),
     ])  # fmt: skip
     if not rows:
         return

@@ -6,7 +6,7 @@ Leaves the rows of a record to ``analytics/evidence.py``, the files to ``capture
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +57,26 @@ def _without_key(part: Mapping[str, Any]) -> Row:
 
 def _lines(group: Sequence[Trace], spots: Mapping[bytes, Spot], files: Files) -> Row:
     """Return the lines of a part for programs, and in short."""
-    lines, short = [], []
+    lines = []
     for each in group:
         spot = spots.get(each.event_id)
-        name = None if spot is None else files.name(spot.path)
         lines.append({
             "event_id": each.event_id.hex(), "source": each.source, "type": each.hook_type,
-            "file": name, "line": None if spot is None else spot.line,
+            "file": None if spot is None else files.name(spot.path),
+            "line": None if spot is None else spot.line,
         })  # fmt: skip
-        if spot is not None and name is not None:
-            short.append(f"[{files.shown.index(name) + 1}]:{spot.line}")
-        else:
-            short.append("gone" if each.source == "transcript" else each.source)
-    return {"lines": lines, "where": " ".join(dict.fromkeys(short)) or None}
+    return {"lines": lines, "where": " ".join(_in_short(lines, files)) or None}
+
+
+def _in_short(lines: Sequence[Row], files: Files) -> Iterator[str]:
+    """Yield where lines are: those that follow each other in a file together."""
+    placed = sorted({(files.shown.index(each["file"]) + 1, each["line"])
+                     for each in lines if each["file"] is not None})  # fmt: skip
+    begun = 0
+    for place, (file, line) in enumerate(placed):
+        if (file, line + 1) not in placed[place + 1 : place + 2]:
+            first = placed[begun][1]
+            yield f"[{file}]:{line}" if first == line else f"[{file}]:{first}-{line}"
+            begun = place + 1
+    others = (each["source"] for each in lines if each["file"] is None)
+    yield from dict.fromkeys("gone" if each == "transcript" else each for each in others)

@@ -17,8 +17,9 @@ import click
 from blueplane.analytics.present import Present
 from blueplane.analytics.prices import load_prices
 from blueplane.clock import wall_ms
+from blueplane.days import local_day, today
 from blueplane.errors import BlueplaneError
-from blueplane.figures import UNKNOWN, age, count, dollars, milliseconds, moment, number, tokens
+from blueplane.figures import UNKNOWN, age, count, dollars, milliseconds, moment, tokens
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened
 from blueplane.interfaces.cli.options import format_option, home_option
@@ -48,7 +49,7 @@ def _since(at_ms: int) -> str:
 
 
 def _clock(at_ms: int) -> str:
-    return moment(at_ms)[11:19]
+    return moment(at_ms)[11:19] if local_day(at_ms) == today() else moment(at_ms)[5:16]
 
 
 def _short(text: str) -> str:
@@ -135,12 +136,11 @@ def _print(seen: Seen) -> None:
 def head(seen: Seen) -> list[str]:
     """Return what is said above the tables."""
     active = sum(each["active"] for each in seen["sessions"])
-    today = seen["today"]
-    cost = f"{dollars(today['cost_usd'])} est., {tokens(today['total_tokens'])} tokens"
-    used = f"{cost} in {count(today['calls'], 'call')}" if today["calls"] else UNKNOWN
-    lines = [
-        f"health {seen['health'] or UNKNOWN}, {number(active)} active", f"today  {used}"
-    ]  # fmt: skip
+    day = seen["today"]
+    cost = f"{dollars(day['cost_usd'])} est., {tokens(day['total_tokens'])} tokens"
+    used = f"{cost} in {count(day['calls'], 'call')}" if day["calls"] else UNKNOWN
+    state = "server down" if seen["health"] == "down" else f"health {seen['health'] or UNKNOWN}"
+    lines = [f"{state}, {count(active, 'session')} active", f"today  {used}"]
     if not seen["sessions"]:
         lines.append("no session yet: it is shown as the editors tell of it")
     return lines
