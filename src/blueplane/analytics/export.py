@@ -6,6 +6,7 @@ Promises figures by the same formulas as reports, so that the rows of any kind a
 Leaves the SELECTs to ``store/exporting.py``, files and forms to the interfaces.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -76,12 +77,11 @@ def _usage(source: Source) -> Iterator[Row]:
 def cell_of(call: CallRow, priced: Priced) -> Cell:
     """Return a call as a rollup of one call."""
     sums = (
-        1, int(call.final), *(each or 0 for each in call.tokens),
-        *(int(each is not None) for each in call.tokens),
+        1, int(call.final), *[each or 0 for each in call.tokens],
+        *[int(each is not None) for each in call.tokens],
         call.reported_nano_usd or 0, int(call.reported_nano_usd is not None),
     )  # fmt: skip
-    day = call.day
-    return Cell((), call.model, call.band, sum(day >= each for each in priced.eras), sums)
+    return Cell((), call.model, call.band, bisect_right(priced.eras, call.day), sums)
 
 
 def call_id(call: CallRow) -> str:

@@ -55,7 +55,7 @@ ORDER BY s.id LIMIT :limit
 
 
 class CallRow(NamedTuple):
-    """A call; ``tokens`` are of ``usage_columns.KINDS``, None is unknown.
+    """A call; ``tokens`` are of ``usage_columns.KINDS``, None is unknown. ``day`` is local.
 
     ``parent_session_id`` is the session whose sub-agent made it.
     """
@@ -73,11 +73,7 @@ class CallRow(NamedTuple):
     final: bool
     tokens: tuple[int | None, ...]
     reported_nano_usd: int | None
-
-    @property
-    def day(self) -> int:
-        """The local day."""
-        return local_day(self.timestamp_ms)
+    day: int
 
     @property
     def band(self) -> int:
@@ -116,9 +112,9 @@ def calls(reader: Rows, scope: Scope, session: int | None = None) -> Iterator[Ca
     while True:
         found = reader.rows(_CALLS, {**asked, "message": key[0], "request": key[1]})
         for row in found:
-            call = CallRow._make((*row[:10], bool(row[10]), row[11:17], row[17]))
-            if first <= call.day <= last:
-                yield call
+            day = local_day(row[9])
+            if first <= day <= last:
+                yield CallRow._make((*row[:10], bool(row[10]), row[11:17], row[17], day))
         if len(found) < PAGE:
             return
         key = found[-1][:2]
