@@ -160,10 +160,11 @@ def projects(reader: Rows) -> dict[int, str]:
 
 
 def sessions_like(reader: Rows, name: str) -> dict[str, int]:
-    """Return sessions whose id begins like a name, and their numbers; the last used first."""
+    """Return sessions whose id begins like a name, or with it, and their numbers."""
     found = reader.rows(
         "SELECT session_id, id FROM sessions"
-        " WHERE substr(session_id, 1, ?1) = substr(?2, 1, ?1) ORDER BY last_ms DESC LIMIT ?3",
+        " WHERE substr(session_id, 1, ?1) = substr(?2, 1, ?1) ORDER BY session_id = ?2 DESC,"
+        " substr(session_id, 1, length(?2)) = ?2 DESC, last_ms DESC LIMIT ?3",
         (max(1, len(name) // 2), name, PAGE),
     )
     return dict(reversed(found))

@@ -15,6 +15,7 @@ from blueplane.analytics.metrics.formulas import formula
 from blueplane.days import date_of, local_day
 from blueplane.interfaces.cli.main import main
 from blueplane.paths import Home
+from blueplane.store import exporting
 from blueplane.store.metric_rollups import bodies_of_session
 from blueplane.store.queries import reading
 from helpers import usage_command
@@ -151,10 +152,11 @@ def test_a_line_is_gone_when_its_transcript_is(
 
 @pytest.mark.parametrize("name", ["tool_calls", "error_rate", "lines_net", "prompt_gap_avg_ms"])
 def test_a_figure_of_metrics_is_made_of_sessions_and_they_of_what_happened(
-    tree: Tree, name: str
+    tree: Tree, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parts come to the figure at both levels, and the numbers of sessions to those of all."""
     # Given
+    monkeypatch.setattr(exporting, "PAGE", 3)  # of many sessions the one that is meant
     session = explained(tree.home, f"metrics.{name}")["rows"][0]["session_id"]
     # When
     whole = explained(tree.home, f"metrics.{name}")

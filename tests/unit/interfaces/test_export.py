@@ -16,6 +16,7 @@ from blueplane.interfaces.cli.disguise import Disguise
 from blueplane.interfaces.cli.export_forms import FORMS
 from blueplane.interfaces.cli.main import EXIT_PIPE, main
 from blueplane.paths import Home
+from blueplane.store import exporting
 from helpers import usage_command
 from helpers.scribbled import scribbled
 from helpers.transcripts import Truth
@@ -66,9 +67,14 @@ def exported(home: Home, *arguments: str) -> Rows:
 
 
 @pytest.mark.parametrize("kind", ["usage", "calls", "sessions"])
-def test_export_sums_to_the_truth_when_every_row_is_added(tree: Tree, kind: str) -> None:
-    """In each form, to the token and to the cent, as ``usage`` shows it."""
+def test_export_sums_to_the_truth_when_every_row_is_added(
+    tree: Tree, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each form, over many pages, and to the cent of a price that has changed."""
     # Given
+    monkeypatch.setattr(exporting, "PAGE", 7)
+    price = "claude-haiku-4-5 input=9 output=19 from=2026-09-20"
+    monkeypatch.setenv("BLUEPLANE_PRICES_MODELS", price)
     said = usage_command.printed(tree.home, "monthly", "--format", "json")
     total = json.loads(said)["total"]
     # When

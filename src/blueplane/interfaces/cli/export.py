@@ -74,7 +74,7 @@ def export(home: Home, kind: str, form: str, output: Path | None, **said: Any) -
     since, until = read_span(said)
     scope = Scope(since, until, said["platform"], said["project"])
     columns = KINDS_OF_EXPORT[kind].columns
-    with opened(home, Reader) as reader, progress(counted=False) as report:
+    with opened(home, Reader) as reader, _progress(output) as report:
         check_names(reader, scope)
         rows = KINDS_OF_EXPORT[kind].rows(Source(reader, scope, prices))
         if said["anonymize"]:
@@ -90,6 +90,16 @@ def _writer(form: str) -> Any:  # noqa: ANN401 - a function of any form
         return load("parquet", "write")
     except ModuleNotFoundError as error:
         raise UsageError(_INSTALL) from error
+
+
+@contextmanager
+def _progress(output: Path | None) -> Iterator[Report]:
+    """Say how far it is, unless the rows themselves go to the terminal."""
+    if output is None and sys.stdout.isatty():
+        yield lambda _: None
+        return
+    with progress(counted=False) as report:
+        yield report
 
 
 @contextmanager

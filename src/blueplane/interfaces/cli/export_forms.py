@@ -21,7 +21,7 @@ Columns: TypeAlias = Mapping[str, str]
 
 
 def _write_csv(columns: Columns, rows: Iterable[Row], stream: BinaryIO) -> None:
-    write_csv(list(columns), rows, _UTF8(stream, "backslashreplace"))
+    write_csv(list(columns), rows, _UTF8(stream))
 
 
 def _write_lines(columns: Columns, rows: Iterable[Row], stream: BinaryIO) -> None:
