@@ -538,6 +538,15 @@ class Reader(Reads):
         where = "sequence = (SELECT sequence FROM traces WHERE event_id = ?)"
         return next(iter(self._traces(where, (event_id,), codec)), None)
 
+    def of_session(self, session_id: str, after: int, limit: int) -> list[Trace]:
+        """Return the rows of a session after a sequence, in order."""
+        where = (
+            "sequence IN (SELECT sequence FROM traces"
+            " WHERE session = (SELECT id FROM names WHERE text = ?) AND sequence > ?"
+            " ORDER BY sequence LIMIT ?) ORDER BY sequence"
+        )
+        return self._traces(where, (session_id, after, limit), self._codec())
+
     def _traces(self, where: str, parameters: Sequence[Any], codec: Codec) -> list[Trace]:
         found = self.rows(
             f"SELECT {', '.join(Trace._fields[:-1])}, codec, event_data FROM raw_traces"

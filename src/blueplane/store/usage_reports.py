@@ -24,6 +24,7 @@ _GROUPS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "model": (_MONTHS, ("m.text",)),
     "project": (_MONTHS, ("p.text",)),
     "branch": (_MONTHS, ("p.text", "b.text")),
+    "export": (_DAYS, ("u.day", "u.platform", "p.text", "b.text", "m.text")),
     "hour": ("usage_hours", ("u.platform", "u.hour")),
     "session": ("usage_sessions", ("u.session",)),
     "sessions": ("usage_sessions", ()),

@@ -141,7 +141,7 @@ def test_start_imports_no_command_when_none_is_run(
         (["act", "StoreError"], (4, "here: this happened; do that")),
         (["act", "hostile"], (2, r"a\x1b[31m\nb")),
         (["act", "abort"], (1, "the answer was no, so nothing was changed")),
-        (["atc"], (2, "no command 'atc'; did you mean act?")),
+        (["acct"], (2, "no command 'acct'; did you mean act?")),
         (["stat"], (2, "no command 'stat'; did you mean start or status?")),
         (["zzzzz"], (2, "no command 'zzzzz'; see `blueplane --help`")),
         (["\x1b[31m"], (2, r"no command '\x1b[31m'; see `blueplane --help`")),

@@ -9,6 +9,7 @@ Leaves the rows to the commands, drawing to ``output.py`` and ``bars.py``.
 import csv
 import re
 import sys
+from codecs import StreamWriter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, Literal, NamedTuple, TextIO, TypeVar
@@ -48,12 +49,16 @@ class Asked(NamedTuple):
     form: ReportForm
 
 
-_OPTIONS: Final = (
+_SPAN: Final = (
     click.option("--since", metavar="DAY", help="From this day on: 2026-01-31, yesterday, 7d."),
     click.option("--until", metavar="DAY", help="Up to this day, with it."),
     click.option("--period", metavar="SPAN", help=f"{_PERIODS.capitalize()}."),
     click.option("--platform", metavar="NAME", help="Only of this platform, as claude_code."),
     click.option("--project", metavar="NAME", help="Only of this project."),
+    home_option,
+)  # fmt: skip
+_OPTIONS: Final = (
+    *_SPAN[:-1],
     click.option(
         "--limit",
         type=click.IntRange(min=0),
@@ -70,13 +75,22 @@ _OPTIONS: Final = (
 
 def report_options(command: _F) -> _F:
     """Give a command the options of a report; it gets them as ``home`` and ``said``."""
-    for option in reversed(_OPTIONS):
+    return _with(_OPTIONS, command)
+
+
+def span_options(command: _F) -> _F:
+    """Give a command those options of a report that say of what it is."""
+    return _with(_SPAN, command)
+
+
+def _with(options: Sequence[Callable[[_F], _F]], command: _F) -> _F:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
-def read_asked(said: Mapping[str, Any]) -> Asked:
-    """Read the options; raise UsageError for what is no day, or ends before it begins."""
+def read_span(said: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Read which days are wanted; raise UsageError for what is none, or ends before it begins."""
     if said["period"] and (said["since"] or said["until"]):
         message = "--period has its own days: leave it out, or --since and --until"
         raise UsageError(message)
@@ -84,6 +98,12 @@ def read_asked(said: Mapping[str, Any]) -> Asked:
     if since is not None and until is not None and since > until:
         message = f"--since {date_of(since)} is after --until {date_of(until)}"
         raise UsageError(message)
+    return since, until
+
+
+def read_asked(said: Mapping[str, Any]) -> Asked:
+    """Read the options of a report, and raise as ``read_span`` does."""
+    since, until = read_span(said)
     limit = said["limit"]
     if limit is None:
         limit = ROWS if said["form"] in {"table", "chart"} else 0
@@ -175,8 +195,10 @@ def show(shown: Shown, form: ReportForm) -> None:
         render(shown.table, "table")
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Row], stream: TextIO | None = None) -> None:
-    """Print rows for spreadsheets, or write them to a stream; unknown is an empty cell."""
+def write_csv(
+    columns: Sequence[str], rows: Iterable[Row], stream: TextIO | StreamWriter | None = None
+) -> None:
+    """Write rows for spreadsheets, one at a time; unknown is an empty cell."""
     out = csv.writer(stream or sys.stdout, lineterminator="\n")
     out.writerow(columns)
     out.writerows([_csv_cell(row.get(column)) for column in columns] for row in rows)

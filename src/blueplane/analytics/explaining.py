@@ -1,0 +1,217 @@
+"""What a figure is made of: its formula, the numbers that went in, and the records behind them.
+
+Owns how a figure of ``usage`` is taken apart into calls, one of ``metrics`` into sessions, and one
+of a session into tool calls, edits or prompts.
+Promises that what the parts add up to is reckoned from the parts alone, beside what reports show.
+Leaves the rows of a record to ``evidence.py``, files to the interfaces.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import nlargest
+from operator import add
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from blueplane.analytics.export import call_id, cell_of
+from blueplane.analytics.metrics.catalogue import CATALOGUE
+from blueplane.analytics.metrics.formulas import Formula, formula
+from blueplane.analytics.metrics.measure import measure
+from blueplane.analytics.metrics.spans import vector_of
+from blueplane.analytics.metrics.vector import Vector, merge, merged
+from blueplane.analytics.prices import PriceTable
+from blueplane.analytics.usage_report import Priced, figures
+from blueplane.store import exporting, usage_reports
+from blueplane.store.activity import Activity, read_activity
+from blueplane.store.metric_rollups import Scope as Span
+from blueplane.store.metric_rollups import bodies_of_session
+from blueplane.store.queries import Reader
+from blueplane.store.usage_reports import Cell, Scope
+
+Row: TypeAlias = dict[str, Any]
+
+_COST: Final = (
+    "tokens of each kind x the price of the model on the day; 1-hour cache writes at their own"
+)
+#: Figures of usage, in words.
+USAGE: Final[Mapping[str, str]] = {
+    "calls": "number of calls, each counted once across all files",
+    "final_calls": "number of calls of which the end was seen",
+    "input_tokens": "sum over calls of the most input tokens that any line of the call says",
+    "output_tokens": "sum over calls of the most output tokens that any line of the call says",
+    "cache_creation_tokens": "sum over calls of the tokens written to the cache",
+    "cache_creation_5m_tokens": "sum over calls of the tokens written to the cache for 5 minutes",
+    "cache_creation_1h_tokens": "sum over calls of the tokens written to the cache for an hour",
+    "cache_read_tokens": "sum over calls of the tokens read from the cache",
+    "total_tokens": "input + output + cache creation + cache read tokens",
+    "cost_usd": _COST,
+    "unpriced_calls": "number of calls whose model has no price, or that say no tokens",
+    "reported_cost_usd": "sum over calls of what the editor says it cost",
+}
+_TOKENS: Final = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A figure: what reports show, its formula, the numbers that went in, and its parts.
+
+    ``again`` is the figure reckoned from all parts, of which ``rows`` are the largest. ``records``
+    says what they are.
+    """
+
+    value: float | None
+    again: float | None
+    unit: str
+    certainty: str
+    words: str
+    inputs: Mapping[str, float | None]
+    records: str
+    rows: list[Row]
+    parts: int
+
+
+class Wanted(NamedTuple):
+    """Of what a figure is wanted: a scope, or a session by its number, or a model of either."""
+
+    scope: Scope
+    session: int | None = None
+    model: str | None = None
+    limit: int = 0
+
+
+# -- usage -----------------------------------------------------------------------------------------
+
+
+def explain_usage(reader: Reader, name: str, wanted: Wanted, prices: PriceTable) -> Explained:
+    """Take a figure of usage apart into calls."""
+    priced = Priced(prices)
+    shown = figures(_cells(reader, wanted, priced), priced)
+    sums: dict[tuple[Any, ...], Cell] = {}
+    rows = nlargest(
+        wanted.limit or exporting.PAGE, _calls(reader, name, wanted, priced, sums), key=_weight
+    )
+    again = figures(sums.values(), priced)
+    inputs = [each for each in ("calls", *_TOKENS) if each != name]
+    return Explained(
+        shown[name],
+        again[name],
+        "USD" if name.endswith("usd") else "count",
+        "estimate" if name == "cost_usd" else "exact",
+        USAGE[name],
+        {each: again[each] for each in inputs},
+        "calls",
+        rows,
+        again["calls"],
+    )
+
+
+def _cells(reader: Reader, wanted: Wanted, priced: Priced) -> list[Cell]:
+    """Return what the rollups have."""
+    group, only = ("all", []) if wanted.session is None else ("session", [wanted.session])
+    found = usage_reports.cells(reader, group, wanted.scope, priced.eras, only)
+    return [cell for cell in found if wanted.model in {None, cell.model}]
+
+
+def _calls(
+    reader: Reader,
+    name: str,
+    wanted: Wanted,
+    priced: Priced,
+    sums: dict[tuple[Any, ...], Cell],
+) -> Iterator[Row]:
+    """Yield the calls, and add them up."""
+    for call in exporting.calls(reader, wanted.scope, wanted.session):
+        if wanted.model not in {None, call.model}:
+            continue
+        cell = cell_of(call, priced)
+        key = cell.model, cell.band, cell.era
+        before = sums.get(key)
+        sums[key] = cell if before is None else cell._replace(
+            sums=tuple(map(add, before.sums, cell.sums))
+        )  # fmt: skip
+        yield {
+            "call_id": call_id(call), "at_ms": call.timestamp_ms, "session_id": call.session_id,
+            "model": call.model, "value": figures([cell], priced)[name],
+        }  # fmt: skip
+
+
+def _weight(row: Row) -> tuple[float, int]:
+    return row["value"] or 0, row["at_ms"]
+
+
+# -- metrics ---------------------------------------------------------------------------------------
+
+
+def explain_metric(reader: Reader, name: str, wanted: Wanted) -> Explained:
+    """Take a figure of the catalogue apart, into sessions or what happened in one."""
+    found = formula(name)
+    if wanted.session is None:
+        return _of_span(reader, name, found, wanted)
+    shown = merged(body for _, body in bodies_of_session(reader, wanted.session))
+    activity = read_activity(reader, wanted.session)
+    again = merged(measure(activity).values()) if activity is not None else {}
+    rows = list(_records(activity, found.records)) if activity is not None else []
+    kept = rows[: wanted.limit or None]
+    return _explained(name, found, (shown, again), (found.records, kept, len(rows)))
+
+
+def _of_span(reader: Reader, name: str, found: Formula, wanted: Wanted) -> Explained:
+    days = exporting.days_of_metrics(reader)
+    scope = wanted.scope
+    first = days.start if scope.since_day is None else scope.since_day
+    last = days.stop - 1 if scope.until_day is None else scope.until_day
+    shown = vector_of(reader, Span(first, last, scope.platform, scope.project)) if days else {}
+    again: Vector = {}
+    rows: dict[str, Row] = {}
+    for _, session_id, body in exporting.figures_of_sessions(reader, scope):
+        merge(again, body)
+        row = rows.setdefault(session_id, {"session_id": session_id})
+        for key, count in found.inputs(body).items():
+            row[key] = row.get(key, 0) + count
+    some = [row for row in rows.values() if any(_numbers(row))]
+    kept = nlargest(wanted.limit or len(some), some, key=lambda row: tuple(_numbers(row)))
+    return _explained(name, found, (shown, again), ("sessions", kept, len(some)))
+
+
+def _numbers(row: Row) -> list[int]:
+    return [value for key, value in row.items() if key != "session_id"]
+
+
+def _explained(
+    name: str, found: Formula, vectors: tuple[Vector, Vector], parts: tuple[str, list[Row], int]
+) -> Explained:
+    metric = CATALOGUE[name]
+    shown, again = vectors
+    records, rows, count = parts
+    return Explained(
+        metric.make(shown).value, metric.make(again).value, metric.unit, metric.certainty,
+        found.words, found.inputs(again), records, rows, count,
+    )  # fmt: skip
+
+
+def _records(activity: Activity, kind: str) -> Iterable[Row]:
+    """Return what happened in a session, of the kind that a figure counts."""
+    talk = activity.talk
+    head = {"session_id": talk.session_id}
+    if kind == "tool_calls":
+        return [
+            {**head, "key": each.key, "at_ms": each.started_ms, "what": each.name,
+             "outcome": each.outcome,
+             "took_ms": each.duration_ms if each.latency_ms is None else each.latency_ms}
+            for each in talk.tool_calls
+        ]  # fmt: skip
+    if kind == "code_changes":
+        return [
+            {**head, "key": each.tool, "at_ms": each.at_ms, "what": each.extension,
+             "lines_added": each.lines_added, "lines_removed": each.lines_removed}
+            for each in talk.code_changes
+        ]  # fmt: skip
+    if kind == "turns":
+        return [
+            {**head, "key": None, "at_ms": each.prompt_ms, "what": "prompt",
+             "chars": each.prompt_chars,
+             "response_ms": None if None in (each.first_ms, each.prompt_ms)
+             else (each.first_ms or 0) - (each.prompt_ms or 0)}
+            for each in talk.turns
+            if each.prompt_ms is not None and each.agent is None
+        ]  # fmt: skip
+    return []

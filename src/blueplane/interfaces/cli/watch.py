@@ -1,0 +1,152 @@
+"""``blueplane watch``: what happens now, and again every second.
+
+Owns the command: what is looked at, and how it looks.
+Promises one plain page for a pipe, and for programs a line of JSON for each change.
+Leaves what is recent to ``analytics/present.py``, a terminal to ``live.py``.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from threading import Event as Flag
+from typing import Any, Final, TypeAlias
+
+import click
+
+from blueplane.analytics.present import Present
+from blueplane.analytics.prices import load_prices
+from blueplane.clock import wall_ms
+from blueplane.days import local_day, today
+from blueplane.errors import BlueplaneError
+from blueplane.figures import UNKNOWN, age, count, dollars, milliseconds, moment, tokens
+from blueplane.interfaces.cli.lazy import load
+from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.options import format_option, home_option
+from blueplane.interfaces.cli.output import Column, Form, Table, render
+from blueplane.interfaces.cli.price_lines import price_lines
+from blueplane.lock import is_running
+from blueplane.paths import Home
+from blueplane.store.queries import Reader
+
+#: What is seen at one look.
+Seen: TypeAlias = Mapping[str, Any]
+
+#: Seconds between two looks.
+_EVERY_S: Final = 1.0
+#: Milliseconds after which a stored look at health says nothing about now.
+_STALE_MS: Final = 90_000
+#: Characters of the id of a session that are shown on a terminal.
+_ID: Final = 8
+#: Characters of a name that are shown: each thing has one line.
+_NAME: Final = 24
+#: How an outcome looks that is not well.
+_STYLES: Final = {"failed": "bold red", "denied": "yellow", "interrupted": "yellow"}
+
+
+def _since(at_ms: int) -> str:
+    return age(max(0, wall_ms() - at_ms))
+
+
+def _clock(at_ms: int) -> str:
+    return moment(at_ms)[11:19] if local_day(at_ms) == today() else moment(at_ms)[5:16]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
+
+
+_SESSIONS: Final = (
+    Column("session_id", "session", lambda value: value[:_ID], whole=True),
+    Column("project", "project", _short),
+    Column("branch", "branch", _short, extra=True),
+    Column("active", "now", lambda value: "active" if value else "idle", whole=True),
+    Column("last_ms", "last event", _since, whole=True),
+    Column("total_tokens", "tokens", tokens, "right", whole=True),
+    Column("cost_usd", "cost est.", dollars, "right", whole=True),
+)
+_THINGS: Final = (
+    Column("at_ms", "at", _clock, whole=True),
+    Column("session_id", "session", lambda value: value[:_ID], whole=True),
+    Column("what", "what", _short),
+    Column("outcome", "outcome", style=lambda value: _STYLES.get(value, ""), whole=True),
+    Column("took_ms", "took", milliseconds, "right", whole=True),
+)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print it once, and end.")
+@format_option
+@home_option
+def watch(home: Home, form: Form, *, once: bool) -> None:
+    """Show what happens now: sessions, their last prompts and tools, today's cost.
+
+    `q` or Ctrl-C ends it. With --format json there is a line for each change. In a
+    pipe it is shown once, otherwise. Cost is an estimate, as in `blueplane usage`.
+    """
+    present = Present(load_prices(price_lines(home, os.environ)))
+
+    def look() -> Seen:
+        with opened(home, Reader) as reader:
+            now_ms = wall_ms()
+            return {"health": _health(home, reader, now_ms), **present.look(reader, now_ms)}
+
+    seen = look()
+    if form == "json":
+        _tell(look, seen, once=once)
+    elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        _print(seen)
+    else:
+        load("live", "follow")(look, seen, load("watch_screen", "screen"))
+
+
+def _health(home: Home, reader: Reader, now_ms: int) -> str | None:
+    """Return a colour or ``down``; None when nobody looked lately."""
+    if not is_running(home):
+        return "down"
+    as_of_ms, colour = reader.colour()
+    return colour if colour and now_ms - as_of_ms < _STALE_MS else None
+
+
+def _tell(look: Callable[[], Seen], seen: Seen, *, once: bool) -> None:
+    """Print a line now and for each change, until somebody has had enough."""
+    told: Seen = {}
+    rest = Flag()
+    while True:
+        if seen != told:
+            click.echo(json.dumps({"as_of_ms": wall_ms(), **seen}))
+            told = seen
+        if once:
+            return
+        rest.wait(_EVERY_S)
+        try:
+            seen = look()
+        except BlueplaneError as error:
+            seen = {"error": str(error)}
+
+
+def _print(seen: Seen) -> None:
+    for line in head(seen):
+        click.echo(line)
+    for table in tables(seen):
+        click.echo()
+        render(table, "table")
+
+
+def head(seen: Seen) -> list[str]:
+    """Return what is said above the tables."""
+    active = sum(each["active"] for each in seen["sessions"])
+    day = seen["today"]
+    cost = f"{dollars(day['cost_usd'])} est., {tokens(day['total_tokens'])} tokens"
+    used = f"{cost} in {count(day['calls'], 'call')}" if day["calls"] else UNKNOWN
+    state = "server down" if seen["health"] == "down" else f"health {seen['health'] or UNKNOWN}"
+    lines = [f"{state}, {count(active, 'session')} active", f"today  {used}"]
+    if not seen["sessions"]:
+        lines.append("no session yet: it is shown as the editors tell of it")
+    return lines
+
+
+def tables(seen: Seen) -> list[Table]:
+    """Return the tables of sessions and of what happened, those that have rows."""
+    found = [Table(_SESSIONS, seen["sessions"]), Table(_THINGS, seen["things"])]
+    return [table for table in found if table.rows]
