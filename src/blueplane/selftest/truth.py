@@ -1,0 +1,132 @@
+"""What every view has to show of the calls of a corpus.
+
+Owns the sums, the days, the blocks and the prices, worked out call by call.
+Promises to use nothing of the program: neither its prices nor its calendar.
+Leaves asking the views to the command.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, Final, NamedTuple
+
+from blueplane.selftest.corpus import HAIKU, HOUR_MS, OPUS, SONNET, Call, Tokens
+
+_BLOCK_MS: Final = 5 * HOUR_MS
+_LONG_PROMPT: Final = 200_000
+
+
+class _Price(NamedTuple):
+    """Dollars for a million tokens."""
+
+    input: float
+    output: float
+    written: float
+    written_1h: float
+    read: float
+
+
+_PRICES: Final[Mapping[str, _Price]] = {
+    OPUS: _Price(15, 75, 18.75, 30, 1.5),
+    SONNET: _Price(3, 15, 3.75, 6, 0.3),
+    HAIKU: _Price(1, 5, 1.25, 2, 0.1),
+    "gpt-5": _Price(1.25, 10, 1.25, 1.25, 0.125),
+}
+_LONG: Final = {SONNET: _Price(6, 22.5, 7.5, 12, 0.6)}
+
+#: What the rows of a view are known by, and how much of it follows from a call. What is stored of a
+#: branch is a pseudonym, which nobody can foretell.
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "daily": ("day",),
+    "weekly": ("week",),
+    "monthly": ("month",),
+    "session": ("session_id", "platform", "project"),
+    "model": ("model",),
+    "project": ("project",),
+    "branch": ("project",),
+    "platform": ("platform",),
+    "blocks": ("platform", "start_ms"),
+}
+#: The figures of a row that are compared.
+FIGURES: Final = ("calls", "final_calls", *(f"{kind}_tokens" for kind in Tokens._fields),
+                  "total_tokens", "unpriced_calls", "cost_usd")  # fmt: skip
+
+Row = dict[str, Any]
+
+
+def rows(view: str, calls: Sequence[Call]) -> list[Row]:
+    """Return the rows that a view has to show, in any order."""
+    block_of = _blocks(calls)
+    group_of: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
+        "daily": lambda call: (_day(call).isoformat(),),
+        "weekly": lambda call: ((_day(call) - timedelta(_day(call).weekday())).isoformat(),),
+        "monthly": lambda call: (_day(call).isoformat()[:7],),
+        "session": lambda call: (call.session, call.platform, call.project),
+        "model": lambda call: (call.model,),
+        "project": lambda call: (call.project,),
+        "branch": lambda call: (call.project, call.branch),
+        "platform": lambda call: (call.platform,),
+        "blocks": lambda call: (call.platform, block_of[call]),
+    }
+    groups: dict[tuple[Any, ...], list[Call]] = {}
+    for call in calls:
+        groups.setdefault(group_of[view](call), []).append(call)
+    keys = KEYS[view]
+    return [
+        {**dict(zip(keys, group, strict=False)), **total(found)} for group, found in groups.items()
+    ]
+
+
+def total(calls: Iterable[Call]) -> Row:
+    """Return the figures of calls; what nobody knows is None."""
+    calls = list(calls)
+    tokens = {
+        f"{kind}_tokens": _sum(getattr(call.tokens, kind) for call in calls)
+        for kind in Tokens._fields
+    }
+    whole = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
+    costs = [_pico_usd(call) for call in calls]
+    pico_usd = _sum(costs)
+    return {
+        "calls": len(calls),
+        "final_calls": sum(call.final for call in calls),
+        **tokens,
+        "total_tokens": _sum(tokens[name] for name in whole),
+        "unpriced_calls": costs.count(None),
+        "cost_usd": None if pico_usd is None else pico_usd / 10**12,
+    }
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _pico_usd(call: Call) -> int | None:
+    """Return what a call costs, in millionths of a millionth of a dollar."""
+    tokens = call.tokens
+    read, written = tokens.cache_read or 0, tokens.cache_creation or 0
+    price = _PRICES.get(call.model)
+    if (tokens.input or 0) + written + read > _LONG_PROMPT:
+        price = _LONG.get(call.model, price)
+    if price is None or tokens == Tokens():
+        return None
+    hour = tokens.cache_creation_1h or 0
+    amounts = (tokens.input or 0, tokens.output or 0, written - hour, hour, read)
+    return sum(amount * round(each * 10**6) for amount, each in zip(amounts, price, strict=True))
+
+
+def _day(call: Call) -> date:
+    return date(*time.localtime(call.at_ms / 1000)[:3])
+
+
+def _blocks(calls: Iterable[Call]) -> dict[Call, int]:
+    """Return when the block of each call begins: the full hour of its first one."""
+    found: dict[Call, int] = {}
+    begins: dict[str, int] = {}
+    for call in sorted(calls, key=lambda call: call.at_ms):
+        begin_ms = begins.get(call.platform)
+        if begin_ms is None or call.at_ms >= begin_ms + _BLOCK_MS:
+            begin_ms = begins[call.platform] = call.at_ms - call.at_ms % HOUR_MS
+        found[call] = begin_ms
+    return found
