@@ -95,7 +95,7 @@ class Corpus:
         self._streams(first)
         self._oddities(first)
         self._agent(first)
-        self._fork(first)
+        self._graft(first)
         self._resumed(first)
         self._days()
 
@@ -141,13 +141,13 @@ class Corpus:
             again = {key: line[key] for key in ("type", "message")}
             self._line(agent, {**again, "requestId": self._code("req")})
 
-    def _fork(self, source: File) -> None:
+    def _graft(self, source: File) -> None:
         """Write a session that begins with lines of another one, and goes on by itself."""
-        fork = self._open("orchard", "graft", 3 * HOUR_MS)
+        graft = self._open("orchard", "graft", 3 * HOUR_MS)
         for line in source.lines[:6]:
-            self._bytes(fork, line)
+            self._bytes(graft, line)
             self.outcomes.duplicate += 1
-        self.call(fork, SONNET, (1, 33), Tokens(3, 33, 0, 0, 0, 2_000))
+        self.call(graft, SONNET, (1, 33), Tokens(3, 33, 0, 0, 0, 2_000))
 
     def _resumed(self, source: File) -> None:
         """Write a session whose copies have ids of their own: their calls belong to the first."""
@@ -158,7 +158,13 @@ class Corpus:
         self.call(resumed, OPUS, (1, 2, 3), Tokens(2, 3, 4, 4, 0, 5))
 
     def _days(self) -> None:
-        """Write short sessions of several projects, over the ends of a day, a week, a month."""
+        """Write short sessions of several projects, over the ends of a day, a week, a month.
+
+        The first two calls come just before, and at, the moment at which five hours are over.
+        """
+        edge = self._open("orchard", "main", 4 * HOUR_MS + 50 * MINUTE_MS - 2 * SECOND_MS)
+        for output in (10, 20):
+            self.call(edge, OPUS, (output,), Tokens(1, output, 0, 0, 0, 10))
         for number in range(12):
             project = ("pear yard", "=plum", "Jardin d'été")[number % 3]
             file = self._open(project, ("main", "dev")[number % 2], number * 7 * HOUR_MS)
@@ -171,12 +177,17 @@ class Corpus:
     # -- lines -------------------------------------------------------------------------------------
 
     def call(
-        self, file: File, model: str, outputs: Sequence[int], tokens: Tokens, **how: Any
+        self,
+        file: File,
+        model: str,
+        outputs: Sequence[int],
+        tokens: Tokens,
+        **how: Any,  # noqa: ANN401 - a number or a text
     ) -> None:
         """Write a call: a line for each output that is told meanwhile.
 
-        ``ends`` is which line has the reason of the end, the last one unless it is said; ``request``
-        the request id, where it is not a new one.
+        ``ends`` is which line has the reason of the end, the last one unless it is said, None for
+        none; ``request`` the request id, where it is not a new one.
         """
         ends = how.get("ends", len(outputs) - 1)
         request, message = how.get("request", self._code("req")), self._code("msg")
@@ -186,10 +197,8 @@ class Corpus:
             said["stop_reason"] = "end_turn" if number == ends else None
             line = {"type": "assistant", "message": said}
             self._line(file, line | ({"requestId": request} if request else {}))
-        final = ends is not None
-        self.calls.append(
-            Call("claude_code", file.session, file.project, file.branch, model, at_ms, final, tokens)
-        )
+        place = (file.session, file.project, file.branch)
+        self.calls.append(Call("claude_code", *place, model, at_ms, ends is not None, tokens))
 
     def _synthetic(self, file: File) -> None:
         nothing = Tokens(0, 0, 0, 0, 0, 0)

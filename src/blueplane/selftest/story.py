@@ -15,6 +15,7 @@ CURSOR_SESSION: Final = "0a1b2c3d-0000-4000-8000-000000000002"
 PROJECT: Final = "bakery"
 CURSOR_PROJECT: Final = "mill"
 BEGIN_MS: Final = START_MS + 24 * HOUR_MS
+_SECOND_PROMPT: Final = 60
 _FILE: Final = f"/home/robin/{PROJECT}/bread.py"
 
 #: Of 8 calls of tools 6 went well, 1 failed (and the next one of it went well), 1 was interrupted.
@@ -73,15 +74,19 @@ def tell(corpus: Corpus) -> list[Told]:
     return told
 
 
-def _at(second: float, hook: str, **fields: Any) -> Told:
+def _at(second: float, hook: str, **fields: Any) -> Told:  # noqa: ANN401 - as JSON has it
     head = {"session_id": SESSION, "cwd": f"/home/robin/{PROJECT}", "hook_event_name": hook}
     return Told("claude_code", hook, BEGIN_MS + round(second * 1000), {**head, **fields})
 
 
 def _tool(
-    span: tuple[int, int], tool: str, asked: Fields, hook: str = "PostToolUse", **more: Any
+    span: tuple[int, int],
+    tool: str,
+    asked: Fields,
+    hook: str = "PostToolUse",
+    **more: Any,  # noqa: ANN401 - as JSON has it
 ) -> Iterator[Told]:
-    turn = "p-1" if span[0] < 60 else "p-2"
+    turn = "p-1" if span[0] < _SECOND_PROMPT else "p-2"
     head = {"prompt_id": turn, "tool_name": tool, "tool_use_id": f"toolu_{span[0]}"}
     yield _at(span[0], "PreToolUse", **head, tool_input=asked)
     yield _at(span[1], hook, **head, tool_input=asked, **more)
@@ -106,7 +111,7 @@ def _claude() -> Iterator[Told]:
     yield from _tool((30, 34), "Bash", test, tool_response={"stdout": "", "interrupted": False})
     yield from _tool((40, 45), "Bash", {"command": "sleep"}, failed, error="", is_interrupt=True)
     yield _at(46, "Stop", prompt_id="p-1", last_assistant_message="done")
-    yield _at(60, "UserPromptSubmit", prompt_id="p-2", prompt="look around")
+    yield _at(_SECOND_PROMPT, "UserPromptSubmit", prompt_id="p-2", prompt="look around")
     yield from _delegated()
     yield _at(80, "PreCompact", prompt_id="p-2", trigger="auto")
     yield _at(90, "PostCompact", prompt_id="p-2", trigger="auto")

@@ -47,6 +47,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "platform": ("platform",),
     "blocks": ("platform", "start_ms"),
 }
+#: Kinds of tokens that are all of them: the others are parts.
+WHOLE: Final = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
 #: The figures of a row that are compared.
 FIGURES: Final = ("calls", "final_calls", *(f"{kind}_tokens" for kind in Tokens._fields),
                   "total_tokens", "unpriced_calls", "cost_usd")  # fmt: skip
@@ -84,14 +86,13 @@ def total(calls: Iterable[Call]) -> Row:
         f"{kind}_tokens": _sum(getattr(call.tokens, kind) for call in calls)
         for kind in Tokens._fields
     }
-    whole = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
     costs = [_pico_usd(call) for call in calls]
     pico_usd = _sum(costs)
     return {
         "calls": len(calls),
         "final_calls": sum(call.final for call in calls),
         **tokens,
-        "total_tokens": _sum(tokens[name] for name in whole),
+        "total_tokens": _sum(tokens[name] for name in WHOLE),
         "unpriced_calls": costs.count(None),
         "cost_usd": None if pico_usd is None else pico_usd / 10**12,
     }
