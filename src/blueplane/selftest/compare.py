@@ -15,14 +15,17 @@ from blueplane.errors import BlueplaneError
 from blueplane.figures import UNKNOWN, count, dollars, number
 from blueplane.pipeline.custody import Balance
 from blueplane.selftest import truth
-from blueplane.selftest.corpus import Call, Outcomes
+from blueplane.selftest.corpus import Call, Corpus, Outcomes
 
 Row: TypeAlias = Mapping[str, Any]
-#: Returns the answer of a view, with ``rows`` and ``total``; raises BlueplaneError.
+#: Returns what a command of these words answers, with ``rows`` and ``total``; raises
+#: BlueplaneError.
 Ask: TypeAlias = Callable[[str], Mapping[str, Any]]
 
 #: Differences of one check that are named.
 _NAMED: Final = 5
+#: Commands that only write rows.
+_WITHOUT_TOTAL: Final = "export "
 #: How far a figure may be off that was not made of whole numbers.
 _NEAR: Final = 1e-9
 
@@ -42,21 +45,24 @@ class Check:
         return not self.differences
 
 
-def usage(view: str, calls: Sequence[Call], ask: Ask) -> Check:
-    """Hold a view of usage to the calls: each row, each figure, and the total."""
-    rows, total = truth.rows(view, calls), truth.total(calls)
-    name, expected = f"usage {view}", _sums(rows, total)
+def view(name: str, corpus: Corpus, ask: Ask) -> Check:
+    """Hold a view to the calls: each row, each figure, and the total where it shows one."""
+    rows = truth.rows(name, corpus.calls, corpus.silent)
+    total = truth.total(corpus.calls)
+    expected = _sums(rows)
     try:
-        answer = ask(view)
+        answer = ask(name)
     except BlueplaneError as error:
         return Check(name, expected, UNKNOWN, [str(error)])
-    differences = _differences(rows, answer["rows"], truth.KEYS[view])
-    differences += _apart("total", total, answer["total"], truth.FIGURES)
-    return Check(name, expected, _sums(answer["rows"], answer["total"]), differences[:_NAMED])
+    differences = _differences(rows, answer["rows"], truth.KEYS[name])
+    if not name.startswith(_WITHOUT_TOTAL):
+        differences += _apart("total", total, answer["total"], truth.FIGURES)
+    return Check(name, expected, _sums(answer["rows"]), differences[:_NAMED])
 
 
-def _sums(rows: Sequence[Row], total: Row) -> str:
-    return f"{len(rows)} rows, {number(total['total_tokens'])}, {dollars(total['cost_usd'])}"
+def _sums(rows: Sequence[Row]) -> str:
+    tokens, usd = (sum(row.get(name) or 0 for row in rows) for name in ("total_tokens", "cost_usd"))
+    return f"{len(rows)} rows, {number(tokens)}, {dollars(usd)}"
 
 
 def _differences(expected: Iterable[Row], shown: Iterable[Row], keys: Sequence[str]) -> list[str]:
@@ -75,9 +81,13 @@ def _differences(expected: Iterable[Row], shown: Iterable[Row], keys: Sequence[s
 
 def _by_key(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:
     found: dict[tuple[str, ...], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row.get("calls") or 0, row.get("total_tokens") or 0)):
+    for row in sorted(rows, key=_amounts):
         found.setdefault(tuple(str(row.get(key)) for key in keys), []).append(row)
     return found
+
+
+def _amounts(row: Row) -> list[float]:
+    return [row.get(figure) or 0 for figure in truth.FIGURES]
 
 
 def _apart(name: str, expected: Row, shown: Row, figures: Iterable[str]) -> list[str]:
@@ -106,7 +116,7 @@ def _figure(value: float | None) -> str:
 
 def models(calls: Sequence[Call], shown: Mapping[str, Row]) -> Check:
     """Hold what metrics have of models to the calls: each kind of tokens of each model."""
-    wanted = {row["model"]: row for row in truth.rows("model", calls)}
+    wanted = {row["model"]: row for row in truth.rows("usage model", calls)}
     called = {name: row for name, row in shown.items() if row.get("calls")}
     nothing: Row = dict.fromkeys(("calls", *truth.WHOLE))
     differences = [

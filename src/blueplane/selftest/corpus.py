@@ -86,6 +86,8 @@ class Corpus:
     def __init__(self) -> None:
         self.files: list[File] = []
         self.calls: list[Call] = []
+        #: Sessions without a call: id, platform, project.
+        self.silent: list[tuple[str, str, str]] = []
         self.outcomes = Outcomes()
         self._number = 0
         self._write()

@@ -66,6 +66,7 @@ def tell(corpus: Corpus) -> list[Told]:
     told += _not_taken()
     corpus.outcomes.filtered += 1
     corpus.outcomes.quarantined += 1
+    corpus.silent.append((SESSION, "claude_code", PROJECT))
     for number, tokens in enumerate((Tokens(17_674, 221, 0, None, None, 9_000), Tokens())):
         at_ms = BEGIN_MS + (100 * number + 10) * SECOND_MS
         corpus.calls.append(

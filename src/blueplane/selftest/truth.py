@@ -34,19 +34,27 @@ _PRICES: Final[Mapping[str, _Price]] = {
 }
 _LONG: Final = {SONNET: _Price(6, 22.5, 7.5, 12, 0.6)}
 
-#: What the rows of a view are known by, and how much of it follows from a call. What is stored of a
-#: branch is a pseudonym, which nobody can foretell.
+_SESSION: Final = ("session_id", "platform", "project")
+_CELL: Final = ("day", "platform", "project", "model")
+#: Views, by the words of their commands, and what their rows are known by, as far as it follows
+#: from a call: what is stored of a branch is a pseudonym, which nobody can foretell.
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "daily": ("day",),
-    "weekly": ("week",),
-    "monthly": ("month",),
-    "session": ("session_id", "platform", "project"),
-    "model": ("model",),
-    "project": ("project",),
-    "branch": ("project",),
-    "platform": ("platform",),
-    "blocks": ("platform", "start_ms"),
+    "usage daily": ("day",),
+    "usage weekly": ("week",),
+    "usage monthly": ("month",),
+    "usage session": _SESSION,
+    "usage model": ("model",),
+    "usage project": ("project",),
+    "usage branch": ("project",),
+    "usage platform": ("platform",),
+    "usage blocks": ("platform", "start_ms"),
+    "sessions": _SESSION,
+    "export usage": _CELL,
+    "export calls": _CELL,
+    "export sessions": _SESSION,
 }
+#: Views that have sessions without calls, too.
+_ALL_SESSIONS: Final = ("sessions", "export sessions")
 #: Kinds of tokens that are all of them: the others are parts.
 WHOLE: Final = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens")
 #: The figures of a row that are compared.
@@ -56,27 +64,44 @@ FIGURES: Final = ("calls", "final_calls", *(f"{kind}_tokens" for kind in Tokens.
 Row = dict[str, Any]
 
 
-def rows(view: str, calls: Sequence[Call]) -> list[Row]:
-    """Return the rows that a view has to show, in any order."""
-    block_of = _blocks(calls)
-    group_of: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
-        "daily": lambda call: (_day(call).isoformat(),),
-        "weekly": lambda call: ((_day(call) - timedelta(_day(call).weekday())).isoformat(),),
-        "monthly": lambda call: (_day(call).isoformat()[:7],),
-        "session": lambda call: (call.session, call.platform, call.project),
-        "model": lambda call: (call.model,),
-        "project": lambda call: (call.project,),
-        "branch": lambda call: (call.project, call.branch),
-        "platform": lambda call: (call.platform,),
-        "blocks": lambda call: (call.platform, block_of[call]),
-    }
+def rows(view: str, calls: Sequence[Call], silent: Iterable[tuple[str, ...]] = ()) -> list[Row]:
+    """Return the rows that a view has to show, in any order; ``silent`` sessions have no calls."""
+    group_of, keys = _groups(calls)[view], KEYS[view]
     groups: dict[tuple[Any, ...], list[Call]] = {}
     for call in calls:
-        groups.setdefault(group_of[view](call), []).append(call)
-    keys = KEYS[view]
+        groups.setdefault(group_of(call), []).append(call)
+    if view in _ALL_SESSIONS:
+        groups |= {session: [] for session in silent}
     return [
         {**dict(zip(keys, group, strict=False)), **total(found)} for group, found in groups.items()
     ]
+
+
+def _groups(calls: Sequence[Call]) -> Mapping[str, Callable[[Call], tuple[Any, ...]]]:
+    """Return by what each view groups calls; what is beyond its keys only keeps rows apart."""
+    block_of = _blocks(calls)
+
+    def session(call: Call) -> tuple[str, ...]:
+        return call.session, call.platform, call.project
+
+    def cell(call: Call) -> tuple[str, ...]:
+        return _day(call).isoformat(), call.platform, call.project, call.model
+
+    return {
+        "usage daily": lambda call: (_day(call).isoformat(),),
+        "usage weekly": lambda call: ((_day(call) - timedelta(_day(call).weekday())).isoformat(),),
+        "usage monthly": lambda call: (_day(call).isoformat()[:7],),
+        "usage session": session,
+        "usage model": lambda call: (call.model,),
+        "usage project": lambda call: (call.project,),
+        "usage branch": lambda call: (call.project, call.branch),
+        "usage platform": lambda call: (call.platform,),
+        "usage blocks": lambda call: (call.platform, block_of[call]),
+        "sessions": session,
+        "export usage": lambda call: (*cell(call), call.branch),
+        "export calls": lambda call: (*cell(call), call),
+        "export sessions": session,
+    }
 
 
 def total(calls: Iterable[Call]) -> Row:

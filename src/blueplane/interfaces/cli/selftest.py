@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from blueplane.interfaces.cli.output import Column, Form, Table, render
 from blueplane.paths import Home
 from blueplane.selftest import compare, story, truth
 from blueplane.selftest.compare import Check
-from blueplane.selftest.corpus import Call, Corpus
+from blueplane.selftest.corpus import Corpus
 from blueplane.selftest.road import Road
 from blueplane.store.metric_rollups import Scope
 from blueplane.store.queries import reading
@@ -93,7 +93,7 @@ def run() -> list[Check]:
             checks = compare.laws(corpus.outcomes, road.balance())
         finally:
             road.close()
-        return [*_views(home, corpus.calls), *checks]
+        return [*_views(home, corpus), *checks]
 
 
 @contextmanager
@@ -111,22 +111,24 @@ def _place() -> Iterator[Home]:
             os.environ.update(kept)
 
 
-def _views(home: Home, calls: list[Call]) -> list[Check]:
-    usage = partial(_ask, home, "usage")
-    checks = [compare.usage(view, calls, usage) for view in truth.KEYS]
+def _views(home: Home, corpus: Corpus) -> list[Check]:
+    known = load("main", "COMMANDS")
+    asked = [name for name in truth.KEYS if name.split()[0] in known]
+    checks = [compare.view(name, corpus, partial(_ask, home)) for name in asked]
     with reading(home.database) as reader:
         whole = vector_of(reader, Scope(*_DAYS))
         told = figures(vector_of(reader, Scope(*_DAYS, project=story.PROJECT)), story.FIGURES)
-    checks.append(compare.models(calls, whole["models"]))
+    checks.append(compare.models(corpus.calls, whole["models"]))
     return [*checks, *(compare.metric(n, each, told[n].value) for n, each in story.FIGURES.items())]
 
 
-def _ask(home: Home, *words: str) -> Mapping[str, Any]:
+def _ask(home: Home, words: str) -> Mapping[str, Any]:
     """Return what a command prints for programs, as a user would have it."""
-    out, complaint = StringIO(), StringIO()
+    out, complaint = TextIOWrapper(BytesIO(), "utf-8"), StringIO()
     with redirect_stdout(out), redirect_stderr(complaint):
-        code = load("main", "main")([*words, "--format", "json", "--home", str(home.root)])
+        code = load("main", "main")([*words.split(), "--format", "json", "--home", str(home.root)])
     if code:
         raise BlueplaneError(complaint.getvalue().strip() or f"exit code {code}")
-    answer: Mapping[str, Any] = json.loads(out.getvalue())
+    out.seek(0)
+    answer: Mapping[str, Any] = json.load(out)
     return answer
