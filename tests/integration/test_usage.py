@@ -10,8 +10,8 @@ import pytest
 from blueplane.analytics.fields import number
 from blueplane.paths import Home
 from blueplane.store.queries import reading
+from helpers import all_views
 from helpers import stored_transcripts as stored
-from helpers import usage_command
 from helpers.desk import Desk
 from helpers.redis_server import RedisServer
 from helpers.server import Server
@@ -96,7 +96,7 @@ def test_usage_is_the_truth_when_the_server_is_killed_while_transcripts_grow(
         wait_derived(home, scribe.truth)
         # Then
         check(home, scribe.truth)
-        usage_command.check(home, scribe.truth)
+        all_views.check(home, scribe.truth)
         server.stop()
     desk = Desk(home.database)
     before = desk.derived()

@@ -54,7 +54,7 @@ def view(name: str, corpus: Corpus, ask: Ask) -> Check:
         answer = ask(name)
     except BlueplaneError as error:
         return Check(name, expected, UNKNOWN, [str(error)])
-    differences = _differences(rows, answer["rows"], truth.KEYS[name])
+    differences = _differences(name, rows, answer["rows"])
     if not name.startswith(_WITHOUT_TOTAL):
         differences += _apart("total", total, answer["total"], truth.FIGURES)
     return Check(name, expected, _sums(answer["rows"]), differences[:_NAMED])
@@ -65,9 +65,10 @@ def _sums(rows: Sequence[Row]) -> str:
     return f"{len(rows)} rows, {number(tokens)}, {dollars(usd)}"
 
 
-def _differences(expected: Iterable[Row], shown: Iterable[Row], keys: Sequence[str]) -> list[str]:
+def _differences(view: str, expected: Iterable[Row], shown: Iterable[Row]) -> list[str]:
     """Return where rows differ; some of a key are compared in the order of their figures."""
-    wanted, found = _by_key(expected, keys), _by_key(shown, keys)
+    wanted, found = (_by_key(rows, truth.KEYS[view]) for rows in (expected, shown))
+    figures = truth.figures_of(view)
     differences: list[str] = []
     for key in sorted({*wanted, *found}):
         ours, theirs = wanted.get(key, []), found.get(key, [])
@@ -75,7 +76,7 @@ def _differences(expected: Iterable[Row], shown: Iterable[Row], keys: Sequence[s
         if len(ours) != len(theirs):
             differences.append(f"{name}: {len(theirs)} rows instead of {len(ours)}")
         for one, other in zip(ours, theirs, strict=False):
-            differences += _apart(name, one, other, truth.FIGURES)
+            differences += _apart(name, one, other, figures)
     return differences
 
 
@@ -87,7 +88,7 @@ def _by_key(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[str, ...], l
 
 
 def _amounts(row: Row) -> list[float]:
-    return [row.get(figure) or 0 for figure in truth.FIGURES]
+    return [row.get(kind) or 0 for kind in (*truth.WHOLE, "calls")]
 
 
 def _apart(name: str, expected: Row, shown: Row, figures: Iterable[str]) -> list[str]:

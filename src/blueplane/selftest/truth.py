@@ -60,6 +60,8 @@ WHOLE: Final = ("input_tokens", "output_tokens", "cache_creation_tokens", "cache
 #: The figures of a row that are compared.
 FIGURES: Final = ("calls", "final_calls", *(f"{kind}_tokens" for kind in Tokens._fields),
                   "total_tokens", "unpriced_calls", "cost_usd")  # fmt: skip
+#: Counts of calls, which a row of one call does not have.
+_COUNTS: Final = ("calls", "final_calls", "unpriced_calls")
 
 Row = dict[str, Any]
 
@@ -75,6 +77,12 @@ def rows(view: str, calls: Sequence[Call], silent: Iterable[tuple[str, ...]] = (
     return [
         {**dict(zip(keys, group, strict=False)), **total(found)} for group, found in groups.items()
     ]
+
+
+def figures_of(view: str) -> Sequence[str]:
+    """Return the figures that rows of a view have."""
+    counted = view != "export calls"
+    return [name for name in FIGURES if counted or name not in _COUNTS]
 
 
 def _groups(calls: Sequence[Call]) -> Mapping[str, Callable[[Call], tuple[Any, ...]]]:
