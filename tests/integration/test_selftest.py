@@ -120,7 +120,7 @@ def uncounted(*_: object) -> None:
         ((transcript, "_take_id"), by_place, "law of messages"),
         ((usage_report, "VIEWS"), {**VIEWS, "weekly": VIEWS["monthly"]}, "usage weekly"),
         ((blocks, "HOURS"), 4, "usage blocks"),
-        ((measure, "UNDO_MS"), 0, "metrics acceptance_rate"),
+        ((measure, "UNDO_MS"), 0, "acceptance_rate"),
         ((custody.Tally, "settled"), uncounted, "law of events"),
         ((usage_command, "_report"), refuse, "usage session"),
     ],

@@ -108,7 +108,7 @@ def _same(expected: float | None, shown: float | None) -> bool:
 def metric(name: str, expected: float | None, shown: float | None) -> Check:
     """Hold a figure to what was worked out by hand."""
     wrong = _apart("it", {name: expected}, {name: shown}, [name])
-    return Check(f"metrics {name}", _figure(expected), _figure(shown), wrong)
+    return Check(name, _figure(expected), _figure(shown), wrong)
 
 
 def _figure(value: float | None) -> str:
@@ -128,7 +128,7 @@ def models(calls: Sequence[Call], shown: Mapping[str, Row]) -> Check:
         )
     ]
     expected, found = _calls(wanted.values()), _calls(called.values())
-    return Check("metrics of models", expected, found, differences[:_NAMED])
+    return Check("models in metrics", expected, found, differences[:_NAMED])
 
 
 def _calls(rows: Collection[Row]) -> str:

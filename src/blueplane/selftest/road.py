@@ -77,13 +77,12 @@ class Road:
         name = str(path)
         with OpenFile(name, _SECRET) as opened:
             place, offset = self._files.get(name) or (self._place(path, opened), 0)
-            if is_meta(path.name):
-                piece = opened.whole() if offset < opened.size else None
-            else:
-                piece = opened.lines(offset, offset)
-        if piece is not None:
-            self._take_lines(piece.lines, place)
-            self._files[name] = place, piece.end
+            more = offset < opened.size
+            while more:
+                piece = opened.whole() if place.whole else opened.lines(offset, offset)
+                self._take_lines(piece.lines, place)
+                offset, more = piece.end, piece.more
+        self._files[name] = place, offset
 
     def _place(self, path: Path, opened: OpenFile) -> Place:
         item = f"{len(self._files):016x}"

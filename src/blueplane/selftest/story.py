@@ -44,7 +44,7 @@ FIGURES: Final[Mapping[str, float | None]] = {
     "subagent_success_rate": 1.0,
     "subagent_duration_avg_ms": 8_000,
     "productivity_score": 50 + 25 * 6 / 8 - 15 * 2 / 8 + 10 + 10 * (6 - 3) * 3_600 / 99 / 200,
-    "context_usage_avg_percent": None,
+    "compaction_gap_avg_ms": None,
 }
 
 Fields = dict[str, Any]

@@ -38,7 +38,7 @@ EXIT_DIFFERS: Final = 1
 _DAYS: Final = (0, 50_000)
 _STYLES: Final = {"ok": "green", "differs": "bold red"}
 _COLUMNS: Final = (
-    Column("view", "view"),
+    Column("view", "view", whole=True),
     Column("expected", "expected"),
     Column("shown", "shown"),
     Column("result", "", style=lambda result: _STYLES[result], whole=True),
