@@ -9,16 +9,15 @@ import tempfile
 from io import StringIO
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.text import Text
 
 from helpers.screens import COLUMNS, plain, stage, there
 
-PLACE = ROOT / "docs" / "screens"
+PLACE = Path(__file__).resolve().parents[1] / "docs" / "screens"
 #: Without fonts of the web: who looks at a picture tells nobody.
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
 
