@@ -25,6 +25,7 @@ from blueplane.selftest.corpus import Corpus, File
 from blueplane.selftest.road import Road
 from blueplane.selftest.story import BEGIN_MS, tell
 from helpers import transcripts
+from helpers.desk import SECRET
 from helpers.transcripts import Scribe
 
 #: The time at which all screens are made, and when the transcripts, of two weeks, begin.
@@ -46,16 +47,18 @@ SCREENS: Mapping[str, str] = {
     "usage-chart": "usage --format chart",
     "statusline": "statusline",
     "sessions": "sessions --limit 8",
-    "analyze": "analyze last",
-    "analyze-tools": "analyze last --tools",
+    "analyze": "analyze 0a1b2c3d",
+    "analyze-tools": "analyze 0a1b2c3d --tools",
+    "analyze-timeline": "analyze 0a1b2c3d --timeline",
     "metrics": "metrics --category errors",
     "metrics-tools": "metrics --group-by tool",
     "metrics-chart": "metrics --metric error_rate --format chart",
     "insights": "insights",
-    "export": "export usage --period 3d",
-    "explain": "explain usage.output_tokens --period 2d",
+    "export": "export usage --period 2d",
+    "explain": "explain usage.output_tokens --day yesterday --limit 8",
     "selftest": "selftest",
 }
+_STEERING = frozenset({"NO_COLOR", "FORCE_COLOR", "COLORTERM"})
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -120,28 +123,31 @@ def plain(drawn: str) -> str:
 @contextmanager
 def stage(directory: Path) -> Iterator[Stage]:
     """Give a stage below a directory, at the invented time and in its zone."""
-    said = {"TZ": "UTC", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": "40"}
+    said = {"TZ": "UTC", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": "40",
+            "HOME": str(directory)}  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not _steers(name)}
     with patch.dict(os.environ, {**kept, **said}, clear=True):
         time.tzset()
         with patch.object(clock, "time", Clock()), patch.object(transcripts, "START", BEGIN):
-            home = Home(directory / "home")
+            home = Home(directory / ".blueplane")
             home.prepare()
-            _fill(home)
+            home.secret_file.touch(0o600)
+            home.secret_file.write_bytes(SECRET)
+            _fill(home, directory / ".claude" / "projects")
             yield Stage(home)
     time.tzset()
 
 
 def _steers(name: str) -> bool:
     """Say whether a variable changes what is shown."""
-    return name.startswith("BLUEPLANE_") or name in {"NO_COLOR", "FORCE_COLOR", "COLORTERM"}
+    return name.startswith(("BLUEPLANE_", "CLAUDE_", "XDG_")) or name in _STEERING
 
 
-def _fill(home: Home) -> None:
+def _fill(home: Home, root: Path) -> None:
     files: dict[str, File] = {}
     for path, raw in Scribe(seed=SEED, filler=30, days=DAYS, skew=0).lines(SIZE):
         files.setdefault(path, File(path, "", "")).raw.extend(raw)
-    road = Road(home)
+    road = Road(home, root)
     road.read_files(files.values(), whole=True)
     later_ms = STORY_MS - BEGIN_MS
     road.take_hooks(each._replace(at_ms=each.at_ms + later_ms) for each in tell(Corpus()))

@@ -24,6 +24,7 @@ from blueplane.capture.claude_code.transcript import SOURCE, Line, Place, Transc
 from blueplane.capture.hook_event import HandOff, HookReader, spool_origin
 from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.sanitise import Sanitiser
+from blueplane.capture.transcripts import item_of
 from blueplane.clock import NS_PER_MS
 from blueplane.errors import FilteredError, MalformedPayloadError
 from blueplane.event import Event, Settlement, encode
@@ -35,17 +36,17 @@ from blueplane.selftest.corpus import File
 from blueplane.selftest.story import Told
 from blueplane.store.traces import Row
 
-_SECRET: Final = b"selftest" * 4
 _NO_LETTERS: Final = {"dead_lettered": 0, "waiting": 0, "open": 0}
 
 
 class Road:
-    """A store below ``home``; ``close`` it."""
+    """A store in ``home``, and transcripts below ``root``; ``close`` it."""
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, home: Home, root: Path) -> None:
+        self._root = root
         self._commits = Commits(home.database)
-        sanitiser = Sanitiser("strict", _SECRET)
+        self._secret = home.secret()
+        sanitiser = Sanitiser("strict", self._secret)
         self._lines = TranscriptReader(sanitiser)
         self._hooks = HookReader(sanitiser, lambda _: True)
         self._files: dict[str, tuple[Place, int]] = {}
@@ -57,7 +58,7 @@ class Road:
             derive=self._commits.derive,
             busy=lambda: False,
         )
-        workers = (Usage(), Sessions(), Witnesses(), Conversations(Pseudonyms(_SECRET)))
+        workers = (Usage(), Sessions(), Witnesses(), Conversations(Pseudonyms(self._secret)))
         self._workers = Workers(store, workers, Metrics())
 
     def close(self) -> None:
@@ -67,7 +68,7 @@ class Road:
     def read_files(self, files: Iterable[File], *, whole: bool) -> None:
         """Write transcripts, up to where each is cut unless ``whole``, and read what is new."""
         for file in files:
-            path = Path(f"{self._home.root}/corpus/{file.path}").resolve()
+            path = (self._root / file.path).resolve()
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.raw if whole else file.raw[: file.cut])
             self._read_file(path)
@@ -75,7 +76,7 @@ class Road:
 
     def _read_file(self, path: Path) -> None:
         name = str(path)
-        with OpenFile(name, _SECRET) as opened:
+        with OpenFile(name, self._secret) as opened:
             place, offset = self._files.get(name) or (self._place(path, opened), 0)
             more = offset < opened.size
             while more:
@@ -85,8 +86,9 @@ class Road:
         self._files[name] = place, offset
 
     def _place(self, path: Path, opened: OpenFile) -> Place:
-        item = f"{len(self._files):016x}"
-        place = Place(item, path.name, session_of(str(path)), whole=is_meta(path.name))
+        name = str(path)
+        item = item_of(name, self._secret)
+        place = Place(item, path.name, session_of(name), whole=is_meta(path.name))
         place.date(opened.head(), opened.mtime_ns // NS_PER_MS)
         return place
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from blueplane.selftest.corpus import HOUR_MS, SECOND_MS, START_MS, Call, Corpus, Tokens
 
 SESSION: Final = "0a1b2c3d-0000-4000-8000-000000000001"
-CURSOR_SESSION: Final = "0a1b2c3d-0000-4000-8000-000000000002"
+CURSOR_SESSION: Final = "5e6f7a8b-0000-4000-8000-000000000002"
 PROJECT: Final = "bakery"
 CURSOR_PROJECT: Final = "mill"
 BEGIN_MS: Final = START_MS + 24 * HOUR_MS

@@ -85,7 +85,7 @@ def run() -> list[Check]:
     corpus = Corpus()
     told = story.tell(corpus)
     with _place() as home:
-        road = Road(home)
+        road = Road(home, home.root / "corpus")
         try:
             road.read_files(corpus.files, whole=False)
             road.take_hooks(told)
