@@ -10,6 +10,7 @@ import pytest
 from blueplane.analytics.fields import number
 from blueplane.paths import Home
 from blueplane.store.queries import reading
+from blueplane.store.rebuilding import CLEARING
 from helpers import all_views
 from helpers import stored_transcripts as stored
 from helpers.desk import Desk
@@ -39,8 +40,8 @@ def wait_derived(home: Home, truth: Truth) -> None:
         if stored.outcomes(home)["written"] < truth.events:
             return False
         with reading(home.database) as reader:
-            marks = set(reader.watermarks().values())
-            return marks == {reader.last_sequence()}
+            marks, last = reader.watermarks(), reader.last_sequence()
+            return all(marks.get(worker) == last for worker in CLEARING)
 
     wait_until(is_derived, SETTLE_S, "everything is derived")
 
