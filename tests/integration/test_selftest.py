@@ -15,7 +15,7 @@ from blueplane.analytics import blocks, usage, usage_report
 from blueplane.analytics.metrics import measure
 from blueplane.analytics.usage_report import VIEWS
 from blueplane.capture.claude_code import transcript
-from blueplane.errors import BlueplaneError
+from blueplane.errors import BlueplaneError, HomeError
 from blueplane.event import derive_id
 from blueplane.interfaces.cli import usage as usage_command
 from blueplane.interfaces.cli.main import main
@@ -90,6 +90,19 @@ def test_nothing_is_left_when_it_is_done(
     # Then
     assert code == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_said_in_one_line_when_there_is_no_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A place for temporary files that is not there is the machine's, and no bug of ours."""
+    # Given
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    # When
+    code = main(["selftest"])
+    # Then
+    assert code == HomeError.exit_code
+    assert "TMPDIR" in capsys.readouterr().err
 
 
 def added(one: float | None, other: float | None) -> float:

@@ -20,7 +20,7 @@ import click
 
 from blueplane.analytics.metrics.catalogue import figures
 from blueplane.analytics.metrics.spans import vector_of
-from blueplane.errors import BlueplaneError
+from blueplane.errors import BlueplaneError, HomeError
 from blueplane.figures import count
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.options import format_option
@@ -100,7 +100,7 @@ def run() -> list[Check]:
 def _place() -> Iterator[Home]:
     """Give a home that is gone afterwards, with no setting of the environment in force."""
     kept = {name: value for name, value in os.environ.items() if name.startswith("BLUEPLANE_")}
-    with tempfile.TemporaryDirectory(prefix="blueplane-selftest-") as place:
+    with _temporary() as place:
         home = Home(Path(place).resolve() / "home")
         home.prepare()
         for name in kept:
@@ -109,6 +109,14 @@ def _place() -> Iterator[Home]:
             yield home
         finally:
             os.environ.update(kept)
+
+
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="blueplane-selftest-")
+    except OSError as error:
+        message = f"no place for a temporary home: {error.strerror}; let TMPDIR name one"
+        raise HomeError(message) from error
 
 
 def _views(home: Home, corpus: Corpus) -> list[Check]:
