@@ -18,13 +18,12 @@ from blueplane.analytics.sessions import Sessions
 from blueplane.analytics.usage import Usage
 from blueplane.analytics.witnesses import Witnesses
 from blueplane.analytics.worker import Store, Workers
-from blueplane.capture.claude_code.places import is_meta, session_of
+from blueplane.capture.claude_code.places import is_meta, item_of, session_of
 from blueplane.capture.claude_code.tail import OpenFile
 from blueplane.capture.claude_code.transcript import SOURCE, Line, Place, TranscriptReader
 from blueplane.capture.hook_event import HandOff, HookReader, spool_origin
 from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.capture.transcripts import item_of
 from blueplane.clock import NS_PER_MS
 from blueplane.errors import FilteredError, MalformedPayloadError
 from blueplane.event import Event, Settlement, encode
@@ -88,7 +87,8 @@ class Road:
     def _place(self, path: Path, opened: OpenFile) -> Place:
         name = str(path)
         item = item_of(name, self._secret)
-        place = Place(item, path.name, session_of(name), whole=is_meta(path.name))
+        whole = is_meta(path.name)
+        place = Place(item, path.name, session_of(name), whole=whole, salt=opened.salt)
         place.date(opened.head(), opened.mtime_ns // NS_PER_MS)
         return place
 
@@ -98,8 +98,8 @@ class Road:
             try:
                 events.append(self._lines.read(line, place))
             except MalformedPayloadError as error:
-                origin, size = place.origin(line.start, line.end), line.end - line.start
-                self._settle(origin, "quarantined", error.rule, ("claude_code", SOURCE, size))
+                about = ("claude_code", SOURCE, line.end - line.start)
+                self._settle(place.origin(line), "quarantined", error.rule, about)
         self._write(events)
 
     def take_hooks(self, told: Iterable[Told]) -> None:

@@ -20,7 +20,7 @@ _FILE: Final = f"/home/robin/{PROJECT}/bread.py"
 
 #: Of 8 calls of tools 6 went well, 1 failed (and the next one of it went well), 1 was interrupted.
 #: Of the edits the first was undone after 5 s, the second stood, the third is too new to tell.
-#: At work from 0 s to 99 s, without a pause of 5 minutes.
+#: There from -1 s to 99 s; at work from 0 s to 99 s, without a pause of 5 minutes.
 FIGURES: Final[Mapping[str, float | None]] = {
     "tool_calls": 8,
     "tool_success_rate": 6 / 8,
@@ -38,7 +38,7 @@ FIGURES: Final[Mapping[str, float | None]] = {
     "response_time_avg_ms": (2_000 + 1_000) / 2,
     "tool_execution_avg_ms": (1 + 1 + 1 + 5 + 4 + 5 + 10 + 1) * 1_000 / 8,
     "tool_execution_max_ms": 10_000,
-    "session_duration_avg_s": 99,
+    "session_duration_avg_s": 99 + 1,
     "compactions_per_h": 3_600 / 99,
     "subagents": 1,
     "subagent_success_rate": 1.0,
