@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from blueplane.paths import Home
 from blueplane.store.queries import reading
+from blueplane.store.rebuilding import CLEARING
 from helpers import stored_transcripts as stored
 from helpers.redis_server import RedisServer
 from helpers.server import Server
@@ -38,8 +39,8 @@ def is_read(home: Home, truth: Truth) -> bool:
 def is_derived(home: Home) -> bool:
     """Whether every worker has seen every row."""
     with reading(home.database) as reader:
-        marks = reader.watermarks().values()
-        return bool(marks) and min(marks) >= reader.last_sequence()
+        marks, last = reader.watermarks(), reader.last_sequence()
+        return all(marks.get(worker, -1) >= last for worker in CLEARING)
 
 
 def peak_mb(pid: int) -> float:

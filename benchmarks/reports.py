@@ -1,10 +1,11 @@
-"""Reports of usage over generated trees: how long each takes, on a small store and on a large one.
+"""Reports over generated trees: how long each takes, on a small store and on a large one.
 
 ``python benchmarks/reports.py [--small 10] [--large 200] [--program FILE] [--ccusage FILE]`` prints
 one JSON object: P50 and P95 of every view in milliseconds, spawn to exit, and how many times as
 long the large store takes; beside them ``--version``. ``--program`` is the frozen executable. With
 ``--ccusage``, a program of that name (``npm install --prefix DIRECTORY ccusage``), both are held to
-the truth in each field of each view, and timed in turns. It fails unless our totals are the truth.
+the truth in each field of each view, and timed in turns. It fails unless all our views, rows and
+totals, of usage, sessions, exports and metrics, sum to the truth.
 """
 
 import argparse
@@ -26,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.backfill import FILLER, LIMIT_S, is_derived, is_read
 from benchmarks.latency import percentile
 
+from blueplane.interfaces.cli.main import COMMANDS as THERE
 from blueplane.paths import Home
+from helpers import all_views
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.transcripts import Scribe, Truth, write
@@ -39,7 +42,17 @@ COMMANDS = {
     "statusline": ("statusline",),
     **{view: ("usage", view) for view in VIEWS},
     "daily_json": ("usage", "--format", "json", "--limit", "30"),
-}
+    **{
+        "_".join(words).replace("--", ""): words
+        for words in (
+            ("sessions",), ("sessions", "--period", "month"), ("sessions", "--sort", "cost"),
+            ("analyze", "last"), ("analyze", "last", "--timeline"),
+            ("metrics",), ("metrics", "--group-by", "day"), ("metrics", "--group-by", "tool"),
+            ("insights",), ("export", "usage"), ("explain", "usage.output_tokens"),
+        )
+        if words[0] in THERE
+    },
+}  # fmt: skip
 #: Theirs for our kinds, and their views.
 THEIR_KINDS = {
     "input_tokens": "inputTokens", "output_tokens": "outputTokens",
@@ -109,7 +122,8 @@ def shown(took: list[float]) -> dict[str, float]:
 
 
 def check(place: Place, program: Sequence[str]) -> None:
-    """Raise AssertionError unless every view has the truth for its total."""
+    """Raise AssertionError unless every view sums to the truth, in this process and another."""
+    all_views.check(place.home, place.truth)
     wanted = dict(zip(KINDS, place.truth.totals(), strict=True))
     for view in VIEWS:
         total = json.loads(asked(place, [*program, "usage", view, "--format", "json"]))["total"]

@@ -28,7 +28,7 @@ _DERIVED = (
     "pipeline.metric_log",
 )  # fmt: skip
 _BELOW_INSTALL = (*_QUEUE_AND_STORE, "analytics", "capture", "health", "pipeline")
-_BELOW_INTERFACES = (*_BELOW_INSTALL, "daemon", "install", "server")
+_BELOW_INTERFACES = (*_BELOW_INSTALL, "daemon", "install", "selftest", "server")
 
 #: A module or package -> what of ours it may import, besides what is in it.
 #: Of several entries that fit a module the longest counts.
@@ -48,6 +48,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "install": _BELOW_INSTALL,
     "onlookers": (*_BELOW_INSTALL, "install.notify", "server"),
     "daemon": (*_BELOW_INSTALL, "onlookers", "server"),
+    "selftest": _BELOW_INSTALL,
+    # A truth that is worked out without the program.
+    "selftest.corpus": (),
+    "selftest.story": ("selftest.corpus",),
+    "selftest.truth": ("selftest.corpus",),
     "interfaces": _BELOW_INTERFACES,
     "__main__": ("interfaces",),
 }

@@ -60,9 +60,11 @@ def run(command: list[str | Path], environment: dict[str, str]) -> Done:
 
 
 def assert_works(command: list[str | Path], environment: dict[str, str]) -> None:
-    """Have a program serve one canary with its own Redis; assert that the event was written."""
+    """Have a program serve one canary with its own Redis, and show what is true of a corpus."""
     served = run([*command, "serve", "--canary", "--once"], environment)
     assert served.returncode == 0, served.stdout + served.stderr
     assert "captured 1 = written 1" in served.stdout
     log = (Path(environment["HOME"]) / ".blueplane" / "logs" / "server.log").read_text()
     assert 'version="valkey ' in log, "the private server is not the one that was shipped"
+    tried = run([*command, "selftest"], environment)
+    assert tried.returncode == 0, tried.stdout + tried.stderr

@@ -121,8 +121,7 @@ class Desk:
 
     def derive(self) -> None:
         """Run the workers until they have nothing more to do."""
-        while self.workers._go_round():
-            pass
+        self.workers.catch_up()
 
     def tell(self, *events: Event) -> None:
         """Write rows and derive from them."""

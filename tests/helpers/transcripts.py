@@ -82,11 +82,17 @@ class _Session:
 
 
 class Scribe:
-    """Writes sessions; ``filler`` is about how many bytes of text a line has."""
+    """Writes sessions; ``filler`` is about how many bytes of text a line has.
 
-    def __init__(self, seed: int = 1, filler: int = 1_500) -> None:
+    Sessions begin within so many ``days`` after the start; ``skew`` is the share of lines that are
+    written by a clock that is off.
+    """
+
+    def __init__(
+        self, seed: int = 1, filler: int = 1_500, days: int = 60, skew: float = 0.01
+    ) -> None:
         self._random = random.Random(seed)
-        self._filler = filler
+        self._filler, self._days, self._skew = filler, days, skew
         self._prose = " ".join(self._random.choices(WORDS, k=8_000))
         self.truth = Truth()
         self._past: list[_Session] = []
@@ -116,7 +122,7 @@ class Scribe:
         session = _Session(
             f"-home-robin-{name}/{session_id}.jsonl", session_id, f"/home/robin/{name}",
             dice.choice(("1.0.98", "2.0.42", "2.1.220")), dice.choice(("main", "feature/leaves")),
-            now=START + timedelta(minutes=dice.randrange(60 * 24 * 60)),
+            now=START + timedelta(minutes=dice.randrange(60 * 24 * self._days)),
         )  # fmt: skip
         self.truth.sessions.add(session_id)
         if self._past and dice.random() < 0.15:
@@ -306,7 +312,7 @@ class Scribe:
         dice = self._random
         session.now += timedelta(milliseconds=dice.randint(5, 20_000))
         moment = session.now
-        if dice.random() < 0.01:  # a clock that is off
+        if dice.random() < self._skew:
             moment += timedelta(days=dice.choice((-3_650, 3_650)))
         identity = self._uuid()
         whole = {

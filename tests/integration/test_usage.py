@@ -10,8 +10,9 @@ import pytest
 from blueplane.analytics.fields import number
 from blueplane.paths import Home
 from blueplane.store.queries import reading
+from blueplane.store.rebuilding import CLEARING
+from helpers import all_views
 from helpers import stored_transcripts as stored
-from helpers import usage_command
 from helpers.desk import Desk
 from helpers.redis_server import RedisServer
 from helpers.server import Server
@@ -39,8 +40,8 @@ def wait_derived(home: Home, truth: Truth) -> None:
         if stored.outcomes(home)["written"] < truth.events:
             return False
         with reading(home.database) as reader:
-            marks = set(reader.watermarks().values())
-            return marks == {reader.last_sequence()}
+            marks, last = reader.watermarks(), reader.last_sequence()
+            return all(marks.get(worker) == last for worker in CLEARING)
 
     wait_until(is_derived, SETTLE_S, "everything is derived")
 
@@ -96,7 +97,7 @@ def test_usage_is_the_truth_when_the_server_is_killed_while_transcripts_grow(
         wait_derived(home, scribe.truth)
         # Then
         check(home, scribe.truth)
-        usage_command.check(home, scribe.truth)
+        all_views.check(home, scribe.truth)
         server.stop()
     desk = Desk(home.database)
     before = desk.derived()

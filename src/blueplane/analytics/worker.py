@@ -163,6 +163,11 @@ class Workers(Service):
     def _all_runs(self) -> dict[str, "_Run[Worker] | _Run[Follower]"]:
         return {**self._runs, self._follower.worker.name: self._follower}
 
+    def catch_up(self) -> None:
+        """Derive from everything that there is, in the caller's thread instead of our own."""
+        while self._go_round():
+            pass
+
     # -- the loop ----------------------------------------------------------------------------------
 
     def loop(self) -> None:

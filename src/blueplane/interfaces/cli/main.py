@@ -53,6 +53,7 @@ COMMANDS: Final = {
     "backfill": ("blueplane.interfaces.cli.backfill", "Show how far the history is read."),
     "rebuild": ("blueplane.interfaces.cli.rebuild", "Derive all figures anew from the events."),
     "scrub": ("blueplane.interfaces.cli.scrub", "Bring old rows down to the privacy level."),
+    "selftest": ("blueplane.interfaces.cli.selftest", "Try it all on what is known."),
     "config": ("blueplane.interfaces.cli.config", "List, get or change settings."),
     "install": ("blueplane.interfaces.cli.install", "Connect the editors, run as a service."),
     "uninstall": ("blueplane.interfaces.cli.uninstall", "Take out what `install` put in."),
