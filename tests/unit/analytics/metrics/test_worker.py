@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from blueplane.store.figures import Figures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from blueplane.days import month_of
 from blueplane.store import metric_rollups
 from blueplane.store.activity import Activity
 from blueplane.store.derived import Derivation
+from blueplane.store.derived_erasure import DerivedRows
 from blueplane.store.metric_rollups import MEASURED, Scope, TouchedError, touch
 from helpers.desk import Desk, answer, at, read
 from helpers.stories import SESSION, everything
@@ -56,7 +56,8 @@ def assert_adds_up(desk: Desk) -> None:
     """Assert that days are the sums of their sessions, and months those of their days."""
     found = measured(desk)
     sessions, days, months = (
-        {tuple(row[:4]): row[4] for row in found[table]} for table in MEASURED
+        {tuple(row[:4]): row[4] for row in found[table]}
+        for table in ("session_figures", "daily_rollups", "monthly_rollups")
     )
     of_days, of_months = defaultdict(list), defaultdict(list)
     for (_, span, *cell), body in sessions.items():
@@ -220,8 +221,8 @@ def test_a_session_that_was_forgotten_is_in_no_sum(told: Desk) -> None:
     # Given
     others = merged(row[4] for row in measured(told)["session_figures"] if row[0] != SESSION)
     # When
-    figures = Figures(told.commits._connection, SESSION, (), 0)
-    for removal in figures.removals():
+    rows = DerivedRows(told.commits._connection, SESSION, (), 0)
+    for removal in rows.removals():
         removal(told.commits._connection)
     told.derive()
     # Then
