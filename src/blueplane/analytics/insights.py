@@ -82,6 +82,20 @@ class Told:
     insight: Insight
 
 
+def as_row(told: Told) -> dict[str, Any]:
+    """Return an insight under the names that all interfaces show."""
+    insight = told.insight
+    return {
+        "rule": told.rule,
+        "kind": told.kind,
+        "priority": told.priority,
+        "subject": insight.subject or None,
+        "finding": insight.finding,
+        "suggestion": insight.suggestion,
+        **{name: getattr(insight.evidence, name) for name in insight.evidence.__slots__},
+    }
+
+
 Find: TypeAlias = Callable[[Scene], Iterable[Insight]]
 
 

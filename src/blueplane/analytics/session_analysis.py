@@ -26,6 +26,10 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
         "file", "extension", "created", "edits", "lines_added", "lines_removed", *VERDICTS,
         "evidence",
     ),
+    "insights": (
+        "rule", "kind", "priority", "subject", "finding", "suggestion", "metric", "unit", "value",
+        "n", "threshold", "before",
+    ),
     "timeline": (
         "depth", "at_ms", "kind", "name", "outcome", "duration_ms", "chars", "lines_added",
         "lines_removed", "file", "seen_by", "joined_by", "prompt",

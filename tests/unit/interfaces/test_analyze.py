@@ -13,6 +13,7 @@ import pytest
 from blueplane.analytics.metrics.catalogue import figures
 from blueplane.analytics.metrics.vector import merged
 from blueplane.errors import BlueplaneError, NotFoundError, UsageError
+from blueplane.event import Event
 from blueplane.interfaces.cli import analyze as module
 from blueplane.paths import Home
 from blueplane.store.metric_rollups import bodies_of_session
@@ -160,6 +161,33 @@ def test_files_are_pseudonyms_with_what_their_edits_came_to(known: Home) -> None
     assert "apple" not in printed(known, "analyze", STORY, "--files", "--timeline")
 
 
+def test_insights_are_those_that_the_rules_find_in_the_session(tmp_path: Path) -> None:
+    """With their evidence; where there is too little to judge by, none."""
+    # Given a session in which one tool failed often, and one with little in it
+    home = told(tmp_path, [*failing("failing", 30), *failing("few", 2)])
+    # When
+    rows = parts(home, "failing", "--insights")["insights"]
+    text = printed(home, "analyze", "failing", "--insights")
+    # Then
+    found = next(row for row in rows if row["rule"] == "tool_fails_often")
+    assert (found["subject"], found["n"], found["value"]) == ("Bash", 30, 1.0)
+    assert found["finding"].split()[0] in text
+    assert parts(home, "few", "--insights")["insights"] == []
+    assert "no rule has anything to say" in printed(home, "analyze", "few", "--insights")
+
+
+def failing(session: str, times: int) -> Iterator[Event]:
+    """Yield events of a session in which a tool fails every time."""
+    tell = Teller(session_id=session)
+    for number in range(times):
+        head = {
+            "tool_name": "Bash", "tool_input": {"command": "x"},
+            "tool_use_id": f"{session}-{number}",
+        }  # fmt: skip
+        yield tell.claude(number, "PreToolUse", **head)
+        yield tell.claude(number + 0.5, "PostToolUseFailure", **head, error="Exit code 1")
+
+
 def walked(rows: list[dict[str, Any]], depth: int) -> Iterator[tuple[str, str | None]]:
     """Yield kind and name of the rows of a depth."""
     for row in rows:
@@ -252,12 +280,12 @@ def test_an_export_is_private_and_everything_when_json(known: Home, tmp_path: Pa
     printed(known, "analyze", STORY, "--export", str(file))
     # Then
     answer = json.loads(file.read_text())
-    assert answer == parts(known, STORY, "--tools", "--files", "--timeline")
+    assert answer == parts(known, STORY, "--tools", "--files", "--timeline", "--insights")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [each.name for each in tmp_path.iterdir()] == ["all.JSON"]
 
 
-@pytest.mark.parametrize("part", ["tools", "files", "timeline"])
+@pytest.mark.parametrize("part", ["tools", "files", "timeline", "insights"])
 def test_an_export_is_the_part_that_is_asked_for_when_csv(
     known: Home, tmp_path: Path, part: str
 ) -> None:

@@ -11,7 +11,9 @@ from typing import Any, Final
 import click
 
 from blueplane.analytics.metrics.catalogue import OUTCOMES
-from blueplane.figures import UNKNOWN, dollars, milliseconds, moment, number, percent, tokens
+from blueplane.figures import UNKNOWN, dollars, milliseconds, moment, number, tokens
+from blueplane.interfaces.cli.insights import text_of
+from blueplane.interfaces.cli.metric_words import value_text
 from blueplane.interfaces.cli.output import Column, Fact, Row, Table, render, render_facts
 
 #: Of a spread these say enough on a screen.
@@ -20,7 +22,6 @@ _DETAIL: Final = ("_avg_", "_min_", "_max_", "_p99_")
 _SEQUENCES: Final = 8
 #: Characters of a prompt that are shown.
 _PROMPT: Final = 40
-_UNITS: Final = {"ms": 1, "s": 1000}
 
 
 def _right(key: str, title: str = "", show: Any = number) -> Column:  # noqa: ANN401 - as Column has it
@@ -67,7 +68,11 @@ _TIMELINE: Final = (
 def show(answer: Mapping[str, Any]) -> None:
     """Print the session, its figures, and the parts that are there."""
     render_facts(_facts(answer["session"]))
-    figures = [_worded(row) for row in answer["figures"] if _is_shown(row)]
+    figures = [
+        {**row, "text": value_text(row["unit"], row["value"])}
+        for row in answer["figures"]
+        if _is_shown(row)
+    ]
     _part("", Table(_FIGURES, figures), "no figures yet: they come a moment after the events")
     if "tools" in answer:
         _part("Tools", Table(_TOOLS, answer["tools"]), "no tool was called")
@@ -77,6 +82,10 @@ def show(answer: Mapping[str, Any]) -> None:
     if "timeline" in answer:
         rows = _entries(answer["timeline"])
         _part("Timeline", Table(_TIMELINE, rows), "nothing is known of what happened when")
+    if "insights" in answer:
+        rows = answer["insights"]
+        said = "\n\n".join(text_of(row) for row in rows) or "no rule has anything to say"
+        click.echo(f"\nInsights\n{said}")
 
 
 def _part(title: str, table: Table, empty: str) -> None:
@@ -121,21 +130,6 @@ def _calls(session: Row) -> str:
 
 def _is_shown(row: Row) -> bool:
     return row["value"] is not None and not any(each in row["name"] for each in _DETAIL)
-
-
-def _worded(row: Row) -> Row:
-    return {**row, "text": figure_text(row["value"], row["unit"])}
-
-
-def figure_text(value: float, unit: str) -> str:
-    """Show a figure with its unit."""
-    if unit == "share":
-        return percent(value)
-    if unit in _UNITS:
-        return milliseconds(value * _UNITS[unit])
-    if unit == "percent":
-        return f"{number(value)} %"
-    return number(value) if unit in {"count", "points"} else f"{number(value)} {unit}"
 
 
 # --- timeline -------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from blueplane.store.reading import Reads
 from blueplane.store.session_list import Known, beginning, nearest, newest
 
 #: What may be asked for beside the figures.
-_PARTS: Final = ("tools", "files", "timeline")
+_PARTS: Final = ("tools", "files", "timeline", "insights")
 _LAST: Final = "last"
 #: Ids that are named when several begin so.
 _NAMED: Final = 3
@@ -46,6 +46,7 @@ _Form = Literal["table", "json", "csv"]
 @click.option("--tools", is_flag=True, help="Each tool: outcomes, times, what follows on what.")
 @click.option("--files", is_flag=True, help="What was edited, and what the edits came to.")
 @click.option("--timeline", is_flag=True, help="What happened, in order, and who saw it.")
+@click.option("--insights", is_flag=True, help="What in its figures is worth a change.")
 @click.option("--export", metavar="FILE", type=click.Path(path_type=Path),
               help="Write it to a .json or .csv file instead.")  # fmt: skip
 @click.option("--force", is_flag=True, help="With --export: write over a file that is there.")
@@ -112,6 +113,8 @@ def _answer(reader: Reads, known: Known, home: Home, parts: Sequence[str]) -> di
     if "tools" in parts:
         answer["tools"] = parts_of.tool_rows(vector)
         answer["sequences"] = parts_of.sequence_rows(vector)
+    if "insights" in parts:
+        answer["insights"] = load("insights", "rows_of")(vector)
     if "files" in parts or "timeline" in parts:
         answer |= load("analysis_story", "told")(reader, known, parts)
     return answer

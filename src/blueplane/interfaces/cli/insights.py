@@ -13,9 +13,10 @@ from typing import Any, Final
 import click
 
 from blueplane.analytics import insight_rules  # noqa: F401 - declares the rules
-from blueplane.analytics.insights import RULES, ModelCost, Scene, Told, what_rules_say
+from blueplane.analytics.insights import RULES, ModelCost, Scene, as_row, what_rules_say
 from blueplane.analytics.metrics.report import Page, before
 from blueplane.analytics.metrics.spans import vector_of
+from blueplane.analytics.metrics.vector import Vector
 from blueplane.analytics.prices import load_prices
 from blueplane.analytics.usage_report import Page as All
 from blueplane.analytics.usage_report import by_view
@@ -60,8 +61,15 @@ def insights(home: Home, **said: Any) -> None:  # noqa: ANN401 - of the options
     with opened(home, Reads) as reader:
         span = span_of(reader, asked)
         scene = _scene(home, reader, span)
-    rows = Page(asked.limit, asked.offset).of([_row(t, span) for t in what_rules_say(RULES, scene)])
+    rows = Page(asked.limit, asked.offset).of(
+        [{**as_row(each), **span.fields()} for each in what_rules_say(RULES, scene)]
+    )
     _show(rows, span, asked, known=bool(scene.now))
+
+
+def rows_of(vector: Vector) -> list[Row]:
+    """Return what rules say of something alone: there is nothing before it, and no other."""
+    return [as_row(each) for each in what_rules_say(RULES, Scene(vector, {}))]
 
 
 def _scene(home: Home, reader: Reads, span: Span) -> Scene:
@@ -80,20 +88,6 @@ def _costs(home: Home, reader: Reads, span: Span) -> Sequence[ModelCost]:
     ]
 
 
-def _row(told: Told, span: Span) -> Row:
-    insight = told.insight
-    return {
-        "rule": told.rule,
-        "kind": told.kind,
-        "priority": told.priority,
-        "subject": insight.subject or None,
-        "finding": insight.finding,
-        "suggestion": insight.suggestion,
-        **{name: getattr(insight.evidence, name) for name in insight.evidence.__slots__},
-        **span.fields(),
-    }
-
-
 def _show(rows: Sequence[Row], span: Span, asked: Asked, *, known: bool) -> None:
     if asked.form == "json":
         about = {"period": span.fields(), "rules": sorted(RULES)}
@@ -105,11 +99,12 @@ def _show(rows: Sequence[Row], span: Span, asked: Asked, *, known: bool) -> None
     elif not rows:
         click.echo(f"{span.text()}: none of {count(len(RULES), 'rule')} has anything to say")
     else:
-        click.echo("\n\n".join(_text(row) for row in rows))
+        click.echo("\n\n".join(text_of(row) for row in rows))
         click.echo(f"\n{count(len(rows), 'insight')} for {span.text()}")
 
 
-def _text(row: Row) -> str:
+def text_of(row: Row) -> str:
+    """Return an insight in lines."""
     shown, threshold = (value_text(row["unit"], row[each]) for each in ("value", "threshold"))
     evidence = f"{row['metric']} {shown}, n {row['n']:,}, threshold {threshold}"
     lines = (row["finding"], f"Evidence: {evidence}", f"Try: {row['suggestion']}")
