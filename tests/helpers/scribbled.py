@@ -8,10 +8,9 @@ Leaves servers and Redis to ``server.py``.
 from contextlib import suppress
 from pathlib import Path
 
-from blueplane.capture.claude_code.places import session_of
+from blueplane.capture.claude_code.places import item_of, session_of
 from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
 from blueplane.capture.sanitise import Sanitiser
-from blueplane.capture.transcripts import item_of
 from blueplane.config import PrivacyLevel
 from blueplane.errors import MalformedPayloadError
 from blueplane.event import Event

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from blueplane.analytics.present import ACTIVE_MS, SESSIONS, THINGS, Present
 from blueplane.analytics.prices import load_prices
 from blueplane.interfaces.cli import watch
-from blueplane.interfaces.cli.main import EXIT_INTERRUPT, main
+from blueplane.interfaces.cli.main import EXIT_SIGNAL, main
 from blueplane.interfaces.cli.watch_screen import screen
 from blueplane.paths import Home
 from blueplane.store.queries import reading
@@ -142,7 +143,7 @@ def test_watch_tells_programs_each_change_in_a_line(
     desk.close()
     # Then
     lines = [json.loads(line) for line in text.splitlines()]
-    assert (code, said) == (EXIT_INTERRUPT, "")
+    assert (code, said) == (EXIT_SIGNAL + signal.SIGINT, "")
     assert [len(line.get("sessions", ())) for line in lines] == [1, 2, 0]
     assert lines[0]["health"] == "down"
     assert "no database yet" in lines[2]["error"]

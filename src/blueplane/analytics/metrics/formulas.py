@@ -100,6 +100,10 @@ _FORMULAS: Final[Mapping[str, Formula]] = {
         "edits that were denied, or undone within 30 s / edits that came to anything",
         _counts(rejected=_verdict("rejected"), decided=decided), "code_changes",
     ),
+    "true_accept_rate": Formula(
+        "lines added less those taken away / lines generated (Cursor alone tells)",
+        _counts(lines_kept=_of("lines_kept"), lines_generated=_of("lines_generated")),
+    ),
     "tool_calls": Formula(
         "tool calls, whatever became of them",
         lambda vector: outcomes(vector), "tool_calls",  # noqa: PLW0108 - as the others
