@@ -82,7 +82,7 @@ class _Watched:
         return f"{self.store.kind}:{self.key}" if ":" in self.store.item else self.store.item
 
 
-class Monitor(Service):
+class DatabaseMonitor(Service):
     """The monitor thread; ``places`` says where Cursor's stores are now, None for nowhere."""
 
     def __init__(
