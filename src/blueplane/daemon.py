@@ -33,7 +33,7 @@ from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.cursor.settings import user_hooks_file
 from blueplane.capture.cursor.workspaces import Places
-from blueplane.capture.databases import Monitor
+from blueplane.capture.databases import DatabaseMonitor
 from blueplane.capture.filters import Filters
 from blueplane.capture.history import STORES, TRANSCRIPTS, Again, History
 from blueplane.capture.hook_event import HookReader
@@ -245,7 +245,7 @@ class Daemon:
             self.home.secret(),
             pauses=lambda: pauses(self.home),
         )
-        self.databases = Monitor(
+        self.databases = DatabaseMonitor(
             self._places, self.database_maker, self.intake, self._database_records
         )
         self.writer.sources.append(self.databases.courier)

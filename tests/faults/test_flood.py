@@ -79,7 +79,7 @@ def test_a_spool_of_fifty_thousand_drains_when_there_are_bad_files_among_them(
     def drained() -> bool:
         nonlocal highest
         highest = max(highest, psutil.Process(server.pid).memory_info().rss)
-        return len(issued.spool()) == 0
+        return issued.is_drained()
 
     wait_until(drained, PATIENCE_S, "the spool is empty")
     # Then the huge one is a row with its size, and no content
@@ -187,7 +187,7 @@ def test_sources_wait_when_the_writer_is_slow(
             nonlocal highest
             lengths.append(redis_server.command("XLEN", EVENTS))
             highest = max(highest, psutil.Process(server.pid).memory_info().rss)
-            return not issued.spool()
+            return issued.is_drained()
 
         wait_until(drained, PATIENCE_S, "all is written")
         # Then the stream held hardly more than the window, and the server no more than before

@@ -70,7 +70,7 @@ def test_memory_is_bounded_when_a_flood_meets_a_slow_disk(
         assert "slow" in found["reason"]
         assert found["window"] == 2_000
         # and in the end everything is written, and memory was bounded all the time
-        wait_until(lambda: not issued.spool(), PATIENCE_S, "all is written")
+        wait_until(issued.is_drained, PATIENCE_S, "all is written")
         peak = peak_mb(server)
         balance = issued.settle(server, redis_server)
         assert max(lengths) <= 2_000 + CHUNK

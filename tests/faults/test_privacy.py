@@ -106,7 +106,7 @@ def test_no_word_of_a_payload_is_left_when_the_level_is_strict(home: Home, issue
             (home.spool / f"802.1.{number}").write_bytes(raw + trailer)
             sent += 1
         wait_until(lambda: server.balance().get("written", 0) >= sent - 20, PATIENCE_S, "written")
-        wait_until(lambda: not issued.spool(), PATIENCE_S, "the spool is empty")
+        wait_until(issued.is_drained, PATIENCE_S, "the spool is empty")
         # Then no file of the home holds one, while the server runs and after it was killed
         assert_no_canary(home)
         server.kill()

@@ -14,14 +14,15 @@ from threading import Event as Flag
 from typing import Final, NamedTuple
 
 from blueplane.capture.cursor.conversations import ComposerReader
-from blueplane.capture.cursor.courier import Courier, Intake, Records
+from blueplane.capture.cursor.courier import Courier, Records
 from blueplane.capture.cursor.database import CHANGED, Fingerprint
 from blueplane.capture.cursor.events import SOURCE, Maker
-from blueplane.capture.cursor.found import Piece, Reader, Thing
+from blueplane.capture.cursor.found import CHUNK, Piece, Reader, Thing
 from blueplane.capture.cursor.hooks import PLATFORM as CURSOR
 from blueplane.capture.cursor.lists import Lists
 from blueplane.capture.cursor.readers import make_reader
 from blueplane.capture.cursor.workspaces import Places, Store, files_of, find_stores, size_of
+from blueplane.capture.sources import Intake
 from blueplane.clock import NS_PER_MS, monotonic_s
 from blueplane.errors import EditorDatabaseError, QueueError, StoreError
 from blueplane.event import Extent, Mark, Unread, as_text
@@ -40,8 +41,6 @@ ROUND_S: Final = 0.25
 LATELY_S: Final = 900.0
 #: Seconds before a store that could not be read is tried again: the first delay and the longest.
 RETRY_S: Final = (0.05, 60.0)
-#: Things that are handed on together.
-AT_ONCE: Final = 200
 
 
 class Activity(NamedTuple):
@@ -82,7 +81,7 @@ class _Watched:
         return f"{self.store.kind}:{self.key}" if ":" in self.store.item else self.store.item
 
 
-class Monitor(Service):
+class DatabaseMonitor(Service):
     """The monitor thread; ``places`` says where Cursor's stores are now, None for nowhere."""
 
     def __init__(
@@ -351,7 +350,7 @@ def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:
     try:
         for piece in pieces:
             things += piece.things
-            if piece.mark is not None or len(things) >= AT_ONCE:
+            if piece.mark is not None or len(things) >= CHUNK:
                 yield Piece(things, piece.mark)
                 things = []
     except EditorDatabaseError:

@@ -29,6 +29,7 @@ from blueplane.capture.pausing import tidy
 from blueplane.capture.platforms import find_platform
 from blueplane.capture.quarantine import Quarantine
 from blueplane.capture.refusals import Counts, Refusals
+from blueplane.capture.sources import Intake, Outcomes
 from blueplane.capture.watch import watch
 from blueplane.clock import NS_PER_S, monotonic_s, wall_ns
 from blueplane.config import SpoolSettings
@@ -77,28 +78,8 @@ ENDS: Final = frozenset({"turn_end", "session_end"})
 REOPEN_AT: Final = 0.9
 
 
-class Intake(Protocol):
-    """The way into the stream."""
-
-    @property
-    def open(self) -> bool:
-        """Whether events can be appended now."""
-
-    def emit(self, events: Sequence[Event], stopping: Flag) -> None:
-        """Append events; raise QueueError when they are not known to be in the stream."""
-
-    def recover(self, error: QueueError) -> None:
-        """See to it that what went wrong is looked into."""
-
-
-class Records(Counts, Protocol):
+class Records(Counts, Outcomes, Protocol):
     """What the store knows and is told; every method raises StoreError when it is away."""
-
-    def settled(self, events: Sequence[Event]) -> set[str]:
-        """Return the origins of those events whose outcome is stored."""
-
-    def settle(self, outcomes: Sequence[Settlement]) -> None:
-        """Store what became of files that never reached the stream."""
 
 
 @dataclass(slots=True)

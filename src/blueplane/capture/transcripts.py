@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from blueplane.capture.claude_code.courier import Courier, Haul, Intake, Records
+from blueplane.capture.claude_code.courier import Courier, Haul, Records, TranscriptIntake
 from blueplane.capture.claude_code.files import Files, Transcript
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.claude_code.reading import FileReader
@@ -62,7 +62,11 @@ class TranscriptMonitor(Service):
     """The monitor's thread."""
 
     def __init__(
-        self, reader: TranscriptReader, intake: Intake, records: Records, around: Surroundings
+        self,
+        reader: TranscriptReader,
+        intake: TranscriptIntake,
+        records: Records,
+        around: Surroundings,
     ) -> None:
         super().__init__("transcripts")
         self._reader, self._intake, self._around = reader, intake, around

@@ -19,7 +19,7 @@ from blueplane.capture.cursor.courier import PACE_MIN
 from blueplane.capture.cursor.database import ITEMS, Database, fingerprint, reading
 from blueplane.capture.cursor.events import Maker
 from blueplane.capture.cursor.workspaces import find_places, read_workspace
-from blueplane.capture.databases import Monitor
+from blueplane.capture.databases import DatabaseMonitor
 from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.history import History
 from blueplane.capture.pauses import NO_PAUSES, Pauses
@@ -51,7 +51,7 @@ class Keeper:
         self.stream: list[Event] = []
         self.failures = 0
         self.covered: tuple[str, Mark, set[str]] | None = None
-        self.monitor: Monitor | None = None
+        self.monitor: DatabaseMonitor | None = None
 
     def emit(self, events: Sequence[Event], stopping: Flag) -> None:
         assert not stopping.is_set()
@@ -136,7 +136,7 @@ class Keeper:
         return newest(self.seen(), kind, *keys)
 
 
-class Counting(Monitor):
+class Counting(DatabaseMonitor):
     """A monitor that counts how often it goes round and looks at everything."""
 
     rounds = 0

@@ -75,6 +75,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_line_says_how_far_it_is_when_something_is_left(body: dict[str, Any], line: str) -> None:
     """A line says how much is read, the rate and the time left, or what holds it up."""
+    # Given / When / Then
     assert following.words({**WAITS, **body}) == line
 
 
@@ -90,6 +91,7 @@ def test_bar_shows_bytes_when_some_of_files_are_left(
     rows: list[dict[str, Any]], bar: dict[str, int]
 ) -> None:
     """A store of which little is read would be most of all bytes, so stores only count."""
+    # Given / When / Then
     assert following._bar({"rows": rows}) == bar
 
 

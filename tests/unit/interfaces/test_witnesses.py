@@ -39,5 +39,8 @@ def test_witnesses_are_not_mentioned_when_there_is_one(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has no hooks gets no empty table."""
+    # Given
     monkeypatch.setattr(module, "found", lambda _home: [])
+
+    # When / Then
     assert list(module.lines(home, [])) == []

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 from blueplane.capture.claude_code.files import Transcript
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.claude_code.transcript import SOURCE, Line, Place, TranscriptReader
+from blueplane.capture.sources import Intake, Outcomes
 from blueplane.clock import monotonic_s, wall_ms
-from blueplane.errors import FilteredError, MalformedPayloadError, QueueError, QueueRefusedError
+from blueplane.errors import FilteredError, MalformedPayloadError, QueueRefusedError
 from blueplane.event import Event, Mark, Settlement
 from blueplane.logs import get
 
@@ -31,12 +32,8 @@ CHUNK_BYTES: Final = 4 * 1024 * 1024
 RATE_MIN: Final = 5
 
 
-class Intake(Protocol):
-    """The way into the stream."""
-
-    @property
-    def open(self) -> bool:
-        """Whether events can be appended now."""
+class TranscriptIntake(Intake, Protocol):
+    """The way into the stream, and what is on it."""
 
     @property
     def in_flight(self) -> int:
@@ -45,14 +42,8 @@ class Intake(Protocol):
     def origins(self) -> Sequence[str]:
         """Return the origins of those that are."""
 
-    def emit(self, events: Sequence[Event], stopping: Flag) -> None:
-        """Append events; raise QueueError when they are not known to be in the stream."""
 
-    def recover(self, error: QueueError) -> None:
-        """See to it that what went wrong is looked into."""
-
-
-class Records(Protocol):
+class Records(Outcomes, Protocol):
     """What the store knows and is told; every method raises StoreError when it is away."""
 
     def mark(self, source: str, item: str) -> Mark | None:
@@ -60,9 +51,6 @@ class Records(Protocol):
 
     def announce(self, marks: Mapping[str, Mark]) -> None:
         """Store what files items are, before their lines are on the road."""
-
-    def settled(self, events: Sequence[Event]) -> set[str]:
-        """Return the origins of those events whose outcome is stored."""
 
     def settle(self, outcomes: Sequence[Settlement], passed: Sequence[str] = ()) -> None:
         """Store outcomes of lines that never reach the stream, and pass over settled ones."""
@@ -93,7 +81,7 @@ class Courier:
     """Hands on what the monitor reads; ``stopping`` ends its waits."""
 
     def __init__(
-        self, reader: TranscriptReader, intake: Intake, records: Records, stopping: Flag
+        self, reader: TranscriptReader, intake: TranscriptIntake, records: Records, stopping: Flag
     ) -> None:
         self._reader, self._intake, self._records = reader, intake, records
         self._stopping = stopping

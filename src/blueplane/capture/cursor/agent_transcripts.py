@@ -32,7 +32,7 @@ _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ASKED: Final = ("tool_name", "tool_input")
 
 
-class TranscriptReader(Reader):
+class AgentTranscriptReader(Reader):
     """Reads the whole lines of an agent's transcript; the mark is an offset in bytes."""
 
     def read(self, mark: Mark) -> Iterator[Piece]:

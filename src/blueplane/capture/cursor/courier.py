@@ -18,6 +18,7 @@ from threading import Event as Flag
 from typing import Final, Protocol
 
 from blueplane.capture.cursor.events import SOURCE
+from blueplane.capture.sources import Intake, Outcomes
 from blueplane.clock import monotonic_s, wall_ms
 from blueplane.errors import QueueError, StoreError
 from blueplane.event import Event, Mark, Settlement
@@ -36,28 +37,8 @@ REMEMBERED: Final = 20_000
 PACE_MIN: Final = 5
 
 
-class Intake(Protocol):
-    """The way into the stream."""
-
-    @property
-    def open(self) -> bool:
-        """Whether events can be appended now."""
-
-    def emit(self, events: Sequence[Event], stopping: Flag) -> None:
-        """Append events; raise QueueError when they are not known to be in the stream."""
-
-    def recover(self, error: QueueError) -> None:
-        """See to it that what went wrong is looked into."""
-
-
-class Records(Protocol):
+class Records(Outcomes, Protocol):
     """What the store knows and is told; every method raises StoreError when it is away."""
-
-    def settled(self, events: Sequence[Event]) -> set[str]:
-        """Return the origins of those events whose outcome is stored."""
-
-    def settle(self, outcomes: Sequence[Settlement]) -> None:
-        """Store what became of things that never reached the stream."""
 
     def marks(self, source: str) -> dict[str, Mark]:
         """Return how far each item of a source is settled."""

@@ -66,46 +66,23 @@ class Maker:
 
         What notes no time itself was written at ``changed_ms`` at the latest.
         """
-        event_type, source = _KINDS.get(thing.kind, _KINDS[""])
         if isinstance(thing, Broken):
             event_id = derive_id("broken", *thing.identity, thing.digest)
-            origin = _origin(key, thing.kind, event_id)
-            return _settlement(origin, "quarantined", thing.rule, thing, source)
-        sanitiser, filters = self._rules
+            return _settlement(_origin(key, thing, event_id), "quarantined", thing.rule, thing)
         event_id = derive_id(SOURCE, thing.kind, *thing.identity, self._content(thing))
-        origin = _origin(key, thing.kind, event_id)
-        at_ms = thing.timestamp_ms or born_ms
+        origin = _origin(key, thing, event_id)
+        sanitiser, filters = self._rules
         try:
-            self._pauses().check(thing.timestamp_ms or changed_ms)
-            filters.check_kind(CURSOR, thing.kind, event_type)
-            filters.check_places(CURSOR, {**thing.body, "workspace_roots": thing.workspace})
+            self._check(thing, changed_ms, filters)
         except FilteredError as error:
-            return _settlement(origin, "filtered", error.rule, thing, source)
-        workspace = sanitiser.workspace(thing.workspace) if thing.workspace else NO_WORKSPACE
-        metadata = _metadata(thing)
-        tool_name = metadata.get("tool_name")
-        payload = sanitiser.payload(thing.body, tool_name if isinstance(tool_name, str) else "")
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            metadata["truncated"] = 1
-            payload = orjson.dumps({"bytes": thing.size or len(payload)})
-        return Event(
-            event_id,
-            CURSOR.name,
-            source,
-            thing.kind,
-            event_type,
-            sanitiser.identifier(thing.session_id),
-            at_ms,
-            # Below the millisecond, by what identifies it: nothing else tells two of one time apart
-            at_ms * NS_PER_MS + crc32(event_id) % NS_PER_MS,
-            workspace.hash,
-            workspace.project,
-            sanitiser.identifier(thing.turn_id),
-            sanitiser.identifier(thing.tool_use_id),
-            payload,
-            orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS),
-            origin,
-        )
+            return _settlement(origin, "filtered", error.rule, thing)
+        return _event(thing, event_id, origin, thing.timestamp_ms or born_ms, sanitiser)
+
+    def _check(self, thing: Found, changed_ms: int, filters: Filters) -> None:
+        """Raise FilteredError when a pause or a rule leaves a thing out."""
+        self._pauses().check(thing.timestamp_ms or changed_ms)
+        filters.check_kind(CURSOR, thing.kind, _named(thing)[0])
+        filters.check_places(CURSOR, {**thing.body, "workspace_roots": thing.workspace})
 
     def _content(self, thing: Found) -> bytes:
         """Hash all that is known of a thing, with the secret: a guess cannot be tested on it."""
@@ -114,11 +91,46 @@ class Maker:
         return blake2b(text, key=self._secret, digest_size=16).digest()
 
 
-def _origin(key: str, kind: str, event_id: bytes) -> str:
-    return f"d:{key}:{kind}:{event_id.hex()}"
+def _event(thing: Found, event_id: bytes, origin: str, at_ms: int, sanitiser: Sanitiser) -> Event:
+    event_type, source = _named(thing)
+    workspace = sanitiser.workspace(thing.workspace) if thing.workspace else NO_WORKSPACE
+    metadata = _metadata(thing)
+    tool_name = metadata.get("tool_name")
+    payload = sanitiser.payload(thing.body, tool_name if isinstance(tool_name, str) else "")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        metadata["truncated"] = 1
+        payload = orjson.dumps({"bytes": thing.size or len(payload)})
+    return Event(
+        event_id,
+        CURSOR.name,
+        source,
+        thing.kind,
+        event_type,
+        sanitiser.identifier(thing.session_id),
+        at_ms,
+        # Below the millisecond, by what identifies it: nothing else tells two of one time apart
+        at_ms * NS_PER_MS + crc32(event_id) % NS_PER_MS,
+        workspace.hash,
+        workspace.project,
+        sanitiser.identifier(thing.turn_id),
+        sanitiser.identifier(thing.tool_use_id),
+        payload,
+        orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS),
+        origin,
+    )
 
 
-def _settlement(origin: str, outcome: str, rule: str, thing: Thing, source: str) -> Settlement:
+def _named(thing: Thing) -> tuple[str, str]:
+    """Return the event type and the source of a thing."""
+    return _KINDS.get(thing.kind, _KINDS[""])
+
+
+def _origin(key: str, thing: Thing, event_id: bytes) -> str:
+    return f"d:{key}:{thing.kind}:{event_id.hex()}"
+
+
+def _settlement(origin: str, outcome: str, rule: str, thing: Thing) -> Settlement:
+    source = _named(thing)[1]
     return Settlement(origin, outcome, rule, CURSOR.name, thing.kind, thing.size, source)
 
 

@@ -5,7 +5,7 @@ Promises a reader for every store that ``workspaces.py`` finds.
 Leaves reading to them.
 """
 
-from blueplane.capture.cursor.agent_transcripts import TranscriptReader
+from blueplane.capture.cursor.agent_transcripts import AgentTranscriptReader
 from blueplane.capture.cursor.chats import ChatReader
 from blueplane.capture.cursor.conversations import ComposerReader
 from blueplane.capture.cursor.found import Reader
@@ -22,4 +22,4 @@ def make_reader(store: Store, lists: Lists) -> Reader:
         return ComposerReader(store, lists)
     if store.kind == "tracking":
         return TrackingReader(store)
-    return ChatReader(store) if store.kind == "chat" else TranscriptReader(store)
+    return ChatReader(store) if store.kind == "chat" else AgentTranscriptReader(store)
