@@ -473,9 +473,7 @@ def test_health_turns_and_returns_when_the_writer_of_a_server_is_frozen(
         # and fall by themselves
         issued.settle(server, redis_server)
         calm = {"health_status": "green", "queue_depth": 0, "spool_files": 0, "dlq_size": 0}
-        wait_until(
-            lambda: queue_health(server).items() >= calm.items(), PATIENCE_S, "all is calm"
-        )
+        wait_until(lambda: queue_health(server).items() >= calm.items(), PATIENCE_S, "all is calm")
 
 
 def test_spool_grows_visibly_when_redis_is_stopped_while_hooks_fire(
