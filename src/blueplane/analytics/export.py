@@ -147,9 +147,7 @@ def _fits(session: SessionRow, scope: Scope) -> bool:
     begins, ends = session.started_ms, session.last_ms
     if scope.since_day is not None and (ends is None or local_day(ends) < scope.since_day):
         return False
-    return scope.until_day is None or (
-        begins is not None and local_day(begins) <= scope.until_day
-    )
+    return scope.until_day is None or (begins is not None and local_day(begins) <= scope.until_day)
 
 
 # -- conversations ---------------------------------------------------------------------------------
@@ -167,8 +165,10 @@ def _of_talks(
             for place, record in enumerate(getattr(talk, name)):
                 if _is_within(at(record), source.scope):
                     known = {each: getattr(record, each) for each in columns}
-                    known |= {each: None if known[each] is None else bool(known[each])
-                              for each in switches}
+                    known |= {
+                        each: None if known[each] is None else bool(known[each])
+                        for each in switches
+                    }
                     yield {**known, **head, "number": place, "seen_by": " ".join(record.seen_by)}
 
     return rows

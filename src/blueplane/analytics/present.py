@@ -39,10 +39,7 @@ class Present:
     def look(self, reader: Reader, now_ms: int) -> Row:
         """Return today's figures, the sessions that were used last, and their last things."""
         sessions = last_sessions(reader, now_ms + ACTIVE_MS, SESSIONS)
-        self._known = {
-            each.number: self._things(reader, each)
-            for each in sessions
-        }
+        self._known = {each.number: self._things(reader, each) for each in sessions}
         things = [thing for _, found in self._known.values() for thing in found]
         things.sort(key=lambda thing: (thing["at_ms"], thing["what"]), reverse=True)
         return {
@@ -60,9 +57,7 @@ class Present:
         priced = Priced(self._prices)
         cells: dict[int, list[Cell]] = {each.number: [] for each in sessions}
         if cells:
-            for cell in usage_reports.cells(
-                reader, "session", Scope(), priced.eras, list(cells)
-            ):
+            for cell in usage_reports.cells(reader, "session", Scope(), priced.eras, list(cells)):
                 cells[cell.group[0]].append(cell)
         rows = []
         for each in sessions:

@@ -54,9 +54,7 @@ class MetricLog:
     def write(self, day: str, at_ms: int, figures: Sequence[Current]) -> None:
         """Write the figures of a day and tell of changes; QueueError when not all were written."""
         values = {f"{each.category}:{each.name}": each.value for each in figures}
-        changed = {
-            name: value for name, value in values.items() if value != self._told.get(name)
-        }
+        changed = {name: value for name, value in values.items() if value != self._told.get(name)}
         with closing(Link(self._find_url(), TIMEOUT_S)) as link:
             link.connect()
             kept = self._series if has_series(link) else self._hashes

@@ -235,9 +235,7 @@ def test_export_is_a_header_when_nothing_is_stored(tmp_path: Path) -> None:
         assert exported(home, kind) == []
 
 
-def test_export_is_quiet_when_nobody_reads_on(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_is_quiet_when_nobody_reads_on(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with ``| head``: no word, and the exit code of shells."""
 
     # Given

@@ -65,8 +65,13 @@ def _complete(_context: click.Context, _option: click.Parameter, incomplete: str
 @click.option("--day", metavar="DAY", help="Of this day: 2026-01-31, yesterday, 7d.")
 @click.option("--session", metavar="ID", help="Of this session, or what its id begins with.")
 @click.option("--model", metavar="NAME", help="Of usage: of this model.")
-@click.option("--limit", type=click.IntRange(min=1), default=_PARTS, show_default=True,
-              help="Parts to show, the largest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=_PARTS,
+    show_default=True,
+    help="Parts to show, the largest first.",
+)
 @format_option
 @span_options  # fmt: skip
 def explain(home: Home, figure: str, form: Form, limit: int, **said: Any) -> None:  # noqa: ANN401 - of the options

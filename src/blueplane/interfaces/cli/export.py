@@ -43,12 +43,20 @@ _INSTALL: Final = (
 @click.argument("kind", type=click.Choice(list(KINDS_OF_EXPORT)), default="usage")
 @click.option("--format", "form", type=click.Choice([*FORMS, "parquet"]), default="csv",
               show_default=True, help="The form of the rows.")  # fmt: skip
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write this file, for nobody else to read; standard output if not given.")
-@click.option("--anonymize", is_flag=True,
-              help="Give projects, sessions, branches and ids other names.")
-@click.option("--key", metavar="WORD",
-              help="With --anonymize: the same word gives the same names, in any export.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write this file, for nobody else to read; standard output if not given.",
+)
+@click.option(
+    "--anonymize", is_flag=True, help="Give projects, sessions, branches and ids other names."
+)
+@click.option(
+    "--key",
+    metavar="WORD",
+    help="With --anonymize: the same word gives the same names, in any export.",
+)
 @span_options  # fmt: skip
 def export(home: Home, kind: str, form: str, output: Path | None, **said: Any) -> None:  # noqa: ANN401 - of the options
     """Write out usage, calls, sessions, turns, tools, changes or metrics.
