@@ -14,11 +14,11 @@ NESTED = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 def read_calls(root: Path) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Return the calls of all transcripts below ``root`` by (message id or uuid, request id)."""
+    """Return the calls of transcripts below ``root`` by (message id, uuid or place, request id)."""
     calls: dict[tuple[str, str], tuple[int, ...]] = {}
     main: dict[tuple[str, str], bool] = {}
     for path in sorted(root.rglob("*.jsonl")):
-        for raw in path.read_bytes().split(b"\n")[:-1]:
+        for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1]):
             line = parse(raw)
             message = line.get("message")
             if line.get("type") != "assistant" or not isinstance(message, dict):
@@ -26,7 +26,8 @@ def read_calls(root: Path) -> dict[tuple[str, str], tuple[int, ...]]:
             usage = message.get("usage")
             if not isinstance(usage, dict) or message.get("model") == "<synthetic>":
                 continue
-            key = (message.get("id") or line["uuid"], line.get("requestId", ""))
+            name = message.get("id") or line.get("uuid") or f"{path}:{number}"
+            key = (name, line.get("requestId", ""))
             nested = usage.get("cache_creation") or {}
             found = [usage.get(kind, 0) for kind in KINDS]
             found += [nested.get(kind, 0) for kind in NESTED]
