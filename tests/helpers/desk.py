@@ -168,7 +168,8 @@ class Desk:
         session = "(SELECT session_id FROM sessions WHERE id = t.session)"
         if table == "session_summaries":
             columns = ", ".join(SessionSummary._fields[1:])
-            return self.execute(f"SELECT {session}, {columns} FROM {table} t ORDER BY 1")
+            found = self.execute(f"SELECT {session}, {columns} FROM {table} t")
+            return sorted(found, key=repr)  # both platforms may have a session of the same id
         found = self.execute(
             f"SELECT {session if table == 'session_figures' else 0}, t.span, t.platform,"
             " (SELECT text FROM labels WHERE id = t.project), t.body"

@@ -70,9 +70,13 @@ def check(home: Home, truth: Truth) -> None:
     assert sessions == truth.sessions
 
 
-def grows_and_dies(projects: Path, lines: Iterator[Written], server: Server) -> bool:
-    """Write one more line; return whether the server is dead."""
-    write(projects, islice(lines, 1))
+def grows_and_dies(projects: Path, lines: Iterator[Written], truth: Truth, server: Server) -> bool:
+    """Write one more line when those before have their rows; return whether the server is dead.
+
+    Without waiting, lines would run out before a slow server comes to where it dies.
+    """
+    if stored.outcomes(server.home)["written"] >= truth.events:
+        write(projects, islice(lines, 1))
     return not server.alive()
 
 
@@ -91,7 +95,9 @@ def test_usage_is_the_truth_when_the_server_is_killed_while_transcripts_grow(
         # When
         for point in ("mid_derive:kill@2", "after_derive:kill@4", "after_ack:kill@5"):
             server.start(point)
-            wait_until(lambda: grows_and_dies(projects, lines, server), SETTLE_S, point)
+            wait_until(
+                lambda: grows_and_dies(projects, lines, scribe.truth, server), SETTLE_S, point
+            )
         server.start_ready()
         write(projects, lines)
         wait_derived(home, scribe.truth)

@@ -77,7 +77,7 @@ def _is_dated(trace: Trace) -> bool:
 def _note_ends(facts: SessionFacts, trace: Trace) -> None:
     """Note how a session begins or ends, as the editor says."""
     if trace.event_type == "session_end":
-        facts.ended = trace.timestamp_ms, text(trace.payload, "reason") or ""
+        facts.ends.append((trace.timestamp_ms, text(trace.payload, "reason") or ""))
     elif trace.event_type == "session_start":
         how = text(trace.payload, "source") or ""
         if how != "compact":
@@ -93,7 +93,7 @@ def _note_line(facts: SessionFacts, trace: Trace, payload: Mapping[str, Any]) ->
     facts.lines.add(trace.event_id)
     after = text(payload, "parentUuid")
     if after is not None and not payload.get("isSidechain"):
-        facts.follows[line_id(after)] = trace.sequence
+        facts.follows[trace.sequence] = line_id(after)
 
 
 def _note_family(
@@ -123,14 +123,12 @@ def _join(whole: SessionFacts, later: SessionFacts) -> None:
     whole.parent_id = whole.parent_id or later.parent_id
     if later.begun is not None and (whole.begun is None or later.begun[0] < whole.begun[0]):
         whole.begun = later.begun
-    if later.ended is not None and (whole.ended is None or later.ended[0] > whole.ended[0]):
-        whole.ended = later.ended
     whole.resumed_ms = largest(whole.resumed_ms, later.resumed_ms)
     whole.reported_cost_usd = largest(whole.reported_cost_usd, later.reported_cost_usd)
+    whole.ends += later.ends
     whole.stretches += later.stretches
     whole.lines |= later.lines
-    for event_id, sequence in later.follows.items():
-        whole.follows.setdefault(event_id, sequence)
+    whole.follows |= later.follows
 
 
 def _stretches(points: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -215,9 +215,13 @@ _LABELS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """The statement that adds facts of one kind; ``labels`` are the places of labels in a row."""
+    """The statement that adds facts of one kind; ``labels`` are the places of labels in a row.
+
+    ``holders`` asks of which sessions the rows are that a list of keys names.
+    """
 
     statement: str
+    holders: str
     labels: tuple[tuple[int, str], ...]
 
 
@@ -240,6 +244,7 @@ def _upsert(kind: Any, table: str) -> Upsert:  # noqa: ANN401 - a class of facts
     return Upsert(
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         f" ON CONFLICT (key) DO UPDATE SET {', '.join(joined)}",
+        f"SELECT DISTINCT session FROM {table} WHERE key IN (SELECT value FROM json_each(?))",
         tuple((place, _LABELS[name]) for place, name in enumerate(columns) if name in _LABELS),
     )
 

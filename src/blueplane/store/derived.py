@@ -9,6 +9,7 @@ Leaves what a raw trace means to ``analytics/``, removing to ``erasure.py``, rea
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -122,9 +123,9 @@ class Call(NamedTuple):
 class SessionFacts:
     """What some rows say of a session; times are milliseconds since the epoch.
 
-    ``begun`` and ``ended`` are events with their words; ``stretches`` are times from one event to
+    ``begun`` and ``ends`` are events with their words; ``stretches`` are times from one event to
     another between which it was never idle. ``lines`` are event ids of its own, ``follows`` those
-    of lines that they follow on, with their sequences: one of another session says what it
+    of lines that they follow on, by their sequences: one of another session says what it
     continues.
     """
 
@@ -137,11 +138,11 @@ class SessionFacts:
     parent_id: str | None = None
     begun: tuple[int, str] | None = None
     resumed_ms: int | None = None
-    ended: tuple[int, str] | None = None
     reported_cost_usd: float | None = None
+    ends: list[tuple[int, str]] = field(default_factory=list)
     stretches: list[tuple[int, int]] = field(default_factory=list)
     lines: set[bytes] = field(default_factory=set)
-    follows: dict[bytes, int] = field(default_factory=dict)
+    follows: dict[int, bytes] = field(default_factory=dict)
 
 
 class Sighting(NamedTuple):
@@ -279,7 +280,7 @@ class Derived:
         )  # fmt: skip
 
     def add_facts(self, facts: Iterable[Fact]) -> None:
-        """Add what rows say of conversations."""
+        """Add what rows say of conversations; what changed may be of another session than they."""
         for kind, found in by_kind(facts).items():
             upsert = UPSERTS[kind]
             rows: list[list[Any]] = [
@@ -290,15 +291,17 @@ class Derived:
                 for row in rows:
                     row[place] = self._label(label, row[place])
             self._connection.executemany(upsert.statement, rows)
-            touch(self._connection, {row[1] for row in rows})
+            keys = orjson.dumps([row[0] for row in rows]).decode()
+            holders = self._connection.execute(upsert.holders, (keys,)).fetchall()
+            touch(self._connection, [session for (session,) in holders])
 
     def add_session(self, facts: SessionFacts) -> None:
         """Add what rows say of a session."""
         number = self._session(facts.platform, facts.session_id)
         begun_ms, begun_by = facts.begun or (None, None)
-        ended_ms, end_reason = facts.ended or (None, None)
+        ended_ms, end_reason = max(facts.ends, key=itemgetter(0), default=(None, None))
         times = [at for stretch in facts.stretches for at in stretch]
-        known = [at for at in (*times, ended_ms) if at is not None]
+        known = [*times, *(at for at, _ in facts.ends)]
         self._connection.execute(
             _PUT_SESSION,
             {
@@ -338,7 +341,7 @@ class Derived:
 
         Only lines that were written before count: a replay must find the same.
         """
-        for event_id, sequence in facts.follows.items():
+        for sequence, event_id in facts.follows.items():
             if event_id in facts.lines:
                 continue
             found = self._connection.execute(

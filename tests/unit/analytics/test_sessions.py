@@ -176,6 +176,39 @@ def test_a_line_that_comes_later_links_nothing_when_it_is_followed(desk: Desk) -
     assert desk.derived() == before
 
 
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_fork_is_linked_by_the_second_line_when_what_both_follow_came_between(
+    desk: Desk, batches: int
+) -> None:
+    """One batch links what three of them do."""
+    # Given
+    events = [
+        line(1, "user", session_id="fork", payload={"parentUuid": "old-1"}),
+        line(2, "user", uuid="old-1"),
+        line(3, "user", session_id="fork", payload={"parentUuid": "old-1"}),
+    ]
+    # When
+    for first in range(0, 3, 3 // batches):
+        desk.tell(*events[first : first + 3 // batches])
+    # Then
+    assert asked(desk, "fork").continues == "session-1"
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_session_begins_with_its_first_end_when_nothing_was_before(
+    desk: Desk, batches: int
+) -> None:
+    """One batch says what two of them do; the last end is how it ended."""
+    # Given
+    events = [end(1, "clear"), end(2, "logout", **at(1))]
+    # When
+    for first in range(0, 2, 2 // batches):
+        desk.tell(*events[first : first + 2 // batches])
+    # Then
+    found = desk.execute("SELECT started_ms, ended_ms, end_reason FROM sessions")
+    assert found == [(T0_MS + 1, T0_MS + MINUTE_MS, "logout")]
+
+
 def test_a_sub_agent_of_cursor_is_linked_when_it_stops(desk: Desk) -> None:
     """Its own conversation is in the name of its transcript; the parent is who it stopped for."""
     # Given

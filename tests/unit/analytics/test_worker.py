@@ -73,15 +73,21 @@ def letters(desk: Desk) -> list[Letter]:
 
 
 def mixed(count: int) -> list[Event]:
-    """Make rows of every kind, several of each call, turn and session, some far apart."""
+    """Make rows of every kind, several of each call, turn and session, some far apart.
+
+    Sessions share calls, texts, tools and turns, and follow on lines of others that may come later.
+    """
     chance = random.Random(7)
     events = []
     for number in range(count):
         name, turn = f"s-{number % 5}", f"p-{number // 9}"
         when = at(chance.choice((0, 1, 20, 45, 500)) + number / 100)
-        call = {"id": f"msg_{number // 4}", "stop_reason": chance.choice((None, "end_turn"))}
+        call = {
+            "id": f"msg_{number // 4}", "stop_reason": chance.choice((None, "end_turn")),
+            "content": [{"type": "text", "text": "." * chance.randrange(1, 3)}],
+        }  # fmt: skip
         common: dict[str, Any] = {"session_id": name, "turn_id": turn, **when}
-        after = {"requestId": f"r_{number // 4}", "parentUuid": f"u-{number - 5}"}
+        after = {"requestId": f"r_{number // 4}", "parentUuid": f"u-{(number + 7) // 5 * 5}"}
         copy = {**after, "requestId": "other", "isSidechain": True, "agentId": f"a{number % 3}"}
         events += [
             chance.choice(

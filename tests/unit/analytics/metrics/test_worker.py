@@ -23,7 +23,7 @@ from blueplane.store.derived import Derivation
 from blueplane.store.derived_erasure import DerivedRows
 from blueplane.store.metric_rollups import MEASURED, Scope, TouchedError, touch
 from helpers.desk import Desk, answer, at, read
-from helpers.stories import SESSION, everything
+from helpers.stories import SESSION, Teller, everything
 
 MONTH = 30 * 24 * 60
 #: The end of November in one zone, the first of December in another.
@@ -101,6 +101,26 @@ def test_measuring_in_any_batches_and_orders_is_measuring_anew(
     desk.derive()
     assert desk.derived() == before
     desk.close()
+
+
+def test_a_session_is_measured_again_when_the_rest_of_its_tool_call_is_of_another_one(
+    desk: Desk,
+) -> None:
+    """Of a fork that was read first, a call has its begin there and its end in the old session."""
+    # Given a fork, measured when it had the copy of a call's begin
+    fork, old = Teller(session_id="fork"), Teller(session_id="old")
+    block = {"type": "tool_use", "id": "t-1", "name": "Bash", "input": {"command": "make"}}
+    result = {"type": "tool_result", "tool_use_id": "t-1", "content": "done"}
+    desk.tell(fork.line(0, "assistant", message={"id": "m-1", "content": [block]}))
+    # When
+    desk.tell(old.line(9, "user", message={"content": [result]}))
+    # Then
+    before = desk.derived()
+    ((_, _, _, _, body),) = before["session_figures"]
+    assert body["tools"]["Bash"]["ok"] == 1
+    desk.begin_again(emptied=True)
+    desk.derive()
+    assert desk.derived() == before
 
 
 def test_a_session_is_measured_again_when_it_was_touched_meanwhile(told: Desk) -> None:
