@@ -187,8 +187,10 @@ def test_nonsense_counts_as_nothing_when_no_sum_could_hold_it(
 ) -> None:
     """All sessions have their figures, that of the nonsense too, and nothing failed."""
     # Given / When
-    talk = {"payload": payload, "metadata": metadata, "turn_id": "g-1"}
-    nonsense = (hook(n, name, "event", "cursor", **talk, **at(n)) for n in range(1, 4))
+    said = {"payload": payload, "metadata": metadata}
+    nonsense = (
+        hook(n, name, "event", "cursor", turn_id=f"g-{n}", **said, **at(n)) for n in range(1, 4)
+    )
     desk.tell(*nonsense, *everything())
     # Then
     state = desk.workers.states()["metrics"]
