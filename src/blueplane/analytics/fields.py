@@ -12,6 +12,9 @@ from typing import Any, Final, TypeVar
 from blueplane.digests import blake2b
 from blueplane.event import MAX_INT
 
+#: More than there is of anything in one event: tokens, lines, characters, milliseconds.
+MOST: Final = 10**12
+
 _N = TypeVar("_N", int, float)
 #: Ids whose numbers are kept: that of a tool call is asked for by several rows and workers.
 _REMEMBERED: Final = 8_192
@@ -37,8 +40,13 @@ def text(body: Mapping[str, Any], key: str) -> str | None:
 
 
 def amount(value: object) -> int | None:
-    """Return a number of tokens."""
+    """Return a number that a column can hold."""
     return value if type(value) is int and 0 <= value <= MAX_INT else None
+
+
+def measured(value: object) -> int | None:
+    """Return how much there is of something; None for nonsense, which no sum could hold."""
+    return value if type(value) is int and 0 <= value <= MOST else None
 
 
 def cost(value: object) -> float | None:

@@ -9,14 +9,13 @@ Leaves prices, and summing up, to whoever reads the table.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from blueplane.analytics.fields import amount, cost, largest, number, table, text
+from blueplane.analytics.fields import amount, cost, largest, measured, number, table, text
 from blueplane.event import MAX_INT
 from blueplane.store.derived import Call, Derived, Tokens, Trace
 
 #: The model of a message that no model made.
 SYNTHETIC: Final = "<synthetic>"
-#: Tokens and dollars that no call takes: what says more is nonsense, and no sum could hold it.
-MOST_TOKENS: Final = 10**12
+#: Dollars that no call takes: what says more is nonsense, and no sum could hold it.
 MOST_USD: Final = 100_000.0
 #: Cursor's hooks that say how many tokens a generation took.
 _CURSOR_HOOKS: Final = ("afterAgentResponse", "stop")
@@ -65,7 +64,7 @@ def _claude_call(trace: Trace) -> Call | None:
         text(payload, "gitBranch"),
         trace.timestamp_ms,
         text(message, "stop_reason") is not None,
-        Tokens(*map(_believable, tokens)),
+        Tokens(*map(measured, tokens)),
         _believable_cost(cost(payload.get("costUSD"))),
     )
 
@@ -114,13 +113,9 @@ def _cursor_call(trace: Trace) -> Call:
         None,
         trace.timestamp_ms,
         trace.hook_type == "stop",
-        Tokens(*map(_believable, tokens)) if any(tokens) else Tokens(),
+        Tokens(*map(measured, tokens)) if any(tokens) else Tokens(),
         None,
     )
-
-
-def _believable(tokens: int | None) -> int | None:
-    return tokens if tokens is not None and tokens <= MOST_TOKENS else None
 
 
 def _believable_cost(usd: float | None) -> float | None:

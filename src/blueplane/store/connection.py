@@ -205,6 +205,17 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
+def one_state(reader: Connection) -> Iterator[None]:
+    """Have all reads of the block see the same rows; only for who cannot write."""
+    reader.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if reader.in_transaction:
+            reader.execute("ROLLBACK")
+
+
+@contextmanager
 def translated(path: Path | None = None, disk: Path | None = None) -> Iterator[None]:
     """Turn SQLite's errors, and Python's on the way to it, into ours.
 

@@ -1,8 +1,8 @@
 """A connection to read with, and how long one read may take.
 
 Owns the base of every reader.
-Promises that no statement holds the -wal up for longer than its limit, and to import little: a
-command that reads only rollups has to be quick.
+Promises that no statement holds the -wal up for longer than its limit, one state for no longer
+than its block, and to import little: a command that reads only rollups has to be quick.
 Leaves what is asked to ``queries.py``, ``reports.py`` and ``usage_reports.py``.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from blueplane.clock import monotonic_s
 from blueplane.errors import StoreUnavailableError
-from blueplane.store.connection import Connection, identity, open_reader, translated
+from blueplane.store.connection import Connection, identity, one_state, open_reader, translated
 
 #: Seconds after which a read is given up: a command may have to do with a slow disk.
 READ_S: Final = 5.0
@@ -44,6 +44,12 @@ class Reads:
         """Close the connection."""
         self._connection.set_progress_handler(None, 0)  # it refers to us
         self._connection.close()
+
+    @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """Have all reads of the block see the same rows, whatever is written meanwhile."""
+        with translated(), one_state(self._connection):
+            yield
 
     def _is_late(self) -> bool:
         return monotonic_s() > self._ends_s

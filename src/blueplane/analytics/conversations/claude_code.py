@@ -20,7 +20,7 @@ from blueplane.analytics.conversations.words import (
     outcome,
     turn_key,
 )
-from blueplane.analytics.fields import amount, number, table, text
+from blueplane.analytics.fields import measured, number, table, text
 from blueplane.store.conversation_tables import (
     BEGIN,
     END,
@@ -272,14 +272,14 @@ def _task(
     Old versions do not name it: it is known by the call.
     """
     agent = text(answer, "agentId")
-    calls = amount(answer.get("totalToolUseCount"))
+    calls = measured(answer.get("totalToolUseCount"))
     done = answer.get("status", None if calls is None else "completed") == "completed"
     if agent is not None or calls is not None:
         key = call if agent is None else words.agent_key(trace, agent)
         yield SubagentFact(
             key, _PLATFORM, trace.session_id, turn_key(trace), witness, tool=call, child=agent,
             ended_ms=trace.timestamp_ms if done else None,
-            duration_ms=amount(answer.get("totalDurationMs")),
+            duration_ms=measured(answer.get("totalDurationMs")),
             tool_calls=calls,
             outcome=outcome(witness, OK) if done else None,
         )  # fmt: skip
@@ -329,7 +329,8 @@ def _system(trace: Trace, _names: Names) -> list[Fact]:
     return [
         CompactionFact(
             event_key(trace), _PLATFORM, trace.session_id, TRANSCRIPT, NOTE, trace.timestamp_ms,
-            text(said, "trigger"), amount(said.get("preTokens")), amount(said.get("postTokens")),
+            text(said, "trigger"),
+            measured(said.get("preTokens")), measured(said.get("postTokens")),
         )
     ]  # fmt: skip
 

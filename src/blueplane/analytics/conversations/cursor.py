@@ -23,7 +23,7 @@ from blueplane.analytics.conversations.words import (
     outcome,
     turn_key,
 )
-from blueplane.analytics.fields import amount, number, text
+from blueplane.analytics.fields import amount, measured, number, text
 from blueplane.store.conversation_tables import (
     BEGIN,
     END,
@@ -50,6 +50,8 @@ _TOOLS: Final = {"beforeShellExecution": "Shell", "afterShellExecution": "Shell"
 _QUESTION: Final = 1
 _ANSWER: Final = 2
 _MINUTE_MS: Final = 60_000
+#: Percent that no context is full.
+_MOST_PERCENT: Final = 1_000
 #: What was decided of a proposed edit.
 _DECISIONS: Final = {"accepted": "accepted", "rejected": "rejected"}
 
@@ -166,7 +168,7 @@ def _subagent_stop(trace: Trace, _names: Names) -> list[Fact]:
         SubagentFact(
             event_key(trace), _PLATFORM, parent, turn_key(trace), HOOK, END, child=child or None,
             type=text(payload, "subagent_type"), ended_ms=trace.timestamp_ms,
-            duration_ms=trace.duration_ms, tool_calls=amount(payload.get("tool_call_count")),
+            duration_ms=trace.duration_ms, tool_calls=measured(payload.get("tool_call_count")),
             outcome=None if how is None else outcome(HOOK, how),
         )
     ]  # fmt: skip
@@ -174,7 +176,7 @@ def _subagent_stop(trace: Trace, _names: Names) -> list[Fact]:
 
 def _compaction(trace: Trace, _names: Names) -> list[Fact]:
     payload = trace.payload
-    before = amount(payload.get("context_tokens"))
+    before = measured(payload.get("context_tokens"))
     head = (event_key(trace), _PLATFORM, trace.session_id)
     cause = text(payload, "trigger")
     compaction = CompactionFact(*head, HOOK, BEGIN, trace.timestamp_ms, cause, before)
@@ -235,18 +237,19 @@ def _composer(trace: Trace, _names: Names) -> list[Fact]:
     """Read what a conversation says of itself: how full it is, and of whose sub-agent it is."""
     payload = trace.payload
     facts = _context(trace, payload.get("contextUsagePercent"))
-    added = amount(payload.get("totalLinesAdded"))
-    removed = amount(payload.get("totalLinesRemoved"))
+    added = measured(payload.get("totalLinesAdded"))
+    removed = measured(payload.get("totalLinesRemoved"))
     if added is not None and removed is not None:
         place = (number("lines", trace.session_id), _PLATFORM, trace.session_id)
         facts.append(LinesFact(*place, trace.timestamp_ms, None, added, removed, trace.sequence))
     parent = text(payload, "parent_conversation_id")
     if parent is not None and parent != trace.session_id:
+        created_ms = amount(payload.get("createdAt"))
         facts.append(
             SubagentFact(
                 number("agent", _PLATFORM, trace.session_id), _PLATFORM, parent, None, DATABASE,
                 child=trace.session_id, type=text(payload, "subagent_type"),
-                started_ms=amount(payload.get("createdAt")),
+                started_ms=None if created_ms is None else min(created_ms, trace.timestamp_ms),
             )
         )  # fmt: skip
     return facts
@@ -255,7 +258,7 @@ def _composer(trace: Trace, _names: Names) -> list[Fact]:
 def _generated(trace: Trace, _names: Names) -> list[Fact]:
     """Read how many lines were written for a request, in files of one kind."""
     payload = trace.payload
-    lines = amount(payload.get("items"))
+    lines = measured(payload.get("items"))
     if lines is None:
         return []
     names = [text(payload, name) or "" for name in ("requestId", "source", "fileExtension")]
@@ -265,7 +268,9 @@ def _generated(trace: Trace, _names: Names) -> list[Fact]:
 
 def _context(trace: Trace, percent: object) -> list[Fact]:
     """Say how full the context is: once a minute, the most of it."""
-    if not isinstance(percent, int | float) or isinstance(percent, bool) or percent < 0:
+    if not isinstance(percent, int | float) or isinstance(percent, bool):
+        return []
+    if not 0 <= percent <= _MOST_PERCENT:
         return []
     minute = number("context", trace.session_id, str(trace.timestamp_ms // _MINUTE_MS))
     head = (minute, _PLATFORM, trace.session_id)

@@ -8,7 +8,7 @@ Leaves what an event means to the platforms.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
-from blueplane.analytics.fields import amount, number, text
+from blueplane.analytics.fields import measured, number, text
 from blueplane.store.conversation_tables import Fact, TurnFact
 from blueplane.store.derived import DATABASE, HOOK, TRANSCRIPT, Trace
 
@@ -76,7 +76,7 @@ def length(value: object) -> int | None:
     """Return the characters of a text, or those of which only the length was stored."""
     if isinstance(value, str):
         return len(value)
-    return amount(value.get("chars")) if isinstance(value, dict) else None
+    return measured(value.get("chars")) if isinstance(value, dict) else None
 
 
 def measure(value: object) -> Measure:

@@ -11,6 +11,7 @@ from typing import Final
 
 from blueplane.analytics.conversations import claude_code, cursor
 from blueplane.analytics.conversations.words import Names, Read
+from blueplane.analytics.fields import measured
 from blueplane.store.conversation_tables import Fact
 from blueplane.store.derived import Derived, Trace
 
@@ -34,8 +35,17 @@ class Conversations:
         read = _READERS.get((trace.platform, trace.source, trace.hook_type))
         if read is None or not trace.session_id:
             return None
-        return read(trace, self._names) or None
+        return read(_believable(trace), self._names) or None
 
     def write(self, tables: Derived, found: Sequence[list[Fact]]) -> None:
         """Store what rows say."""
         tables.add_facts(chain.from_iterable(found))
+
+
+def _believable(trace: Trace) -> Trace:
+    """Leave out what columns hold and no sum could."""
+    return trace._replace(
+        duration_ms=measured(trace.duration_ms),
+        lines_added=measured(trace.lines_added),
+        lines_removed=measured(trace.lines_removed),
+    )

@@ -22,7 +22,7 @@ from blueplane.analytics.session_report import one
 from blueplane.clock import wall_ms
 from blueplane.errors import NotFoundError, UsageError
 from blueplane.interfaces.cli.lazy import load
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.output import json_text
 from blueplane.interfaces.cli.price_lines import price_lines
@@ -71,7 +71,7 @@ def analyze(home: Home, session: str, form: _Form, export: Path | None, **said: 
     if "csv" in {form, written} and len(asked) > 1:
         message = f"CSV has one part, not --{' --'.join(asked)}; ask for one, or for JSON"
         raise UsageError(message)
-    with opened(home, Reads) as reader:
+    with opened_once(home, Reads) as reader:
         wanted = _PARTS if written == "json" and not asked else asked
         answer = _answer(reader, _find(reader, session), home, wanted)
     if export is not None:

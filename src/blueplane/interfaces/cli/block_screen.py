@@ -20,7 +20,7 @@ from blueplane.clock import wall_ms
 from blueplane.figures import UNKNOWN, dollars, lasting, tokens, until
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.live import END, STYLES, follow
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import GAP, Fact, render_facts, render_json
 from blueplane.interfaces.cli.reporting import Asked
 from blueplane.paths import Home
@@ -37,7 +37,7 @@ def run(home: Home, asked: Asked, prices: PriceTable) -> None:
     """Show the block until somebody has had enough; once where nobody can watch."""
 
     def look() -> Row | None:
-        with opened(home, Reads) as reader:
+        with opened_once(home, Reads) as reader:
             return current(reader, asked.platform or _PLATFORM, prices, wall_ms())
 
     row = look()

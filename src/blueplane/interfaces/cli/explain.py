@@ -25,7 +25,7 @@ from blueplane.analytics.metrics.catalogue import CATALOGUE
 from blueplane.analytics.prices import load_prices
 from blueplane.errors import NotFoundError, UsageError
 from blueplane.figures import UNKNOWN, moment, number, percent
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import format_option
 from blueplane.interfaces.cli.output import (
     Column,
@@ -87,7 +87,7 @@ def explain(home: Home, figure: str, form: Form, limit: int, **said: Any) -> Non
     at the level `strict` a file is shown without its directory.
     """  # noqa: D301 - click wants the character, not its name
     group, name = _named(figure, said["model"])
-    with opened(home, Reader) as reader:
+    with opened_once(home, Reader) as reader:
         wanted = _wanted(reader, limit, said)
         if group == "usage":
             found = explain_usage(reader, name, wanted, load_prices(price_lines(home, os.environ)))

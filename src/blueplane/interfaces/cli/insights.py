@@ -25,7 +25,7 @@ from blueplane.figures import count
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.metric_scope import Span, read_period, span_of
 from blueplane.interfaces.cli.metric_words import value_text
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Row, render_json
 from blueplane.interfaces.cli.price_lines import price_lines
 from blueplane.interfaces.cli.reporting import Asked, report_options, write_csv
@@ -58,7 +58,7 @@ def insights(home: Home, **said: Any) -> None:  # noqa: ANN401 - of the options
     if asked.form == "chart":
         message = "insights are no chart: write --format table, json or csv"
         raise UsageError(message)
-    with opened(home, Reads) as reader:
+    with opened_once(home, Reads) as reader:
         span = span_of(reader, asked)
         scene = _scene(home, reader, span)
     rows = Page(asked.limit, asked.offset).of(

@@ -20,7 +20,7 @@ from blueplane.analytics.metrics.report import GROUPS, Page, grouped, overview
 from blueplane.errors import NotFoundError
 from blueplane.interfaces.cli.metric_scope import read_period, span_of
 from blueplane.interfaces.cli.metric_tables import Told, show_groups, show_overview
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.reporting import report_options
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
@@ -79,7 +79,7 @@ def metrics(
         chosen = head[:1] if asked.form == "chart" else head
     elif asked.form == "table" and not names and (by is not None or category is None):
         chosen = [each for each in chosen if not _ENDS.search(each.name)]
-    with opened(home, Reads) as reader:
+    with opened_once(home, Reads) as reader:
         span = span_of(reader, asked)
         page = Page(asked.limit, asked.offset)
         if by is None:

@@ -1,7 +1,8 @@
 """How a command opens the database to look.
 
 Owns the sentence when there is nothing to open, or nothing that this version can read.
-Promises to change nothing, and to import little: a report starts quickly.
+Promises to change nothing, one state of the database for one answer, and to import little: a
+report starts quickly.
 Leaves what to look for to the reader and the commands.
 """
 
@@ -36,3 +37,10 @@ def opened(home: Home, kind: type[_Kind]) -> Iterator[_Kind]:
         yield reader
     finally:
         reader.close()
+
+
+@contextmanager
+def opened_once(home: Home, kind: type[_Kind]) -> Iterator[_Kind]:
+    """Open it for one answer, whose rows and totals are of the same moment; raises the same."""
+    with opened(home, kind) as reader, reader.one_state():
+        yield reader

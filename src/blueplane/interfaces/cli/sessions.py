@@ -18,7 +18,7 @@ from blueplane.analytics.usage_report import Report
 from blueplane.clock import wall_ms
 from blueplane.errors import UsageError
 from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Column, Row, Table
 from blueplane.interfaces.cli.price_lines import price_lines
 from blueplane.interfaces.cli.reporting import Asked, Bars, Shown, read_asked, report_options, show
@@ -102,7 +102,7 @@ def sessions(home: Home, sort: str, **said: Any) -> None:  # noqa: ANN401 - of t
     asked = read_asked(said)
     figures = _figures(said)
     prices = load_prices(price_lines(home, os.environ))
-    with opened(home, Reads) as reader:
+    with opened_once(home, Reads) as reader:
         scope = scope_of(reader, asked)
         wanted = Wanted(scope, figures, sort, asked.limit or -1, asked.offset)
         report = report_of(reader, wanted, prices, wall_ms())

@@ -21,7 +21,7 @@ from blueplane.clock import wall_ms
 from blueplane.errors import NotFoundError, UsageError
 from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
 from blueplane.interfaces.cli.lazy import load
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Column, Row, Table
 from blueplane.interfaces.cli.price_lines import price_lines
 from blueplane.interfaces.cli.reporting import (
@@ -114,7 +114,7 @@ def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: A
             raise UsageError(message)
         load("block_screen", "run")(home, asked, prices)
         return
-    with opened(home, Reads) as reader:
+    with opened_once(home, Reads) as reader:
         scope = scope_of(reader, asked)
         report = _report(reader, view, scope, prices, asked)
     show(_shown(view, report, prices, asked), asked.form)

@@ -21,7 +21,7 @@ from blueplane.days import local_day, today
 from blueplane.errors import BlueplaneError
 from blueplane.figures import UNKNOWN, age, count, dollars, milliseconds, moment, tokens
 from blueplane.interfaces.cli.lazy import load
-from blueplane.interfaces.cli.opening import opened
+from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
 from blueplane.interfaces.cli.price_lines import price_lines
@@ -87,7 +87,7 @@ def watch(home: Home, form: Form, *, once: bool) -> None:
     present = Present(load_prices(price_lines(home, os.environ)))
 
     def look() -> Seen:
-        with opened(home, Reader) as reader:
+        with opened_once(home, Reader) as reader:
             now_ms = wall_ms()
             return {"health": _health(home, reader, now_ms), **present.look(reader, now_ms)}
 

@@ -17,12 +17,13 @@ from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import merged
 from blueplane.analytics.metrics.worker import Metrics
 from blueplane.days import month_of
+from blueplane.event import MAX_INT
 from blueplane.store import metric_rollups
 from blueplane.store.activity import Activity
 from blueplane.store.derived import Derivation
 from blueplane.store.derived_erasure import DerivedRows
 from blueplane.store.metric_rollups import MEASURED, Scope, TouchedError, touch
-from helpers.desk import Desk, answer, at, read
+from helpers.desk import Desk, answer, at, hook, read
 from helpers.stories import SESSION, Teller, everything
 
 MONTH = 30 * 24 * 60
@@ -188,6 +189,34 @@ def test_a_session_that_cannot_be_measured_costs_only_itself(
     state = told.workers.states()[Metrics.name]
     assert (state.failures, state.last_error) == (1, "ZeroDivisionError")
     assert {mark for _, mark in told.execute("SELECT * FROM watermarks")} == {len(EVENTS)}
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "metadata"),
+    [
+        ("afterShellExecution", {"command": "make"}, {"duration_ms": MAX_INT}),
+        ("afterFileEdit", {"file_path": "/x/a.py"}, {"lines_added": MAX_INT}),
+        ("afterFileEdit", {"file_path": "/x/a.py"}, {"lines_removed": MAX_INT}),
+        ("preCompact", {"context_usage_percent": 1e300}, {}),
+        ("preCompact", {"context_usage_percent": 1e308}, {}),
+        ("beforeSubmitPrompt", {"prompt": {"chars": MAX_INT}}, {}),
+    ],
+)
+def test_nonsense_counts_as_nothing_when_no_sum_could_hold_it(
+    desk: Desk, name: str, payload: dict[str, Any], metadata: dict[str, Any]
+) -> None:
+    """All sessions have their figures, that of the nonsense too, and nothing failed."""
+    # Given / When
+    said = {"payload": payload, "metadata": metadata}
+    nonsense = (
+        hook(n, name, "event", "cursor", turn_id=f"g-{n}", **said, **at(n)) for n in range(1, 4)
+    )
+    desk.tell(*nonsense, *everything())
+    # Then
+    state = desk.workers.states()["metrics"]
+    assert (state.failures, state.last_error) == (0, None)
+    assert desk.execute("SELECT count(*) FROM touched") == [(0,)]
+    assert desk.execute("SELECT count(*) FROM session_summaries") == [(4,)]
 
 
 def test_portions_of_one_session_give_the_same_as_one_portion(
