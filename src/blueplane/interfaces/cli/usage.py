@@ -81,7 +81,8 @@ _TOTALS: Final = (
 )
 #: Kinds of tokens that the first columns of a view leave room for on a terminal.
 _ROOM: Final[Mapping[str, tuple[Column, ...]]] = {
-    **dict.fromkeys(("daily", "weekly", "monthly", "platform"), _KINDS),
+    **dict.fromkeys(("daily", "weekly", "monthly"), _KINDS),
+    "platform": _KINDS[:2],
     **dict.fromkeys(("model", "project"), _KINDS[1:2]),
 }
 _CALLS: Final = Column("calls", "calls", number, "right", whole=True)
