@@ -110,15 +110,22 @@ def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: A
     asked = read_asked(said)
     prices = load_prices(price_lines(home, os.environ))
     if live:
-        if view != "blocks":
-            message = "--live is of blocks: `blueplane usage blocks --live`"
-            raise UsageError(message)
+        _check_live(view, asked)
         load("block_screen", "run")(home, asked, prices)
         return
     with opened(home, Reads) as reader:
         scope = scope_of(reader, asked)
         report = _report(reader, view, scope, prices, asked)
     show(_shown(view, report, prices, asked), asked.form)
+
+
+def _check_live(view: str, asked: Asked) -> None:
+    if view != "blocks":
+        message = "--live is of blocks: `blueplane usage blocks --live`"
+        raise UsageError(message)
+    if asked.form not in {"table", "json"}:
+        message = f"--live has no {asked.form}: take --format table or json, or leave out --live"
+        raise UsageError(message)
 
 
 def _shown(view: str, report: Report, prices: PriceTable, asked: Asked) -> Shown:
