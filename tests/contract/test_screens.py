@@ -1,24 +1,30 @@
 """The screens in docs/ are what commands show."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.screens import COLUMNS, plain, stage, there
+from helpers.screens import COLUMNS, Stage, plain, stage, there
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "docs" / "screens"
 MAKE = "they are stale: python scripts/make_screens.py"
 
 
-def test_screens_are_what_is_shown_when_commands_change(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a stage."""
+    with stage(tmp_path_factory.mktemp("stage")) as ready:
+        yield ready
+
+
+def test_screens_are_what_is_shown_when_commands_change(shown: Stage) -> None:
     """Each screen, made anew of the same data at the same time, is the one in docs/screens."""
     # Given / When
-    with stage(tmp_path) as shown:
-        made = {
-            name: f"$ blueplane {words}\n{plain(shown.show(words))}"
-            for name, words in there().items()
-        }
+    made = {
+        name: f"$ blueplane {words}\n{plain(shown.show(words))}" for name, words in there().items()
+    }
     # Then
     kept = {path.stem: path.read_text() for path in PLACE.glob("*.txt")}
     assert made == kept, MAKE
@@ -48,3 +54,22 @@ def test_a_screen_fits_80_columns_when_it_is_shown(path: Path) -> None:
     _, *lines = path.read_text().splitlines()
     # Then
     assert max(map(len, lines)) <= COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("sessions", "project"), ("sessions", "bakery"), ("sessions", "exit"),
+        ("usage platform", "claude_code"),
+        ("metrics --group-by model", "claude-sonnet-4-5-20250929"),
+        ("metrics --group-by platform", "claude_code"),
+    ],
+)  # fmt: skip
+def test_a_name_is_in_one_piece_when_it_is_as_long_as_most(
+    shown: Stage, words: str, name: str
+) -> None:
+    """A table leaves out a column rather than break the names of its rows."""
+    # Given / When
+    drawn = plain(shown.show(words))
+    # Then
+    assert name in drawn.split()

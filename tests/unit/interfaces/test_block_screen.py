@@ -1,13 +1,17 @@
 """The screen of a live block."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from blueplane.clock import wall_ms
+from blueplane.errors import UsageError
 from blueplane.interfaces.cli.block_screen import screen
+from blueplane.paths import Home
+from helpers.told import run
 
 HOUR_MS = 3_600_000
 
@@ -53,10 +57,29 @@ def test_the_screen_has_a_dash_when_a_figure_is_unknown(key: str) -> None:
     assert "–" in shown(make_block(**{key: None}))  # noqa: RUF001 - a dash for unknown
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("usage", "--live"), "`blueplane usage blocks --live`"),
+        (("usage", "blocks", "--live", "--format", "csv"), "take --format table or json"),
+        (("usage", "blocks", "--live", "--format", "chart"), "take --format table or json"),
+    ],
+)
+def test_live_is_refused_when_there_is_no_such_thing(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    """It is of blocks, for people or as JSON; the error says what to write."""
+    # Given / When
+    ended = run(Home(tmp_path), *words)
+    # Then
+    assert isinstance(ended.exception, UsageError)
+    assert said in str(ended.exception)
+
+
 def test_the_screen_says_so_when_no_block_is_under_way() -> None:
     """In words, and without a bar."""
     # Given / When
     text = shown(None)
     # Then
-    assert "none: five hours have passed" in text
+    assert "none is under way" in text
     assert "[" not in text

@@ -88,7 +88,7 @@ def _find(reader: Reads, name: str) -> Known:
     if name == _LAST:
         last = newest(reader)
         if last is None:
-            message = "no sessions yet: they come as the editors tell of them; see `status`"
+            message = "no sessions yet: they come as editors tell of them; see `blueplane status`"
             raise NotFoundError(message)
         return last
     found = beginning(reader, name, _NAMED + 1) if name else []

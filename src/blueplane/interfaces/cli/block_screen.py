@@ -52,7 +52,7 @@ def run(home: Home, asked: Asked, prices: PriceTable) -> None:
 def facts(row: Row | None) -> list[Fact]:
     """Return what is said of a block."""
     if row is None:
-        return [Fact("block", "none: five hours have passed since the last one began")]
+        return [Fact("block", "none is under way: the next call begins one")]
     left_ms = row["minutes_left"] * _MS_PER_MINUTE
     rate = row["tokens_per_minute"]
     per_minute = UNKNOWN if rate is None else f"{tokens(rate)} tokens a minute"

@@ -48,6 +48,7 @@ from blueplane.store.usage_reports import Scope
 #: Parts that are shown unless somebody says how many.
 _PARTS: Final = 20
 _NAMES: Final = (*(f"usage.{name}" for name in USAGE), *(f"metrics.{name}" for name in CATALOGUE))
+_EXAMPLES: Final = "write it as usage.cost_usd or metrics.error_rate"
 #: Characters of an id that are shown on a terminal.
 _ID: Final = 8
 #: Columns of the figures of a record.
@@ -110,7 +111,7 @@ def _named(figure: str, model: str | None) -> tuple[str, str]:
         bare = figure.rpartition(".")[2]
         close = [each for each in _NAMES if each.endswith(f".{bare}")]
         close = close or get_close_matches(figure, _NAMES, n=2)
-        hint = f"did you mean {' or '.join(close)}?" if close else "write usage.… or metrics.…"
+        hint = f"did you mean {' or '.join(close)}?" if close else _EXAMPLES
         message = f"no figure {figure!r}; {hint}"
         raise UsageError(message)
     group, _, name = figure.partition(".")

@@ -11,6 +11,8 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from rich.cells import cell_len
+
 from blueplane.analytics.metrics.catalogue import Metric
 from blueplane.analytics.metrics.report import IN_ORDER, Report
 from blueplane.figures import UNKNOWN, count, number
@@ -23,15 +25,15 @@ from blueplane.interfaces.cli.metric_words import (
     slope_text,
     value_text,
 )
-from blueplane.interfaces.cli.output import GAP, Column, Row, Table
+from blueplane.interfaces.cli.output import GAP, Column, Row, Table, cell
 from blueplane.interfaces.cli.reporting import Bars, ReportForm, Shown, show
 
-#: Columns of a terminal, of a session's id on it, and those that a figure takes at least.
+#: Columns of a terminal, characters of a session's id, and columns that a figure takes at least.
 _ROOM: Final = 80
 _ID: Final = 8
 _CELL: Final = 12
-#: Columns that a project is given.
-_NAME: Final = 16
+#: Columns that a group's name is given at most: enough for a model with its date.
+_NAME: Final = 28
 _MORE: Final = "there are more rows: --limit 0 shows all"
 
 
@@ -119,7 +121,7 @@ def show_groups(told: Told, by: str, form: ReportForm) -> None:
 
 def _table(told: Told, by: str) -> Table:
     first = _first(by)
-    shown = _fitting(told.metrics, _ROOM - _room_of(by))
+    shown = _fitting(told.metrics, _ROOM - _room_of(first, told.report.rows))
     columns = [first, *(Column(each.name, each.name, justify="right") for each in shown)]
     rows = [_texts(row, shown) for row in told.report.rows]
     total = told.report.total
@@ -137,8 +139,9 @@ def _first(by: str) -> Column:
     return Column(by, by, whole=by in IN_ORDER)
 
 
-def _room_of(by: str) -> int:
-    return _ID + 2 if by in {*IN_ORDER, "session"} else _NAME
+def _room_of(first: Column, rows: Sequence[Row]) -> int:
+    names = [first.title, *(cell(first, row) for row in rows)]
+    return min(_NAME, max(map(cell_len, names)))
 
 
 def _fitting(metrics: Sequence[Metric], room: int) -> Sequence[Metric]:

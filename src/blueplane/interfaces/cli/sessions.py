@@ -31,6 +31,8 @@ from blueplane.store.session_list import Figures, Wanted
 ID: Final = 8
 #: And of the name of a project: it is broken into lines of a few.
 _PROJECT: Final = 24
+#: And of the last word of why a session ended: enough for those of all editors.
+_END: Final = 9
 _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 60 * _MINUTE_MS
 _PERCENT: Final = click.FloatRange(0, 100)
@@ -54,19 +56,24 @@ def _minute(at_ms: int) -> str:
     return moment(at_ms)[2:16]
 
 
+def _last_word(reason: str) -> str:
+    """Show why a session ended by what tells reasons apart: ``prompt_input_exit`` as ``exit``."""
+    return reason.rsplit("_", 1)[-1][:_END]
+
+
 _COLUMNS: Final = (
     Column("session_id", "session", lambda name: name[:ID], whole=True),
     Column("platform", "platform", extra=True),
     Column("project", "project", lambda name: name[:_PROJECT]),
     Column("started_ms", "began", _minute, whole=True),
     Column("duration_ms", "took", brief, "right", whole=True),
-    Column("prompts", "asked", number, "right", whole=True),
+    Column("prompts", "asked", number, "right", whole=True, extra=True),
     Column("tool_calls", "tools", number, "right", whole=True),
     Column("acceptance_rate", "kept", share, "right", whole=True),
     Column("productivity_score", "score", lambda value: f"{value:.0f}", "right", whole=True),
     Column("total_tokens", "tokens", tokens, "right", whole=True, extra=True),
     Column("cost_usd", "cost", dollars, "right", whole=True),
-    Column("ended_by", "end"),
+    Column("ended_by", "end", _last_word, whole=True),
 )
 _FIELDS: Final = (
     "session_id", "platform", "project", "parent_id", "started_ms", "last_ms", "ended_by",

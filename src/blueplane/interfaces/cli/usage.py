@@ -81,7 +81,8 @@ _TOTALS: Final = (
 )
 #: Kinds of tokens that the first columns of a view leave room for on a terminal.
 _ROOM: Final[Mapping[str, tuple[Column, ...]]] = {
-    **dict.fromkeys(("daily", "weekly", "monthly", "platform"), _KINDS),
+    **dict.fromkeys(("daily", "weekly", "monthly"), _KINDS),
+    "platform": _KINDS[:2],
     **dict.fromkeys(("model", "project"), _KINDS[1:2]),
 }
 _CALLS: Final = Column("calls", "calls", number, "right", whole=True)
@@ -109,15 +110,22 @@ def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: A
     asked = read_asked(said)
     prices = load_prices(price_lines(home, os.environ))
     if live:
-        if view != "blocks":
-            message = "--live is of blocks: `blueplane usage blocks --live`"
-            raise UsageError(message)
+        _check_live(view, asked)
         load("block_screen", "run")(home, asked, prices)
         return
     with opened_once(home, Reads) as reader:
         scope = scope_of(reader, asked)
         report = _report(reader, view, scope, prices, asked)
     show(_shown(view, report, prices, asked), asked.form)
+
+
+def _check_live(view: str, asked: Asked) -> None:
+    if view != "blocks":
+        message = "--live is of blocks: `blueplane usage blocks --live`"
+        raise UsageError(message)
+    if asked.form not in {"table", "json"}:
+        message = f"--live has no {asked.form}: take --format table or json, or leave out --live"
+        raise UsageError(message)
 
 
 def _shown(view: str, report: Report, prices: PriceTable, asked: Asked) -> Shown:
