@@ -166,7 +166,12 @@ def _at_attach(loop: KillLoop, point: str) -> None:
 def _with_bad_files(loop: KillLoop, point: str) -> None:
     passes = loop.passes or loop.random.randrange(1, 3)
     loop.oracle.issue_some(2)
-    loop.live_until_killed(f"{point}:{loop.action}@{passes}", loop.oracle.issue_bad, 12)
+
+    def next_when_done() -> None:  # those that wait together are one settlement
+        if not any(loop.oracle.home.spool.iterdir()):
+            loop.oracle.issue_bad()
+
+    loop.live_until_killed(f"{point}:{loop.action}@{passes}", next_when_done, 1_000)
 
 
 def _with_poison(loop: KillLoop, point: str) -> None:
