@@ -296,7 +296,7 @@ CREATE TABLE sessions (
     ended_ms          INTEGER,
     end_reason        TEXT,
     reported_cost_usd REAL,
-    UNIQUE (platform, session_id)
+    UNIQUE (session_id, platform)
 );
 CREATE INDEX sessions_cleared ON sessions (workspace_hash, ended_ms) WHERE end_reason = 'clear';
 CREATE TABLE stretches (
@@ -584,6 +584,7 @@ CREATE TABLE daily_rollups (
     body     BLOB NOT NULL,
     PRIMARY KEY (span, platform, project)
 ) WITHOUT ROWID;
+CREATE INDEX daily_rollups_project ON daily_rollups (platform, project, span);
 CREATE TABLE monthly_rollups (
     span     INTEGER NOT NULL,
     platform TEXT NOT NULL,
