@@ -27,8 +27,8 @@ MAX_VALUE: Final = 500
 #: Who logs: every word that ``get`` is called with.
 COMPONENTS: Final = (
     "capture", "consumer", "control", "custody", "databases", "eraser", "health", "http", "intake",
-    "letters", "main", "poller", "redis", "refresher", "retention", "spooler", "store", "threads",
-    "trainer", "transcripts", "workers", "writer",
+    "letters", "main", "metrics", "poller", "rebuilder", "redis", "refresher", "retention",
+    "spooler", "store", "threads", "trainer", "transcripts", "workers", "writer",
 )  # fmt: skip
 
 _ROOT: Final = logging.getLogger("blueplane")

@@ -62,7 +62,7 @@ def export(home: Home, kind: str, form: str, output: Path | None, **said: Any) -
     """Write out usage, calls, sessions, turns, tools, changes or metrics.
 
     \b
-    blueplane export                                 usage by day, for a spreadsheet
+    blueplane export                             usage by day, for a spreadsheet
     blueplane export calls --period month --output calls.csv
     blueplane export tools --format jsonl --anonymize --output tools.jsonl
 

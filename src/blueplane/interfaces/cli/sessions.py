@@ -89,7 +89,8 @@ _FIELDS: Final = (
               help="With at least this score.")  # fmt: skip
 @click.option("--with-errors", is_flag=True, help="In which a tool failed.")
 @click.option("--sort", type=click.Choice(ORDERS), default="last", show_default=True,
-              help="What is most, or latest, first.")  # fmt: skip
+              metavar="ORDER",
+              help=f"What is most, or latest, first: {', '.join(ORDERS)}.")  # fmt: skip
 @report_options
 def sessions(home: Home, sort: str, **said: Any) -> None:  # noqa: ANN401 - of the options
     """List sessions: when each was, what was done, what it cost, how it ended.
