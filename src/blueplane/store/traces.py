@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from blueplane.clock import NS_PER_MS
-from blueplane.errors import StoreError, UndecodableEntryError
+from blueplane.errors import StoreBrokenError, StoreError, UndecodableEntryError
 from blueplane.event import (
     COLUMNS,
     COLUMNS_ONLY,
@@ -365,6 +365,9 @@ class Traces:
         written: list[Row] = []
         duplicates: list[Duplicate] = []
         for row in rows:
+            if row.event_id not in stored:
+                message = "the index of event ids names a row that is not there"
+                raise StoreBrokenError(message)
             sequence, message_id, captured_ns, content = stored[row.event_id]
             if message_id != row.message_id:
                 same_origin = captured_ns == row.captured_ns
