@@ -178,10 +178,7 @@ def test_executable_works_when_all_there_is_is_a_c_library_and_zlib(
     if os.geteuid() != 0:
         missing("right to change the root (root)")
     # Given a root with the libraries that the unpacked program asks the system for
-    run([binary, "--version"], bare(user_home))
-    (tree,) = of(user_home).iterdir()
-    root = make_root(tmp_path / "root", tree)
-    shutil.copy(binary, root / "blueplane")
+    root = make_root(tmp_path / "root", binary, user_home)
     # When
     served = inside(root, "/blueplane", "serve", "--canary", "--once")
     # Then
@@ -196,10 +193,7 @@ def test_executable_installs_captures_and_uninstalls_in_an_empty_root(
     if os.geteuid() != 0:
         missing("right to change the root (root)")
     # Given such a root, and a user of both editors who has hooks already
-    run([binary, "--version"], bare(user_home))
-    (tree,) = of(user_home).iterdir()
-    root = make_root(tmp_path / "root", tree)
-    shutil.copy(binary, root / "blueplane")
+    root = make_root(tmp_path / "root", binary, user_home)
     home = root / INSIDE.relative_to("/")
     settings = {name: home / name for name in (".cursor/hooks.json", ".claude/settings.json")}
     for name, path in settings.items():
@@ -247,8 +241,10 @@ def written(root: Path, program: str) -> int:
     return int(answer["total"]["written"])
 
 
-def make_root(root: Path, tree: Path) -> Path:
-    """Make a root directory with busybox, and the libraries that it and the program need."""
+def make_root(root: Path, binary: Path, user_home: Path) -> Path:
+    """Make a root directory with busybox, the program, and the libraries that both need."""
+    run([binary, "--version"], bare(user_home))
+    (tree,) = of(user_home).iterdir()
     busybox = shutil.which("busybox") or missing("busybox")
     for name in ("bin", "dev", "home/u", "proc", "tmp"):
         (root / name).mkdir(parents=True)
@@ -269,6 +265,7 @@ def make_root(root: Path, tree: Path) -> Path:
             (root / "bin" / applet).symlink_to("busybox")
     for name, minor in (("null", 3), ("zero", 5), ("random", 8), ("urandom", 9)):
         os.mknod(root / "dev" / name, 0o020666, os.makedev(1, minor))
+    shutil.copy(binary, root / "blueplane")
     return root
 
 

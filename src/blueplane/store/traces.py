@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from blueplane.clock import NS_PER_MS
-from blueplane.errors import StoreError, UndecodableEntryError
+from blueplane.errors import StoreBrokenError, StoreError, UndecodableEntryError
 from blueplane.event import (
     COLUMNS,
     COLUMNS_ONLY,
@@ -41,6 +41,11 @@ MAX_CACHED_COLUMNS: Final = 2_000
 MAX_PARAMETERS: Final = 900
 #: When a row was written, in milliseconds since the epoch.
 INGESTED_MS: Final = f"(captured_ns / {NS_PER_MS} + message_lag + delivered_lag + ingested_lag)"
+#: The message of a row, and what of it is compared with that of another one.
+_MESSAGE_ID: Final = f"(t.captured_ns / {NS_PER_MS} + t.message_lag) || '-' || t.message_number"
+_CONTENT: Final = ", ".join(
+    "m.text" if name == "model" else f"t.{name}" for name in (*COLUMNS_ONLY, "codec", "event_data")
+)
 
 Kind = tuple[str, str, str, str]
 
@@ -365,6 +370,9 @@ class Traces:
         written: list[Row] = []
         duplicates: list[Duplicate] = []
         for row in rows:
+            if row.event_id not in stored:
+                message = "the index of event ids names a row that is not there"
+                raise StoreBrokenError(message)
             sequence, message_id, captured_ns, content = stored[row.event_id]
             if message_id != row.message_id:
                 same_origin = captured_ns == row.captured_ns
@@ -386,12 +394,13 @@ class Traces:
             return True  # the stored one is damaged: it must not hold up what comes after it
 
     def _stored(self, event_ids: list[bytes]) -> Iterable[Sequence[Any]]:
+        """Read rows by their event ids; not as the view shows them, which lacks damaged ones."""
         for start in range(0, len(event_ids), MAX_PARAMETERS):
             chunk = event_ids[start : start + MAX_PARAMETERS]
             marks = ",".join("?" * len(chunk))
             yield from self._connection.execute(
-                "SELECT t.event_id, sequence, captured_ns, message_id,"
-                f" {', '.join(f'r.{name}' for name in COLUMNS_ONLY)}, r.codec, r.event_data"
-                f" FROM traces t JOIN raw_traces r USING (sequence) WHERE t.event_id IN ({marks})",
+                f"SELECT t.event_id, t.sequence, t.captured_ns, {_MESSAGE_ID}, {_CONTENT}"
+                " FROM traces t LEFT JOIN names m ON m.id = t.model"
+                f" WHERE t.event_id IN ({marks})",
                 chunk,
             )

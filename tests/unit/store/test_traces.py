@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from blueplane.clock import NS_PER_MS
-from blueplane.errors import RowRefusedError, UndecodableEntryError
+from blueplane.errors import RowRefusedError, StoreBrokenError, UndecodableEntryError
 from blueplane.event import COLUMNS, Event, encode
 from blueplane.pipeline.commits import Commits
 from blueplane.store import traces as module
@@ -329,6 +329,34 @@ def test_duplicate_counts_as_different_when_the_stored_row_is_damaged(commits: C
     inserted = commits.write([make_row(commits, make_event(0, payload=text), b"2-0")])
     # Then
     assert [item.differs for item in inserted.duplicates] == [True]
+
+
+@pytest.mark.fault("C9")
+@pytest.mark.parametrize(("message_id", "duplicates"), [(b"1-0", 0), (b"2-0", 1)])
+def test_an_event_is_known_when_what_its_row_refers_to_is_damaged(
+    commits: Commits, message_id: bytes, duplicates: int
+) -> None:
+    """A message that comes again counts nothing, another one is a duplicate; nobody is held up."""
+    # Given a row whose kind was spoilt on the disk: no view shows it
+    commits.write([make_row(commits, make_event(0), b"1-0")])
+    commits._connection.execute("UPDATE traces SET kind = 1000")
+    assert commits._connection.execute("SELECT count(*) FROM raw_traces").fetchone() == (0,)
+    # When
+    inserted = commits.write([make_row(commits, make_event(0), message_id)])
+    # Then
+    assert (len(inserted.written), len(inserted.duplicates)) == (0, duplicates)
+
+
+def test_an_index_is_damaged_when_it_names_a_row_that_is_not_there(
+    commits: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said so: the writer then has the whole database checked, and set aside."""
+    # Given
+    commits.write([make_row(commits, make_event(0), b"1-0")])
+    monkeypatch.setattr(Traces, "_stored", lambda _traces, _ids: ())
+    # When / Then
+    with pytest.raises(StoreBrokenError, match="index"):
+        commits.write([make_row(commits, make_event(0), b"2-0")])
 
 
 # --- interning ------------------------------------------------------------------------------------
