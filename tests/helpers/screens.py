@@ -46,6 +46,7 @@ SCREENS: Mapping[str, str] = {
     "usage-live": "usage blocks --live",
     "usage-chart": "usage --format chart",
     "statusline": "statusline",
+    "watch": "watch --once",
     "sessions": "sessions --limit 8",
     "analyze": "analyze 0a1b2c3d",
     "analyze-tools": "analyze 0a1b2c3d --tools",

@@ -66,14 +66,10 @@ _TIMELINE: Final = (
 
 
 def show(answer: Mapping[str, Any]) -> None:
-    """Print the session, its figures, and the parts that are there."""
+    """Print the session, and the parts that are there; its figures where there are none."""
     render_facts(_facts(answer["session"]))
-    figures = [
-        {**row, "text": value_text(row["unit"], row["value"])}
-        for row in answer["figures"]
-        if _is_shown(row)
-    ]
-    _part("", Table(_FIGURES, figures), "no figures yet: they come a moment after the events")
+    if answer.keys() == {"session", "figures"}:
+        _part_of_figures(answer["figures"])
     if "tools" in answer:
         _part("Tools", Table(_TOOLS, answer["tools"]), "no tool was called")
         _part_of_sequences(answer["sequences"])
@@ -94,6 +90,13 @@ def _part(title: str, table: Table, empty: str) -> None:
         render(table, "table")
     else:
         click.echo(empty)
+
+
+def _part_of_figures(rows: Sequence[Row]) -> None:
+    shown = [
+        {**row, "text": value_text(row["unit"], row["value"])} for row in rows if _is_shown(row)
+    ]
+    _part("", Table(_FIGURES, shown), "no figures yet: they come a moment after the events")
 
 
 def _part_of_sequences(rows: Sequence[Row]) -> None:

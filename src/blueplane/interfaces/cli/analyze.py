@@ -62,9 +62,9 @@ def analyze(home: Home, session: str, form: _Form, export: Path | None, **said: 
     blueplane analyze 3f2a --timeline          what happened, in order
     blueplane analyze last --export all.json   everything, as a file
 
-    JSON has all parts that are asked for, a .json file all there are; CSV has
-    one part: the figures, or the one that is asked for. A file is a pseudonym
-    and an extension; prompts are shown where `privacy.level` is `full`.
+    Its figures are shown, or the parts that are asked for. JSON has both, a .json
+    file all parts there are; CSV has one part. A file is a pseudonym and an
+    extension; prompts are shown where `privacy.level` is `full`.
     """  # noqa: D205, D301 - click shows it as it stands, and wants the character of \b
     asked = [name for name in _PARTS if said[name]]
     written = _written(export, force=said["force"])
