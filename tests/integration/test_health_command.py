@@ -245,6 +245,21 @@ def test_look_is_not_well_when_the_server_stopped_to_look() -> None:
     assert first.startswith("health    down    the server does not look any more")
 
 
+def test_overview_shows_the_worker_that_is_furthest_behind() -> None:
+    """Of several workers the line says the largest backlog, with that worker's own lag."""
+    # Given
+    figures = {
+        "sessions": {"watermark": 9, "backlog": 2, "lag_ms": 50},
+        "usage": {"watermark": 1, "backlog": 10, "lag_ms": 40},
+        "metrics": {"watermark": None, "backlog": None, "lag_ms": None},
+    }
+    look = Look(Snapshot(wall_ms(), {"workers": Report("workers", figures)}).body(), 0)
+    # When
+    lines = [COLOURS.sub("", line) for line in overview(look, None, None)]
+    # Then
+    assert lines[1] == "workers   green   backlog 10, lag 40 ms"
+
+
 @pytest.mark.parametrize("name", ["last_timestamp", "x" * 40 + "_timestamp"])
 def test_line_is_broken_where_words_end(name: str) -> None:
     """A figure stays with its name on one line when there is room, and no word is cut."""

@@ -62,7 +62,10 @@ _BRIEF: Final[Mapping[str, Mapping[str, str]]] = {
         "cursor_hooks.success_rate": "cursor hooks",
         "claude_hooks.success_rate": "claude hooks",
     },
-    "workers": {},
+    "workers": {
+        "backlog": "backlog",
+        "lag_ms": "lag",
+    },
 }
 #: What is no figure, or, as the coverage, is shown below them by somebody else.
 _NO_FIGURES: Final = ("health_status", "state", "findings", "coverage")
@@ -205,11 +208,18 @@ def _more(left: int) -> Iterator[str]:
 def _brief(name: str, part: Mapping[str, Any]) -> str:
     """Return the few figures of a part that say most, without those that are unknown."""
     words = _words(part)
+    figures = _furthest_behind(part) if name == "workers" else part
     for path, label in _BRIEF.get(name, {}).items():
-        value = _at(part, path)
+        value = _at(figures, path)
         if value is not None:
             words.append(_tied(f"{label} {_figure(path, value)}"))
     return ", ".join(words)
+
+
+def _furthest_behind(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the figures of the worker that is furthest behind."""
+    workers = [each for each in part.values() if isinstance(each, Mapping)]
+    return max(workers, key=lambda each: each["backlog"] or 0, default={})
 
 
 def _at(part: Mapping[str, Any], path: str) -> object:
