@@ -38,11 +38,12 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def figure_rows(vector: Vector) -> list[Row]:
-    """Return all figures, with unit, size of sample and certainty."""
+    """Return all figures, with unit, size of sample, certainty, and what each was added up from."""
     return [
         {
             "category": CATALOGUE[name].category, "name": name, "value": figure.value,
             "unit": CATALOGUE[name].unit, "n": figure.n, "certainty": CATALOGUE[name].certainty,
+            "parts": figure.parts,
         }
         for name, figure in figures(vector).items()
     ]  # fmt: skip

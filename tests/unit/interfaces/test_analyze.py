@@ -131,6 +131,18 @@ def test_the_figures_are_those_of_the_catalogue(known: Home) -> None:
     }
 
 
+def test_a_score_is_shown_with_its_parts(known: Home) -> None:
+    """What the points were added up from stands below them, and adds up to them."""
+    # Given / When
+    rows = {row["name"]: row for row in parts(known, STORY)["figures"]}
+    lines = printed(known, "analyze", STORY).splitlines()
+    # Then
+    score = rows["productivity_score"]
+    assert sum(score["parts"].values()) == pytest.approx(score["value"])
+    begin = next(n for n, line in enumerate(lines) if "productivity_score" in line)
+    assert [line.split()[0] for line in lines[begin + 1 :]] == list(score["parts"])
+
+
 def test_tools_are_counted_by_what_became_of_them(known: Home) -> None:
     """Calls, outcomes, times and what followed on what."""
     # Given / When

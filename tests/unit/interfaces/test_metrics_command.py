@@ -92,6 +92,18 @@ def test_metrics_are_those_of_the_catalogue_when_all_are_asked_for(told: Home) -
     assert found["metrics"]["error_rate"]["unit"] == "share"
 
 
+def test_a_score_is_shown_with_its_parts(told: Home) -> None:
+    """Each has a line of its own below the score."""
+    # Given
+    (row,) = answer(told, "metrics", "--metric", "productivity_score")["rows"]
+    # When
+    lines = printed(told, "metrics", "--metric", "productivity_score").splitlines()
+    # Then
+    shown = [line.split() for line in lines if line.startswith("  ")]
+    assert [name for name, _ in shown] == list(row["parts"])
+    assert sum(float(points) for _, points in shown) == pytest.approx(row["value"], abs=0.05)
+
+
 def test_changes_and_slopes_are_of_the_days_when_there_is_a_period_before(told: Home) -> None:
     """Thrice as many calls as before; better or worse only where one is; n days in a slope."""
     # Given / When

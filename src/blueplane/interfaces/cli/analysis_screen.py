@@ -5,7 +5,7 @@ Promises that each part says so when it is empty, and a dash for what is unknown
 Leaves the rows to ``analyze.py``, drawing to ``output.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -32,7 +32,7 @@ _FIGURES: Final = (
     Column("category", "category", whole=True),
     Column("name", "figure"),
     Column("text", "value", justify="right", whole=True),
-    _right("n"),
+    Column("n", "n", justify="right", whole=True),
     Column("certainty", "certainty", whole=True),
 )
 _TOOLS: Final = (
@@ -93,10 +93,16 @@ def _part(title: str, table: Table, empty: str) -> None:
 
 
 def _part_of_figures(rows: Sequence[Row]) -> None:
-    shown = [
-        {**row, "text": value_text(row["unit"], row["value"])} for row in rows if _is_shown(row)
-    ]
+    shown = [line for row in rows if _is_shown(row) for line in _lines(row)]
     _part("", Table(_FIGURES, shown), "no figures yet: they come a moment after the events")
+
+
+def _lines(row: Row) -> Iterator[Row]:
+    """Yield a figure, and below it what it was added up from."""
+    yield {**row, "text": value_text(row["unit"], row["value"]), "n": number(row["n"])}
+    for name, value in (row["parts"] or {}).items():
+        text = value_text(row["unit"], value)
+        yield dict.fromkeys(row, "") | {"name": f"  {name}", "text": text}
 
 
 def _part_of_sequences(rows: Sequence[Row]) -> None:

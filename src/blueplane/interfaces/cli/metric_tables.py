@@ -103,6 +103,9 @@ def _lines(rows: Sequence[Row]) -> Iterator[Row]:
             "change": change_text(row),
             "slope": slope_text(row),
         }
+        for name, points in (row["parts"] or {}).items():
+            text = value_text(row["unit"], points)
+            yield {column.key: "" for column in _COLUMNS} | {"metric": f"  {name}", "value": text}
 
 
 # -- one row for each group ------------------------------------------------------------------------
