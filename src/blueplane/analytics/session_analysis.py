@@ -8,13 +8,11 @@ Leaves files and the timeline to ``session_story.py``, counting to ``metrics/mea
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from blueplane.analytics.metrics.catalogue import CATALOGUE, OUTCOMES, figures
+from blueplane.analytics.metrics.catalogue import CATALOGUE, OUTCOMES, VERDICTS, figures
 from blueplane.analytics.metrics.vector import Vector, at, mean, percentile
 
 Row: TypeAlias = dict[str, Any]
 
-#: What an edit may come to.
-VERDICTS: Final = ("accepted", "provisional", "modified", "rejected", "undecided")
 _PERCENTILES: Final = (50, 95, 99)
 #: What a row of each part has, in this order.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {

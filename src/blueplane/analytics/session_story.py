@@ -9,8 +9,9 @@ Leaves reading to ``store/``, judging to ``metrics/measure.py``, drawing to the 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from blueplane.analytics.metrics.catalogue import VERDICTS
 from blueplane.analytics.metrics.measure import Judged, judged, moments_of, outcome_of
-from blueplane.analytics.session_analysis import FIELDS, VERDICTS, Row
+from blueplane.analytics.session_analysis import FIELDS, Row
 from blueplane.store.conversations import (
     CodeChange,
     Compaction,

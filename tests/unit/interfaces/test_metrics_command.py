@@ -158,6 +158,18 @@ def test_groups_of_models_have_their_own_figures_when_asked_for(told: Home) -> N
     assert (model["input_tokens"], model["cache_read_share"]) == (None, None)
 
 
+@pytest.mark.parametrize("by", ["extension", "pair", "triple", "subagent", "evidence"])
+def test_groups_of_parts_have_their_own_figures_when_none_are_chosen(told: Home, by: str) -> None:
+    """A row for each part, every one with a figure; a table has the same rows."""
+    # Given / When
+    rows = answer(told, "metrics", "--group-by", by)["rows"]
+    lines = printed(told, "metrics", "--group-by", by).splitlines()
+    # Then
+    assert len({row[by] for row in rows}) == len(rows) > 0
+    assert all(len([each for each in row.values() if each is not None]) > 2 for row in rows)
+    assert len(lines) > len(rows)
+
+
 def test_pages_are_the_newest_when_there_is_a_limit(told: Home) -> None:
     """In the order of time, and the total stays that of all."""
     # Given

@@ -26,7 +26,9 @@ _LINES_PER_H: Final = 200
 #: The figures of a spread, and those that it has as they are.
 _SPREAD: Final = ("avg", "min", "max", "p50", "p95", "p99")
 _ENDS: Final = {"min": "least", "max": "most"}
+#: What may become of a call of a tool, and what an edit may come to.
 OUTCOMES: Final = ("ok", "failed", "denied", "interrupted", "open")
+VERDICTS: Final = ("accepted", "provisional", "modified", "rejected", "undecided")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,6 @@ def _share(part: float, whole: int) -> Figure:
 
 def _rate(count: float, span_ms: int, unit_ms: int) -> Figure:
     return Figure(count * unit_ms / span_ms if span_ms else None, round(count))
-
-
-def spread_figures(values: _Vector, divisor: float = 1) -> dict[str, Figure]:
-    """Return mean, least, most and percentiles of a spread, by their names."""
-    return {which: _spread_figure(values, which, divisor) for which in _SPREAD}
 
 
 def _spread_figure(values: _Vector, which: str, divisor: float) -> Figure:
@@ -188,8 +185,7 @@ def _recovery_rate(vector: _Vector) -> Figure:
 def verdicts(vector: _Vector) -> dict[str, int]:
     """Return how many edits came to what, by whatever evidence."""
     kinds = at(vector, "edits").values()
-    names = ("accepted", "provisional", "modified", "rejected", "undecided")
-    return {name: sum(kind.get(name, 0) for kind in kinds) for name in names}
+    return {name: sum(kind.get(name, 0) for kind in kinds) for name in VERDICTS}
 
 
 def decided(vector: _Vector) -> int:

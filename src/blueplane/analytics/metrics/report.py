@@ -20,7 +20,7 @@ from blueplane.store.reading import Reads
 
 Row: TypeAlias = dict[str, Any]
 
-GROUPS: Final = ("day", "week", "month", "session", "project", "platform", "tool", "model")
+GROUPS: Final = ("day", "week", "month", "session", "project", "platform", *parts.PARTS)
 #: Those that are in the order of time.
 IN_ORDER: Final = ("day", "week", "month")
 #: Days at the end of a span through which a line goes at most.
@@ -107,7 +107,7 @@ def grouped(reader: Reads, scope: Scope, by: str, metrics: Sequence[Metric], pag
     if by == "session":
         found, more = _sessions(reader, scope, page)
     else:
-        groups = _FIND[by](reader, scope, whole)
+        groups = _parts(whole, by) if by in parts.PARTS else _FIND[by](reader, scope)
         found = page.of(groups)
         more = len(groups) > page.offset + len(found)
         found = found[::-1] if by in IN_ORDER else found
@@ -124,18 +124,18 @@ def _values(metrics: Sequence[Metric], vector: Vector) -> Row:
     return row
 
 
-def _by_day(reader: Reads, scope: Scope, _whole: Vector) -> list[_Named]:
+def _by_day(reader: Reads, scope: Scope) -> list[_Named]:
     days = _days(reader, scope)
     return [({"day": date_of(day).isoformat()}, days[day]) for day in sorted(days, reverse=True)]
 
 
-def _by_week(reader: Reads, scope: Scope, _whole: Vector) -> list[_Named]:
+def _by_week(reader: Reads, scope: Scope) -> list[_Named]:
     """Return weeks, each named by its Monday; 1970 began on a Thursday."""
     weeks = _merged((day - (day + 3) % 7, body) for day, body in _days(reader, scope).items())
     return [({"week": date_of(day).isoformat()}, weeks[day]) for day in sorted(weeks, reverse=True)]
 
 
-def _by_month(reader: Reads, scope: Scope, _whole: Vector) -> list[_Named]:
+def _by_month(reader: Reads, scope: Scope) -> list[_Named]:
     months = _merged((cell.span, body) for cell, body in by_month(reader, scope))
     return [
         ({"month": f"{each // _MONTHS:04d}-{each % _MONTHS + 1:02d}"}, months[each])
@@ -143,33 +143,27 @@ def _by_month(reader: Reads, scope: Scope, _whole: Vector) -> list[_Named]:
     ]
 
 
-def _by_platform(reader: Reads, scope: Scope, _whole: Vector) -> list[_Named]:
+def _by_platform(reader: Reads, scope: Scope) -> list[_Named]:
     found = _merged((cell.platform, body) for cell, body in by_month(reader, scope))
     return [({"platform": name}, vector) for name, vector in _largest(found)]
 
 
-def _by_project(reader: Reads, scope: Scope, _whole: Vector) -> list[_Named]:
+def _by_project(reader: Reads, scope: Scope) -> list[_Named]:
     names = stored.projects(reader)
     found = _merged((cell.project, body) for cell, body in by_month(reader, scope))
     return [({"project": names.get(each)}, vector) for each, vector in _largest(found)]
 
 
-def _by_tool(_reader: Reads, _scope: Scope, whole: Vector) -> list[_Named]:
-    return [({"tool": name}, vector) for name, vector in parts.parts_of(whole, "tool")]
+def _parts(whole: Vector, by: str) -> list[_Named]:
+    return [({by: name}, vector) for name, vector in parts.parts_of(whole, by)]
 
 
-def _by_model(_reader: Reads, _scope: Scope, whole: Vector) -> list[_Named]:
-    return [({"model": name}, vector) for name, vector in parts.parts_of(whole, "model")]
-
-
-_FIND: Final[Mapping[str, Callable[[Reads, Scope, Vector], list[_Named]]]] = {
+_FIND: Final[Mapping[str, Callable[[Reads, Scope], list[_Named]]]] = {
     "day": _by_day,
     "week": _by_week,
     "month": _by_month,
     "platform": _by_platform,
     "project": _by_project,
-    "tool": _by_tool,
-    "model": _by_model,
 }
 
 

@@ -30,7 +30,13 @@ _HEAD: Final = ("error_rate", "acceptance_rate", "lines_net", "productivity_scor
 _HEAD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "tool": ("tool_calls", "error_rate", "tool_execution_p50_ms", "tool_execution_p95_ms"),
     "model": ("model_calls", "input_tokens", "output_tokens", "cache_read_share"),
-}
+    "extension": ("files_changed", "edits"),
+    "pair": ("times",),
+    "triple": ("times",),
+    "subagent": ("subagents", "subagent_success_rate", "subagent_duration_p50_ms",
+                 "subagent_duration_p95_ms"),
+    "evidence": ("acceptance_rate", "partial_rate", "rejection_rate"),
+}  # fmt: skip
 #: Of spreads, what a table leaves out unless somebody chooses figures.
 _ENDS: Final = re.compile(r"(?<!_per)_(min|max|p99)(_[a-z]+)?\Z")
 #: Names that an error lists at most.
@@ -72,7 +78,7 @@ def metrics(
     if asked.form == "chart":
         by = by or "day"
     known = known_metrics()
-    there = PARTS[by][1] if by is not None and by in PARTS else known.metrics
+    there = PARTS[by].metrics if by is not None and by in PARTS else known.metrics
     chosen = _named(_of_category(there, category), names)
     if by is not None and not names and category is None:
         head = [there[name] for name in _HEAD_OF.get(by, _HEAD)]

@@ -6,8 +6,8 @@ from math import log
 import orjson
 import pytest
 
-from blueplane.analytics.metrics.breakdowns import BREAKDOWNS
 from blueplane.analytics.metrics.catalogue import CATALOGUE, figures
+from blueplane.analytics.metrics.parts import PARTS, parts_of
 from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import Vector
 from blueplane.capture.cursor.composers import read_composer
@@ -68,32 +68,42 @@ def shown(vector: Vector, wanted: Iterable[str]) -> dict[str, float | None]:
     return {name: {**values, **counts}[name] for name in wanted}
 
 
+def of_each(vector: Vector, by: str) -> dict[str | None, dict[str, float | None]]:
+    """Return what figures show of each part of a kind."""
+    metrics = PARTS[by].metrics
+    return {
+        name: {figure: metric.make(part).value for figure, metric in metrics.items()}
+        for name, part in parts_of(vector, by)
+    }
+
+
 def test_the_hooks_of_claude_code_give_the_figures_worked_out_by_hand(desk: Desk) -> None:
     """Each figure of the story, and its rows by tool, file, sequence and sub-agent."""
     # Given / When
     found = vector(desk, claude_hooks(Teller()))
     # Then
     assert shown(found, CLAUDE) == pytest.approx(CLAUDE)
-    rows = {name: rows_of(found) for name, rows_of in BREAKDOWNS.items()}
-    assert [(row["tool"], row["calls"], row["ok"]) for row in rows["tool"]] == [
-        ("Bash", 3, 1), ("Edit", 2, 2), ("Grep", 1, 1), ("Read", 1, 1), ("Task", 1, 1),
-        ("Write", 1, 1),
+    tools = of_each(found, "tool")
+    assert [(name, tool["tool_calls"]) for name, tool in tools.items()] == [
+        ("Bash", 3), ("Edit", 2), ("Grep", 1), ("Read", 1), ("Task", 1), ("Write", 1),
     ]  # fmt: skip
-    assert (rows["tool"][0]["avg_ms"], rows["tool"][0]["success_rate"]) == (14_000 / 3, 1 / 3)
-    assert rows["extension"] == [
-        {"extension": "py", "files": 1, "edits": 2}, {"extension": "ts", "files": 1, "edits": 1}
-    ]  # fmt: skip
-    assert rows["pair"][0] == {"sequence": "Bash > Bash", "count": 2, "share": 2 / 8}
-    assert len(rows["triple"]) == 7
-    assert [(row["type"], row["count"], row["success_rate"], row["max_ms"])
-            for row in rows["subagent"]] == [("Explore", 1, 1.0, 8_000.0)]  # fmt: skip
-    assert rows["evidence"] == [
-        {"evidence": "inferred", "edits": 3, "accepted": 0, "provisional": 1, "modified": 0,
-         "rejected": 1, "undecided": 1}
-    ]  # fmt: skip
-    assert [(row["model"], row["executed"], row["failed"]) for row in rows["model"]] == [
-        (None, 9, 1)
-    ]  # fmt: skip
+    assert tools["Bash"]["tool_execution_avg_ms"] == 14_000 / 3
+    assert tools["Bash"]["tool_success_rate"] == 1 / 3
+    assert of_each(found, "extension") == {
+        "py": {"files_changed": 1, "edits": 2}, "ts": {"files_changed": 1, "edits": 1}
+    }  # fmt: skip
+    assert next(iter(of_each(found, "pair").items())) == ("Bash > Bash", {"times": 2})
+    assert len(of_each(found, "triple")) == 7
+    agents = of_each(found, "subagent")
+    assert {name: (agent["subagents"], agent["subagent_success_rate"],
+                   agent["subagent_duration_max_ms"])
+            for name, agent in agents.items()} == {"Explore": (1, 1.0, 8_000.0)}  # fmt: skip
+    assert of_each(found, "evidence") == {
+        "inferred": {"acceptance_rate": 1 / 2, "partial_rate": 0.0, "rejection_rate": 1 / 2}
+    }
+    assert {name: model["error_rate"] for name, model in of_each(found, "model").items()} == {
+        None: 1 / 9
+    }
 
 
 def test_the_hooks_of_cursor_give_the_figures_worked_out_by_hand(desk: Desk) -> None:
@@ -102,11 +112,9 @@ def test_the_hooks_of_cursor_give_the_figures_worked_out_by_hand(desk: Desk) -> 
     found = vector(desk, cursor_hooks(Teller()))
     # Then
     assert shown(found, CURSOR) == pytest.approx(CURSOR)
-    (model, _) = sorted(
-        BREAKDOWNS["model"](found), key=lambda row: row["model"] or "", reverse=True
-    )
-    assert (model["model"], model["executed"], model["failed"]) == ("gpt-5", 6, 1)
-    assert model["error_rate"] == 1 / 6
+    assert of_each(found, "model")["gpt-5"]["error_rate"] == 1 / 6
+    ((_, only),) = [each for each in parts_of(found, "model") if each[0] == "gpt-5"]
+    assert PARTS["model"].metrics["error_rate"].make(only).n == 6
 
 
 def test_the_database_of_cursor_says_what_a_person_decided(desk: Desk) -> None:
@@ -117,7 +125,7 @@ def test_the_database_of_cursor_says_what_a_person_decided(desk: Desk) -> None:
     assert shown(found, ["acceptance_rate", "true_accept_rate", "tool_calls", "prompts"]) == {
         "acceptance_rate": 1.0, "true_accept_rate": (5 - 3) / 8, "tool_calls": 7, "prompts": 2
     }  # fmt: skip
-    assert [row["evidence"] for row in BREAKDOWNS["evidence"](found)] == ["explicit"]
+    assert [*of_each(found, "evidence")] == ["explicit"]
 
 
 def lines(request: str, extension: str, items: int, second: int) -> Found:
@@ -169,10 +177,8 @@ def test_the_transcript_adds_nothing_twice_when_hooks_told_it(desk: Desk) -> Non
     assert figures(found)["model_switches_per_session"].value == 0
 
 
-def test_every_breakdown_is_empty_when_nothing_happened() -> None:
-    """No rows, and no figure either."""
+def test_there_are_no_parts_when_nothing_happened() -> None:
+    """And no figure either."""
     # Given / When / Then
-    assert {name: rows({}) for name, rows in BREAKDOWNS.items()} == {
-        name: [] for name in BREAKDOWNS
-    }
+    assert {by: parts_of({}, by) for by in PARTS} == {by: [] for by in PARTS}
     assert {name for name, each in CATALOGUE.items() if each.make({}).value is not None} == set()
