@@ -50,6 +50,11 @@ def month_of(day: int) -> int:
     return when.year * _MONTHS + when.month - 1
 
 
+def week_start(day: int) -> int:
+    """Return the Monday of a day's week: 1970 began on a Thursday."""
+    return day - (day + 3) % 7
+
+
 def days_of(month: int) -> range:
     """Return the days of a month."""
     year, place = month // _MONTHS, month % _MONTHS + 1

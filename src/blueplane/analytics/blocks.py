@@ -9,8 +9,9 @@ Leaves the figures of a block to ``usage_report.py``.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from blueplane.analytics.paging import Page
 from blueplane.analytics.prices import PriceTable
-from blueplane.analytics.usage_report import Page, Priced, Report, Row, figures, total
+from blueplane.analytics.usage_report import Priced, Report, Row, figures, total
 from blueplane.store import usage_reports as stored
 from blueplane.store.usage_reports import Cell, Rows, Scope
 

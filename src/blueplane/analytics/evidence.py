@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from blueplane.analytics.conversations.words import tool_key
+from blueplane.analytics.export import call_id
 from blueplane.analytics.usage import Usage
 from blueplane.store.derived import Trace
 from blueplane.store.queries import Reader
@@ -43,7 +44,7 @@ def _said(trace: Trace) -> Iterator[Any]:
     """Yield what a row speaks of."""
     call = Usage().read(trace)
     if call is not None:
-        yield "".join(f"{part & (1 << 64) - 1:016x}" for part in call.key)
+        yield call_id(*call.key)
     if trace.tool_use_id:
         yield tool_key(trace.platform, trace.tool_use_id)
     if trace.hook_type in _PROMPTS and not trace.tool_use_id:

@@ -129,8 +129,9 @@ def _calls(
             sums=tuple(map(add, before.sums, cell.sums))
         )  # fmt: skip
         yield {
-            "call_id": call_id(call), "at_ms": call.timestamp_ms, "session_id": call.session_id,
-            "model": call.model, "value": figures([cell], priced)[name],
+            "call_id": call_id(call.message, call.request), "at_ms": call.timestamp_ms,
+            "session_id": call.session_id, "model": call.model,
+            "value": figures([cell], priced)[name],
         }  # fmt: skip
 
 
@@ -195,8 +196,7 @@ def _records(activity: Activity, kind: str) -> Iterable[Row]:
     if kind == "tool_calls":
         return [
             {**head, "key": each.key, "at_ms": each.started_ms, "what": each.name,
-             "outcome": each.outcome,
-             "took_ms": each.duration_ms if each.latency_ms is None else each.latency_ms}
+             "outcome": each.outcome, "took_ms": each.took_ms}
             for each in talk.tool_calls
         ]  # fmt: skip
     if kind == "code_changes":

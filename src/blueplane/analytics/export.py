@@ -84,16 +84,16 @@ def cell_of(call: CallRow, priced: Priced) -> Cell:
     return Cell((), call.model, call.band, bisect_right(priced.eras, call.day), sums)
 
 
-def call_id(call: CallRow) -> str:
-    """Return the name of a call: that of the view ``usage``."""
-    return "".join(f"{part & (1 << 64) - 1:016x}" for part in (call.message, call.request))
+def call_id(message: int, request: int) -> str:
+    """Return the name of a call by its key: that of the view ``usage``."""
+    return "".join(f"{part & (1 << 64) - 1:016x}" for part in (message, request))
 
 
 def _calls(source: Source) -> Iterator[Row]:
     priced = Priced(source.prices)
     for call in exporting.calls(source.reader, source.scope):
         yield {
-            "call_id": call_id(call),
+            "call_id": call_id(call.message, call.request),
             "timestamp_ms": call.timestamp_ms,
             "day": date_of(call.day).isoformat(),
             **{name: getattr(call, name) for name in _CALL_PLACE},
@@ -153,17 +153,15 @@ def _fits(session: SessionRow, scope: Scope) -> bool:
 # -- conversations ---------------------------------------------------------------------------------
 
 
-def _of_talks(
-    name: str, columns: Mapping[str, str], at: Callable[[Any], int | None]
-) -> Callable[[Source], Iterator[Row]]:
-    """Return what yields one kind of records of conversations; ``at`` is their time."""
+def _of_talks(name: str, columns: Mapping[str, str]) -> Callable[[Source], Iterator[Row]]:
+    """Return what yields one kind of records of conversations."""
     switches = [each for each, kind in columns.items() if kind == BOOL]
 
     def rows(source: Source) -> Iterator[Row]:
         for session, talk in _talks(source):
             head = {each: getattr(session, each) for each in _OF_SESSION}
             for place, record in enumerate(getattr(talk, name)):
-                if _is_within(at(record), source.scope):
+                if _is_within(record.at_ms, source.scope):
                     known = {each: getattr(record, each) for each in columns}
                     known |= {
                         each: None if known[each] is None else bool(known[each])
@@ -192,20 +190,10 @@ def _is_within(at_ms: int | None, scope: Scope) -> bool:
     )
 
 
-def _talk_kind(name: str, columns: Mapping[str, str], at: Callable[[Any], int | None]) -> Kind:
+def _talk_kind(name: str, columns: Mapping[str, str]) -> Kind:
     own = {**columns, **_SEEN}
     head = {**_OF_SESSION, "number": INT}
-    return Kind({**head, **own}, _of_talks(name, own, at))
-
-
-def _began(turn: Any) -> int | None:  # noqa: ANN401 - a record of any kind
-    begun: int | None = turn.ended_ms if turn.prompt_ms is None else turn.prompt_ms
-    return begun
-
-
-def _used(tool: Any) -> int | None:  # noqa: ANN401 - a record of any kind
-    used: int | None = tool.ended_ms if tool.started_ms is None else tool.started_ms
-    return used
+    return Kind({**head, **own}, _of_talks(name, own))
 
 
 # -- metrics ---------------------------------------------------------------------------------------
@@ -254,7 +242,6 @@ KINDS_OF_EXPORT: Final[Mapping[str, Kind]] = {
             "first_ms": INT, "last_ms": INT, "ended_ms": INT, "outcome": TEXT, "model": TEXT,
             "responses": INT, "response_chars": INT, "tool_calls": INT,
         },
-        _began,
     ),
     "tools": _talk_kind(
         "tool_calls",
@@ -262,7 +249,6 @@ KINDS_OF_EXPORT: Final[Mapping[str, Kind]] = {
             "key": INT, "name": TEXT, "target": INT, "started_ms": INT, "ended_ms": INT,
             "latency_ms": INT, "duration_ms": INT, "outcome": TEXT,
         },
-        _used,
     ),
     "changes": _talk_kind(
         "code_changes",
@@ -270,7 +256,6 @@ KINDS_OF_EXPORT: Final[Mapping[str, Kind]] = {
             "tool": INT, "at_ms": INT, "file": INT, "extension": TEXT, "lines_added": INT,
             "lines_removed": INT, "created": BOOL, "tab": BOOL, "decision": TEXT,
         },
-        lambda change: change.at_ms,
     ),
     "metrics": Kind(
         {

@@ -9,6 +9,7 @@ Leaves when to look, health and the screen to the interfaces.
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
+from blueplane.analytics.metrics.measure import moments_of, outcome_of
 from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Priced, figures, total
 from blueplane.days import local_day
@@ -90,7 +91,8 @@ def _is_active(session: SessionRow, now_ms: int) -> bool:
 def _last_things(talk: Conversation) -> list[Row]:
     """Return the last prompts and tool calls of a conversation."""
     found = [_turn(talk, each) for each in talk.turns[-THINGS:] if each.prompt_ms is not None]
-    found += [_tool(talk, each) for each in talk.tool_calls[-THINGS:]]
+    last_ms = max(moments_of(talk), default=0)
+    found += [_tool(talk, each, last_ms) for each in talk.tool_calls[-THINGS:]]
     return [each for each in found if each["at_ms"] is not None]
 
 
@@ -99,11 +101,8 @@ def _turn(talk: Conversation, turn: Turn) -> Row:
     return _thing(talk, turn.prompt_ms, "prompt", turn.outcome, took)
 
 
-def _tool(talk: Conversation, tool: ToolCall) -> Row:
-    at_ms = tool.ended_ms if tool.started_ms is None else tool.started_ms
-    took = tool.duration_ms if tool.latency_ms is None else tool.latency_ms
-    outcome = tool.outcome or ("open" if tool.ended_ms is None else "ok")
-    return _thing(talk, at_ms, tool.name or "tool", outcome, took)
+def _tool(talk: Conversation, tool: ToolCall, last_ms: int) -> Row:
+    return _thing(talk, tool.at_ms, tool.name or "tool", outcome_of(tool, last_ms), tool.took_ms)
 
 
 def _thing(

@@ -90,9 +90,8 @@ def _said(record: Seen, last_ms: int) -> Row:
                 "prompt": record.prompt,
             }  # fmt: skip
         case ToolCall():
-            took = record.duration_ms if record.latency_ms is None else record.latency_ms
             outcome = outcome_of(record, last_ms)
-            said = {"name": record.name, "outcome": outcome, "duration_ms": took}
+            said = {"name": record.name, "outcome": outcome, "duration_ms": record.took_ms}
         case CodeChange():
             said = {
                 "name": record.extension, "outcome": record.decision, "file": pseudonym(record),

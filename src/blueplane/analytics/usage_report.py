@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import add
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from blueplane.analytics.paging import Page
 from blueplane.analytics.prices import PriceTable
-from blueplane.days import date_of
+from blueplane.days import date_of, week_start
 from blueplane.store import usage_reports as stored
 from blueplane.store.usage_columns import KINDS, VALUES
 from blueplane.store.usage_reports import Cell, Rows, Scope
@@ -25,17 +26,6 @@ _WHOLE: Final = ("input", "output", "cache_creation", "cache_read")
 _AT: Final[Mapping[str, int]] = {name: index for index, name in enumerate(VALUES)}
 _KNOWN: Final = tuple(_AT[f"{kind}_known"] for kind in KINDS)
 _NOTHING: Final = (0,) * len(VALUES)
-
-
-class Page(NamedTuple):
-    """Which rows are wanted, counted from the newest, or the most expensive; 0 is all."""
-
-    limit: int = 0
-    offset: int = 0
-
-    def of(self, rows: Sequence[Any]) -> list[Any]:
-        """Return the rows of the page."""
-        return list(rows[self.offset : self.offset + self.limit if self.limit else None])
 
 
 class Report(NamedTuple):
@@ -136,8 +126,7 @@ def _named(*names: str) -> Callable[[tuple[Any, ...]], Row]:
 
 
 def _week(group: tuple[Any, ...]) -> Row:
-    """Name a week by its Monday; 1970 began on a Thursday."""
-    return {"week": date_of(group[0] - (group[0] + 3) % 7).isoformat()}
+    return {"week": date_of(week_start(group[0])).isoformat()}
 
 
 #: The views that a total follows from: each cell is in one row.

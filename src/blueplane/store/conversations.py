@@ -88,6 +88,11 @@ class Turn(Seen):
     response_chars: int
     tool_calls: int
 
+    @property
+    def at_ms(self) -> int | None:
+        """When it was asked; of an answer whose prompt nobody saw, when it ended."""
+        return self.ended_ms if self.prompt_ms is None else self.prompt_ms
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response(Seen):
@@ -115,6 +120,16 @@ class ToolCall(Seen):
     duration_ms: int | None
     outcome: str | None
     ends_told: bool
+
+    @property
+    def at_ms(self) -> int | None:
+        """When it began, or else ended."""
+        return self.ended_ms if self.started_ms is None else self.started_ms
+
+    @property
+    def took_ms(self) -> int | None:
+        """How long it took by a clock that saw both its ends, else as its editor says."""
+        return self.duration_ms if self.latency_ms is None else self.latency_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +174,11 @@ class Subagent(Seen):
     duration_ms: int | None
     tool_calls: int | None
     outcome: str | None
+
+    @property
+    def at_ms(self) -> int | None:
+        """When it began, or else ended."""
+        return self.ended_ms if self.started_ms is None else self.started_ms
 
 
 class Lines(NamedTuple):

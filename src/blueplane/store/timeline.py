@@ -94,14 +94,7 @@ def _records(whole: Conversation) -> Iterator[Record]:
 
 
 def _entry(record: Record) -> Entry:
-    match record:
-        case Turn():
-            at_ms = record.prompt_ms if record.prompt_ms is not None else record.ended_ms
-        case ToolCall() | Subagent():
-            at_ms = record.started_ms if record.started_ms is not None else record.ended_ms
-        case _:
-            at_ms = record.at_ms
-    return Entry(at_ms, _ORDER[type(record)][1], record)
+    return Entry(record.at_ms, _ORDER[type(record)][1], record)
 
 
 def _ordered(entries: Iterable[Entry]) -> tuple[Entry, ...]:

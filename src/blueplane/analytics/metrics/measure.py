@@ -142,9 +142,8 @@ def _count_tools(talk: Conversation, last_ms: int, days: _Days) -> None:
         vector, outcome = days[_day(tool)], outcome_of(tool, last_ms)
         name = tool.name or ""
         add(vector, "tools", name, outcome)
-        took = tool.duration_ms if tool.latency_ms is None else tool.latency_ms
-        if took is not None:
-            spread(vector, "tools", name, "ms", value=took)
+        if tool.took_ms is not None:
+            spread(vector, "tools", name, "ms", value=tool.took_ms)
         add(vector, "models", _model_of(talk, tool), "executed", amount=int(outcome in _EXECUTED))
         if outcome == "failed":
             recovered = _is_made_good(tool, tools[place + 1 : place + 1 + _RECOVERY])

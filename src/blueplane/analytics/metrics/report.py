@@ -13,7 +13,8 @@ from blueplane.analytics.metrics import parts, trends
 from blueplane.analytics.metrics.catalogue import Figure, Metric
 from blueplane.analytics.metrics.spans import by_month, vector_of
 from blueplane.analytics.metrics.vector import Vector, merged, total
-from blueplane.days import date_of
+from blueplane.analytics.paging import Page
+from blueplane.days import date_of, days_of, week_start
 from blueplane.store import metric_reports as stored
 from blueplane.store.metric_rollups import Scope, days_between
 from blueplane.store.reading import Reads
@@ -25,18 +26,6 @@ GROUPS: Final = ("day", "week", "month", "session", "project", "platform", *part
 IN_ORDER: Final = ("day", "week", "month")
 #: Days at the end of a span through which a line goes at most.
 LINE_DAYS: Final = 92
-_MONTHS: Final = 12
-
-
-class Page(NamedTuple):
-    """Which groups are wanted, counted from the newest or the largest; a limit of 0 is all."""
-
-    limit: int = 0
-    offset: int = 0
-
-    def of(self, rows: Sequence[Any]) -> list[Any]:
-        """Return the rows of the page."""
-        return list(rows[self.offset : self.offset + self.limit if self.limit else None])
 
 
 class Report(NamedTuple):
@@ -130,15 +119,14 @@ def _by_day(reader: Reads, scope: Scope) -> list[_Named]:
 
 
 def _by_week(reader: Reads, scope: Scope) -> list[_Named]:
-    """Return weeks, each named by its Monday; 1970 began on a Thursday."""
-    weeks = _merged((day - (day + 3) % 7, body) for day, body in _days(reader, scope).items())
+    weeks = _merged((week_start(day), body) for day, body in _days(reader, scope).items())
     return [({"week": date_of(day).isoformat()}, weeks[day]) for day in sorted(weeks, reverse=True)]
 
 
 def _by_month(reader: Reads, scope: Scope) -> list[_Named]:
     months = _merged((cell.span, body) for cell, body in by_month(reader, scope))
     return [
-        ({"month": f"{each // _MONTHS:04d}-{each % _MONTHS + 1:02d}"}, months[each])
+        ({"month": date_of(days_of(each).start).isoformat()[:7]}, months[each])
         for each in sorted(months, reverse=True)
     ]
 

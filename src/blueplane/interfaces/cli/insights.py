@@ -14,11 +14,11 @@ import click
 
 from blueplane.analytics import insight_rules  # noqa: F401 - declares the rules
 from blueplane.analytics.insights import RULES, ModelCost, Scene, as_row, what_rules_say
-from blueplane.analytics.metrics.report import Page, before
+from blueplane.analytics.metrics.report import before
 from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import Vector
+from blueplane.analytics.paging import Page
 from blueplane.analytics.prices import load_prices
-from blueplane.analytics.usage_report import Page as All
 from blueplane.analytics.usage_report import by_view
 from blueplane.errors import UsageError
 from blueplane.figures import count
@@ -80,7 +80,7 @@ def _scene(home: Home, reader: Reads, span: Span) -> Scene:
 def _costs(home: Home, reader: Reads, span: Span) -> Sequence[ModelCost]:
     """Return what models cost, of those whose every call has a price."""
     prices = load_prices(price_lines(home, os.environ))
-    report = by_view(reader, "model", Scope(*span.scope), prices, All())
+    report = by_view(reader, "model", Scope(*span.scope), prices, Page())
     return [
         ModelCost(row["model"], row["calls"], row["output_tokens"] or 0, row["cost_usd"])
         for row in report.rows

@@ -16,7 +16,8 @@ import click
 from blueplane.analytics.metrics.additions import known_metrics
 from blueplane.analytics.metrics.catalogue import Metric
 from blueplane.analytics.metrics.parts import PARTS
-from blueplane.analytics.metrics.report import GROUPS, Page, grouped, overview
+from blueplane.analytics.metrics.report import GROUPS, grouped, overview
+from blueplane.analytics.paging import Page
 from blueplane.errors import NotFoundError
 from blueplane.interfaces.cli.metric_scope import read_period, span_of
 from blueplane.interfaces.cli.metric_tables import Told, show_groups, show_overview

@@ -15,8 +15,9 @@ from typing import Any, Final
 import click
 
 from blueplane.analytics.blocks import by_block
+from blueplane.analytics.paging import Page
 from blueplane.analytics.prices import PriceTable, load_prices
-from blueplane.analytics.usage_report import Page, Report, by_session, by_view
+from blueplane.analytics.usage_report import Report, by_session, by_view
 from blueplane.clock import wall_ms
 from blueplane.errors import NotFoundError, UsageError
 from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
