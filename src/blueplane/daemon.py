@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from blueplane import __version__, proof
 from blueplane.analytics.conversations.worker import Conversations
-from blueplane.analytics.metrics.present import Present
+from blueplane.analytics.metrics.today import Today
 from blueplane.analytics.metrics.worker import Metrics
 from blueplane.analytics.sessions import Sessions
 from blueplane.analytics.usage import Usage
@@ -308,7 +308,7 @@ class Daemon:
         checker = Checker(self.home.database, self.writer)
         find_url = partial(our_redis, self.stream, self.redis)
         log = MetricLog(find_url, self.settings.redis.key_prefix)
-        self.present = Present(self.home.database, log)
+        self.today = Today(self.home.database, log)
         self.poller = Poller(
             [
                 Task("train", TRAIN_S, trainer.train_one),
@@ -316,7 +316,7 @@ class Daemon:
                 Task("check", CHECK_S, checker.check),
                 Task("reserve", RESERVE_S, self.reserve.keep),
                 Task("retention", RETENTION_S, self.retention.run, RETENTION_FIRST_S),
-                Task("metrics", TELL_S, self.present.tell),
+                Task("metrics", TELL_S, self.today.tell),
             ]
         )
 
@@ -331,7 +331,7 @@ class Daemon:
         names = Pseudonyms(self.home.secret())
         workers = (Usage(), Sessions(), Witnesses(), Conversations(names))
         self.workers = Workers(store, workers, Metrics())
-        self.workers.followed = self.present.wake
+        self.workers.followed = self.today.wake
         self.writer.announced = self.workers.wake
         self.rebuilder = Rebuilder(
             self.home.database, self.writer, self.workers.wake, self.stopping

@@ -3,7 +3,7 @@
 Owns the keys ``metric:{category}:{name}`` and the channel ``metric:updates``, all behind
 ``redis.key_prefix``.
 Promises to touch no key of the stream, a connection a call, and keys that go by themselves.
-Leaves to ``analytics/metrics/present.py`` which figures there are.
+Leaves to ``analytics/metrics/today.py`` which figures there are.
 
 Without the module TimeSeries a key is a hash: ``value``, ``n``, ``unit``, ``certainty``, ``day``
 (local, as 2026-01-31) and ``at_ms``. With it a key is a series with the labels ``blueplane``,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from blueplane.analytics.present import ACTIVE_MS, SESSIONS, THINGS, Present
 from blueplane.analytics.prices import load_prices
+from blueplane.analytics.recent import ACTIVE_MS, SESSIONS, THINGS, Recent
 from blueplane.interfaces.cli import watch
 from blueplane.interfaces.cli.main import EXIT_SIGNAL, main
 from blueplane.interfaces.cli.watch_screen import screen
@@ -45,7 +45,7 @@ def tell(home: Home) -> Desk:
 def seen(home: Home, now_ms: int) -> dict[str, Any]:
     """Look once."""
     with reading(home.database) as reader:
-        return {"health": "green", **Present(PRICES).look(reader, now_ms)}
+        return {"health": "green", **Recent(PRICES).look(reader, now_ms)}
 
 
 def run(home: Home, *arguments: str) -> tuple[int, str, str]:
@@ -97,17 +97,17 @@ def test_a_conversation_is_read_again_only_when_its_session_went_on(
     # Given
     home = Home(tmp_path / "home")
     desk = tell(home)
-    present = Present(PRICES)
+    recent = Recent(PRICES)
     with reading(home.database) as reader:
-        before = present.look(reader, T0_MS + MINUTE_MS)
-    monkeypatch.setattr("blueplane.analytics.present.conversation", None)
+        before = recent.look(reader, T0_MS + MINUTE_MS)
+    monkeypatch.setattr("blueplane.analytics.recent.conversation", None)
     # When
     with reading(home.database) as reader:
-        again = present.look(reader, T0_MS + MINUTE_MS)
+        again = recent.look(reader, T0_MS + MINUTE_MS)
     monkeypatch.undo()
     desk.tell(Teller().claude(9, "PreToolUse", tool_name="Read", tool_use_id="t-9", cwd=HOME))
     with reading(home.database) as reader:
-        after = present.look(reader, T0_MS + MINUTE_MS)
+        after = recent.look(reader, T0_MS + MINUTE_MS)
     desk.close()
     # Then
     assert again == before

@@ -2,7 +2,7 @@
 
 Owns the command: what is looked at, and how it looks.
 Promises one plain page for a pipe, and for programs a line of JSON for each change.
-Leaves what is recent to ``analytics/present.py``, a terminal to ``live.py``.
+Leaves what is recent to ``analytics/recent.py``, a terminal to ``live.py``.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 
 import click
 
-from blueplane.analytics.present import Present
 from blueplane.analytics.prices import load_prices
+from blueplane.analytics.recent import Recent
 from blueplane.clock import wall_ms
 from blueplane.days import local_day, today
 from blueplane.errors import BlueplaneError
@@ -84,12 +84,12 @@ def watch(home: Home, form: Form, *, once: bool) -> None:
     `q` or Ctrl-C ends it. With --format json there is a line for each change. In a
     pipe it is shown once, otherwise. Cost is an estimate, as in `blueplane usage`.
     """
-    present = Present(load_prices(price_lines(home, os.environ)))
+    recent = Recent(load_prices(price_lines(home, os.environ)))
 
     def look() -> Seen:
         with opened_once(home, Reader) as reader:
             now_ms = wall_ms()
-            return {"health": _health(home, reader, now_ms), **present.look(reader, now_ms)}
+            return {"health": _health(home, reader, now_ms), **recent.look(reader, now_ms)}
 
     seen = look()
     if form == "json":

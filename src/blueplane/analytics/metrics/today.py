@@ -27,7 +27,7 @@ _log = get("metrics")
 _RETRY_S: Final = (2.0, 60.0)
 
 
-class Present:
+class Today:
     """What tells today's figures."""
 
     def __init__(self, database: Path, log: MetricLog) -> None:

@@ -1,6 +1,6 @@
 """What happens now: the sessions that were used last, what they do, and what the day has cost.
 
-Owns which sessions and which things are recent, and ``Present``, which looks again and again.
+Owns which sessions and which things are recent, and ``Recent``, which looks again and again.
 Promises to read a conversation again only when its session went on; one whose last event is said to
 be of the future is not recent.
 Leaves when to look, health and the screen to the interfaces.
@@ -30,7 +30,7 @@ THINGS: Final = 10
 _FIGURES: Final = ("calls", "total_tokens", "cost_usd")
 
 
-class Present:
+class Recent:
     """Looks at what happens; conversations are kept from one look to the next."""
 
     def __init__(self, prices: PriceTable) -> None:

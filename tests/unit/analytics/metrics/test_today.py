@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from blueplane.analytics.metrics import present
-from blueplane.analytics.metrics.present import Present
+from blueplane.analytics.metrics import today
+from blueplane.analytics.metrics.today import Today
 from blueplane.days import date_of, local_day
 from blueplane.errors import QueueUnavailableError
 from blueplane.pipeline.metric_log import Current, MetricLog
@@ -32,14 +32,14 @@ class Log(MetricLog):
 @pytest.fixture(autouse=True)
 def calendar(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have it be the day of the story."""
-    monkeypatch.setattr(present, "today", lambda: local_day(T0_MS))
+    monkeypatch.setattr(today, "today", lambda: local_day(T0_MS))
 
 
 def test_figures_of_today_are_told_when_something_was_measured(desk: Desk) -> None:
     """Once, however many portions there were; what was yesterday is not in them."""
     # Given
     log = Log()
-    teller = Present(desk.database, log)
+    teller = Today(desk.database, log)
     woken: list[None] = []
     desk.workers.followed = lambda: (woken.append(None), teller.wake())[0]
     teller.tell()
@@ -63,9 +63,9 @@ def test_figures_are_told_later_when_redis_was_away(
     """Not at every call, and nothing is raised."""
     # Given
     log = Log()
-    teller = Present(desk.database, log)
+    teller = Today(desk.database, log)
     now_s = 100.0
-    monkeypatch.setattr(present, "monotonic_s", lambda: now_s)
+    monkeypatch.setattr(today, "monotonic_s", lambda: now_s)
     monkeypatch.setattr(Backoff, "next_s", lambda _: 5.0)
     log.away = True
     # When
@@ -85,7 +85,7 @@ def test_figures_are_in_redis_when_a_portion_was_stored(
 ) -> None:
     """Under their category and name, as the catalogue has them."""
     # Given
-    teller = Present(desk.database, MetricLog(lambda: redis_server.url))
+    teller = Today(desk.database, MetricLog(lambda: redis_server.url))
     desk.workers.followed = teller.wake
     # When
     tell_days(desk, [0], T0_MS)
