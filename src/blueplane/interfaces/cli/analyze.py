@@ -17,7 +17,6 @@ import click
 
 from blueplane.analytics import session_analysis as parts_of
 from blueplane.analytics.metrics.vector import merged
-from blueplane.analytics.prices import load_prices
 from blueplane.analytics.session_report import one
 from blueplane.clock import wall_ms
 from blueplane.errors import NotFoundError, UsageError
@@ -25,7 +24,7 @@ from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.output import json_text
-from blueplane.interfaces.cli.price_lines import price_lines
+from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import write_csv
 from blueplane.paths import Home, replacing
 from blueplane.store.metric_rollups import bodies_of_session
@@ -108,7 +107,7 @@ def _find(reader: Reads, name: str) -> Known:
 def _answer(reader: Reads, known: Known, home: Home, parts: Sequence[str]) -> dict[str, Any]:
     """Return everything that is asked for, by part."""
     vector = merged(body for _, body in bodies_of_session(reader, known.number))
-    report = one(reader, known.number, load_prices(price_lines(home, os.environ)), wall_ms())
+    report = one(reader, known.number, prices_of(home), wall_ms())
     answer: dict[str, Any] = {"session": report.rows[0], "figures": parts_of.figure_rows(vector)}
     if "tools" in parts:
         answer["tools"] = parts_of.tool_rows(vector)

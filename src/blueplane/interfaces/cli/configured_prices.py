@@ -1,6 +1,6 @@
 """The configuration's prices, read as the configuration is.
 
-Owns nothing. Promises what ``config.load`` does. Leaves when it is needed to ``price_lines.py``.
+Owns nothing. Promises what ``config.load`` does. Leaves when it is needed to ``prices.py``.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,6 @@ what reports show.
 Leaves taking apart to ``analytics/explaining.py``, files to ``spots.py``.
 """
 
-import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Final
@@ -22,7 +21,6 @@ from blueplane.analytics.explaining import (
     explain_usage,
 )
 from blueplane.analytics.metrics.catalogue import CATALOGUE
-from blueplane.analytics.prices import load_prices
 from blueplane.errors import NotFoundError, UsageError
 from blueplane.figures import UNKNOWN, moment, number, percent
 from blueplane.interfaces.cli.opening import opened_once
@@ -36,7 +34,7 @@ from blueplane.interfaces.cli.output import (
     render_facts,
     render_json,
 )
-from blueplane.interfaces.cli.price_lines import price_lines
+from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import read_span, span_options
 from blueplane.interfaces.cli.scoping import check_names
 from blueplane.interfaces.cli.spots import Files, spotted
@@ -91,7 +89,7 @@ def explain(home: Home, figure: str, form: Form, limit: int, **said: Any) -> Non
     with opened_once(home, Reader) as reader:
         wanted = _wanted(reader, limit, said)
         if group == "usage":
-            found = explain_usage(reader, name, wanted, load_prices(price_lines(home, os.environ)))
+            found = explain_usage(reader, name, wanted, prices_of(home))
         else:
             _check_whole(wanted)
             found = explain_metric(reader, name, wanted)

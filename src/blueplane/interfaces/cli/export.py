@@ -6,7 +6,6 @@ Promises to hold few rows at a time, a file that is whole or not there, and sums
 Leaves rows to ``analytics/export.py``, forms to ``export_forms.py``, names to ``disguise.py``.
 """
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,14 +15,13 @@ from typing import Any, BinaryIO, Final
 import click
 
 from blueplane.analytics.export import KINDS_OF_EXPORT, Row, Source
-from blueplane.analytics.prices import load_prices
 from blueplane.errors import HomeError, UsageError
 from blueplane.figures import count
 from blueplane.interfaces.cli.disguise import Disguise
 from blueplane.interfaces.cli.export_forms import FORMS
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened
-from blueplane.interfaces.cli.price_lines import price_lines
+from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.progress import progress
 from blueplane.interfaces.cli.reporting import read_span, span_options
 from blueplane.interfaces.cli.scoping import check_names
@@ -78,7 +76,7 @@ def export(home: Home, kind: str, form: str, output: Path | None, **said: Any) -
         message = "parquet is not for a terminal: name a file with --output"
         raise UsageError(message)
     write = _writer(form)
-    prices = load_prices(price_lines(home, os.environ))
+    prices = prices_of(home)
     since, until = read_span(said)
     scope = Scope(since, until, said["platform"], said["project"])
     columns = KINDS_OF_EXPORT[kind].columns

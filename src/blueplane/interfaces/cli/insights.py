@@ -5,7 +5,6 @@ Promises nothing that is not in the figures of the days that it names.
 Leaves the rules to ``analytics/insight_rules.py``.
 """
 
-import os
 from collections.abc import Sequence
 from textwrap import fill
 from typing import Any, Final
@@ -18,7 +17,6 @@ from blueplane.analytics.metrics.report import before
 from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import Vector
 from blueplane.analytics.paging import Page
-from blueplane.analytics.prices import load_prices
 from blueplane.analytics.usage_report import by_view
 from blueplane.errors import UsageError
 from blueplane.figures import count
@@ -27,7 +25,7 @@ from blueplane.interfaces.cli.metric_scope import Span, read_period, span_of
 from blueplane.interfaces.cli.metric_words import value_text
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Row, render_json
-from blueplane.interfaces.cli.price_lines import price_lines
+from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import Asked, report_options, write_csv
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
@@ -79,7 +77,7 @@ def _scene(home: Home, reader: Reads, span: Span) -> Scene:
 
 def _costs(home: Home, reader: Reads, span: Span) -> Sequence[ModelCost]:
     """Return what models cost, of those whose every call has a price."""
-    prices = load_prices(price_lines(home, os.environ))
+    prices = prices_of(home)
     report = by_view(reader, "model", Scope(*span.scope), prices, Page())
     return [
         ModelCost(row["model"], row["calls"], row["output_tokens"] or 0, row["cost_usd"])

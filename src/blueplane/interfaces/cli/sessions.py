@@ -6,22 +6,21 @@ Leaves the figures to ``analytics/session_report.py``, the forms to ``reporting.
 ``analyze.py``.
 """
 
-import os
 from typing import Any, Final
 
 import click
 
-from blueplane.analytics.prices import load_prices
 from blueplane.analytics.session_report import ORDERS
 from blueplane.analytics.session_report import sessions as report_of
 from blueplane.analytics.usage_report import Report
 from blueplane.clock import wall_ms
 from blueplane.errors import UsageError
 from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
+from blueplane.interfaces.cli.cost_words import about_prices, cost_bars, cost_words
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Column, Row, Table
-from blueplane.interfaces.cli.price_lines import price_lines
-from blueplane.interfaces.cli.reporting import Asked, Bars, Shown, read_asked, report_options, show
+from blueplane.interfaces.cli.prices import prices_of
+from blueplane.interfaces.cli.reporting import Asked, Shown, read_asked, report_options, show
 from blueplane.interfaces.cli.usage import scope_of
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
@@ -109,7 +108,7 @@ def sessions(home: Home, sort: str, **said: Any) -> None:  # noqa: ANN401 - of t
     """  # noqa: D301 - click shows it as it stands, and wants the character of \b
     asked = read_asked(said)
     figures = _figures(said)
-    prices = load_prices(price_lines(home, os.environ))
+    prices = prices_of(home)
     with opened_once(home, Reads) as reader:
         scope = scope_of(reader, asked)
         wanted = Wanted(scope, figures, sort, asked.limit or -1, asked.offset)
@@ -132,8 +131,7 @@ def _of_one(percent: float | None) -> float | None:
 def _shown(report: Report, as_of: str, empty: str) -> Shown:
     table = Table(_COLUMNS, report.rows, report.total, _caption(report, as_of))
     fields = list(report.rows[0]) if report.rows else [*_FIELDS, *_usage_fields(report)]
-    about = {"prices": {"as_of": as_of, "unpriced_models": report.unpriced}}
-    return Shown(table, fields, _bars(report), about, empty)
+    return Shown(table, fields, cost_bars(report, _label), about_prices(report, as_of), empty)
 
 
 def _usage_fields(report: Report) -> list[str]:
@@ -141,23 +139,10 @@ def _usage_fields(report: Report) -> list[str]:
 
 
 def _caption(report: Report, as_of: str) -> str:
-    said = [
-        f"{number(report.total['sessions'])} sessions",
-        f"cost is an estimate by prices of {as_of}",
-    ]
-    if report.unpriced:
-        said.append(f"not in it, for there is no price: {', '.join(report.unpriced)}")
+    said = [f"{number(report.total['sessions'])} sessions", *cost_words(report, as_of)]
     if report.more:
         said.append("--limit 0 shows all; the total is of all")
     return "; ".join(said)
-
-
-def _bars(report: Report) -> Bars:
-    """Draw money, or tokens where nothing has a price."""
-    key, look = ("cost_usd", dollars) if report.total["cost_usd"] is not None else (
-        "total_tokens", tokens
-    )  # fmt: skip
-    return Bars(_label, lambda row: row[key], look)
 
 
 def _label(row: Row) -> str:

@@ -22,8 +22,8 @@ from blueplane.days import today
 from blueplane.errors import BlueplaneError, ConfigError
 from blueplane.figures import UNKNOWN, dollars, lasting, tokens
 from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.price_lines import price_lines
-from blueplane.lock import is_running
+from blueplane.interfaces.cli.prices import prices_of
+from blueplane.interfaces.cli.server_word import server_text, server_word
 from blueplane.paths import Home, default_home
 from blueplane.store import usage_reports as stored
 from blueplane.store.reading import Reads
@@ -38,8 +38,6 @@ _PATIENCE_S: Final = 0.1
 _MOST: Final = 256 * 1024
 #: Seconds for a read of the database: a line that comes late is of no use.
 _READ_S: Final = 0.5
-#: Milliseconds after which a stored look at health says nothing about now.
-_STALE_MS: Final = 90_000
 _PLATFORM: Final = "claude_code"
 _MS_PER_MINUTE: Final = 60_000
 
@@ -94,14 +92,14 @@ def line_of(home: Home, said: Mapping[str, Any]) -> str:
             _today(reader, prices),
             _session(reader, prices, said),
             _block(reader, prices),
-            _health(home, reader),
+            server_text(server_word(home, reader, wall_ms())),
         ]
     return _SEPARATOR.join(part for part in parts if part)
 
 
 def _prices(home: Home) -> PriceTable:
     try:
-        return load_prices(price_lines(home, os.environ))
+        return prices_of(home)
     except ConfigError:  # every other command says what is wrong with it
         return load_prices()
 
@@ -135,10 +133,3 @@ def _block(reader: Reads, prices: PriceTable) -> str:
         return ""
     left = lasting(row["minutes_left"] * _MS_PER_MINUTE)
     return f"block {dollars(row['cost_usd'])}, {left} left"
-
-
-def _health(home: Home, reader: Reads) -> str:
-    if not is_running(home):
-        return "server down"
-    as_of_ms, colour = reader.colour()
-    return f"health {colour if wall_ms() - as_of_ms < _STALE_MS else UNKNOWN}"

@@ -7,7 +7,6 @@ Leaves the figures to ``analytics/``, the forms to ``reporting.py``, a live bloc
 ``block_screen.py``.
 """
 
-import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -16,15 +15,16 @@ import click
 
 from blueplane.analytics.blocks import by_block
 from blueplane.analytics.paging import Page
-from blueplane.analytics.prices import PriceTable, load_prices
+from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Report, by_session, by_view
 from blueplane.clock import wall_ms
 from blueplane.errors import NotFoundError, UsageError
 from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
+from blueplane.interfaces.cli.cost_words import about_prices, cost_bars, cost_words
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Column, Row, Table
-from blueplane.interfaces.cli.price_lines import price_lines
+from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import (
     Asked,
     Bars,
@@ -109,7 +109,7 @@ def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: A
     the configuration adds to. A model without a price is named, and not priced.
     """  # noqa: D205, D301 - click shows it as it stands, and wants the character of \b
     asked = read_asked(said)
-    prices = load_prices(price_lines(home, os.environ))
+    prices = prices_of(home)
     if live:
         _check_live(view, asked)
         load("block_screen", "run")(home, asked, prices)
@@ -136,7 +136,7 @@ def _shown(view: str, report: Report, prices: PriceTable, asked: Asked) -> Shown
         columns.append(_REPORTED)
     fields = report.rows[0] if report.rows else [*(each.key for each in first), *report.total]
     table = Table(columns, report.rows, report.total, _caption(report, prices))
-    about = {"prices": {"as_of": prices.as_of, "unpriced_models": report.unpriced}}
+    about = about_prices(report, prices.as_of)
     return Shown(table, list(fields), _bars(view, report), about, _nothing(asked))
 
 
@@ -162,26 +162,20 @@ def _report(reader: Rows, view: str, scope: Scope, prices: PriceTable, asked: As
 
 
 def _caption(report: Report, prices: PriceTable) -> str:
-    """Say of what the cost is, what is not in it, and that there is more."""
-    said = [f"cost is an estimate by prices of {prices.as_of}"]
-    if report.unpriced:
-        said.append(f"not in it, for there is no price: {', '.join(report.unpriced)}")
+    said = cost_words(report, prices.as_of)
     if report.more:
         said.append("there are more rows: --limit 0 shows all; the total is of all")
     return "; ".join(said)
 
 
 def _bars(view: str, report: Report) -> Bars:
-    """Draw money, or tokens where nothing has a price."""
     first = _FIRST[view]
 
     def label(row: Row) -> str:
         values = [(column, row[column.key]) for column in first]
         return " ".join(UNKNOWN if each is None else column.show(each) for column, each in values)
 
-    if report.total["cost_usd"] is None:
-        return Bars(label, lambda row: row["total_tokens"], tokens)
-    return Bars(label, lambda row: row["cost_usd"], dollars)
+    return cost_bars(report, label)
 
 
 def _nothing(asked: Asked) -> str:

@@ -6,7 +6,6 @@ Leaves what is recent to ``analytics/recent.py``, a terminal to ``live.py``.
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from threading import Event as Flag
@@ -14,7 +13,6 @@ from typing import Any, Final, TypeAlias
 
 import click
 
-from blueplane.analytics.prices import load_prices
 from blueplane.analytics.recent import Recent
 from blueplane.clock import wall_ms
 from blueplane.days import local_day, today
@@ -24,8 +22,8 @@ from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
-from blueplane.interfaces.cli.price_lines import price_lines
-from blueplane.lock import is_running
+from blueplane.interfaces.cli.prices import prices_of
+from blueplane.interfaces.cli.server_word import server_text, server_word
 from blueplane.paths import Home
 from blueplane.store.queries import Reader
 
@@ -34,8 +32,6 @@ Seen: TypeAlias = Mapping[str, Any]
 
 #: Seconds between two looks.
 _EVERY_S: Final = 1.0
-#: Milliseconds after which a stored look at health says nothing about now.
-_STALE_MS: Final = 90_000
 #: Characters of the id of a session that are shown on a terminal.
 _ID: Final = 8
 #: Characters of a name that are shown: each thing has one line.
@@ -84,12 +80,12 @@ def watch(home: Home, form: Form, *, once: bool) -> None:
     `q` or Ctrl-C ends it. With --format json there is a line for each change. In a
     pipe it is shown once, otherwise. Cost is an estimate, as in `blueplane usage`.
     """
-    recent = Recent(load_prices(price_lines(home, os.environ)))
+    recent = Recent(prices_of(home))
 
     def look() -> Seen:
         with opened_once(home, Reader) as reader:
             now_ms = wall_ms()
-            return {"health": _health(home, reader, now_ms), **recent.look(reader, now_ms)}
+            return {"health": server_word(home, reader, now_ms), **recent.look(reader, now_ms)}
 
     seen = look()
     if form == "json":
@@ -98,14 +94,6 @@ def watch(home: Home, form: Form, *, once: bool) -> None:
         _print(seen)
     else:
         load("live", "follow")(look, seen, load("watch_screen", "screen"))
-
-
-def _health(home: Home, reader: Reader, now_ms: int) -> str | None:
-    """Return a colour or ``down``; None when nobody looked lately."""
-    if not is_running(home):
-        return "down"
-    as_of_ms, colour = reader.colour()
-    return colour if colour and now_ms - as_of_ms < _STALE_MS else None
 
 
 def _tell(look: Callable[[], Seen], seen: Seen, *, once: bool) -> None:
@@ -139,8 +127,7 @@ def head(seen: Seen) -> list[str]:
     day = seen["today"]
     cost = f"{dollars(day['cost_usd'])} est., {tokens(day['total_tokens'])} tokens"
     used = f"{cost} in {count(day['calls'], 'call')}" if day["calls"] else UNKNOWN
-    state = "server down" if seen["health"] == "down" else f"health {seen['health'] or UNKNOWN}"
-    lines = [f"{state}, {count(active, 'session')} active", f"today  {used}"]
+    lines = [f"{server_text(seen['health'])}, {count(active, 'session')} active", f"today  {used}"]
     if not seen["sessions"]:
         lines.append("no session yet: it is shown as the editors tell of it")
     return lines

@@ -15,6 +15,7 @@ from rich.text import Text
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.drawing import picture
 from blueplane.interfaces.cli.live import END, STYLES
+from blueplane.interfaces.cli.server_word import DOWN
 from blueplane.interfaces.cli.watch import Seen, head, tables
 
 #: Lines of a table's own, with the empty one before it.
@@ -24,7 +25,7 @@ _FRAME: Final = 3
 def screen(seen: Seen, trouble: str | None, console: Console) -> Group:
     """Return as much as there is room for."""
     notes = [] if trouble is None else [Text(visible(trouble), STYLES["red"], no_wrap=True)]
-    style = STYLES.get("red" if seen["health"] == "down" else seen["health"] or "", "")
+    style = STYLES.get("red" if seen["health"] == DOWN else seen["health"] or "", "")
     first, *rest = head(seen)
     lines = [*notes, Text(f"{first}; {END} ends", style), *map(Text, rest)]
     return Group(*lines, *_pictures(seen, console.height - len(lines)))
