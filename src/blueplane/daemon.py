@@ -47,10 +47,9 @@ from blueplane.capture.transcripts import Surroundings, TranscriptMonitor
 from blueplane.clock import monotonic_s
 from blueplane.config import Settings, changes, load
 from blueplane.errors import StoreError, StoreUnavailableError
-from blueplane.event import Extent
-from blueplane.health.probes import MonitorState
 from blueplane.lock import ServerLock
 from blueplane.logs import adjust, get
+from blueplane.monitors import left_to_read, monitor_states
 from blueplane.onlookers import Road, make_onlookers, our_redis
 from blueplane.paths import Home
 from blueplane.pipeline.attach import Attacher
@@ -72,13 +71,14 @@ from blueplane.pipeline.stream import Stream
 from blueplane.pipeline.training import Trainer
 from blueplane.pipeline.trimming import Trimmer
 from blueplane.pipeline.writer import Writer
+from blueplane.revival import Revival
 from blueplane.sandbox import look
 from blueplane.server.control import ControlServer
 from blueplane.server.guard import read_token
 from blueplane.store import location
 from blueplane.store.reserve import Reserve
 from blueplane.supervisor import Supervisor
-from blueplane.threads import Backoff, Service
+from blueplane.threads import Service
 
 _log = get("main")
 
@@ -88,13 +88,6 @@ STOP_S: Final = 10.0
 BALANCE_S: Final = 1.5
 #: Seconds between two looks at the threads.
 WATCH_S: Final = 1.0
-#: Deaths of threads within a window of seconds after which the service manager takes over.
-MAX_DEATHS: Final = 5
-DEATH_WINDOW_S: Final = 600.0
-#: Seconds before a dead thread, or the private server, is started again.
-RESTART_S: Final = (0.1, 10.0)
-#: Seconds at least between two starts of a thread that no event needs.
-ONLOOKER_S: Final = 10.0
 #: Of the garbage collector: a batch of 1,000 makes some 20,000 objects that refer to others.
 GC_THRESHOLDS: Final = (100_000, 50, 100)
 #: Seconds between two looks whether there is something to train, or memory to give back.
@@ -111,8 +104,6 @@ RETENTION_FIRST_S: Final = 300.0
 CHECK_S: Final = 60.0
 #: Entries in the stream above which workers give way.
 BUSY: Final = 200
-#: Seconds for which a file that cannot be read may only be in use.
-LOCKED_S: Final = 20.0
 #: Settings that only a start can take up.
 AT_START: Final = ("redis.", "http.")
 #: Why sources wait: a private server that was left for another one is read empty first.
@@ -129,10 +120,6 @@ class Daemon:
         self.supervisor = Supervisor(os.environ)
         self._lock = ServerLock(home)
         self._reloading = Lock()
-        self._deaths: list[float] = []
-        self._restart = Backoff(*RESTART_S)
-        #: By thread: before when (monotonic seconds) it is not started again.
-        self._onlookers_due_s: dict[str, float] = {}
 
     def start(self) -> None:
         """Take the lock, open the store, start Redis and every thread.
@@ -186,6 +173,8 @@ class Daemon:
             self.poller, self.workers, self.sampler, *([self.http] if self.http else []),
             self.control,
         )  # fmt: skip
+        onlookers = (self.sampler, self.workers, *([self.http] if self.http else []))
+        self.revival = Revival(onlookers, self.writer.reattach, self.stopping)
 
     def _make_pipeline(self) -> None:
         settings = self.settings
@@ -341,26 +330,10 @@ class Daemon:
         road = Road(
             self.home, self._user_home(), lambda: self.settings, self.redis, self._redis_status,
             self.stream, self.commits, self.writer, self.spooler, self.pressure, self.workers,
-            self._monitors, self.token, self.prove,
+            partial(monitor_states, self.transcripts, self.databases), self.token, self.prove,
         )  # fmt: skip
         onlookers = make_onlookers(road)
         self.sampler, self.http = onlookers.sampler, onlookers.http
-
-    def _monitors(self) -> dict[str, MonitorState]:
-        """Return how those monitors are that have something to watch over."""
-        states: dict[str, MonitorState] = {}
-        transcripts = self.transcripts
-        if transcripts.installed:
-            extent = transcripts.extent()
-            states["transcript_monitor"] = MonitorState(
-                transcripts.alive(), transcripts.files.sessions, transcripts.courier.captured,
-                transcripts.courier.active_ms, transcripts.errors,
-                transcripts.courier.events_per_min(), extent.bytes_left, _unread(extent),
-            )  # fmt: skip
-        if self.databases.installed:
-            active, unread = self.databases.alive(), _unread(self.databases.extent())
-            states["database_monitor"] = MonitorState(active, *self.databases.activity(), unread)
-        return states
 
     # -- watching --------------------------------------------------------------------------------
 
@@ -376,8 +349,7 @@ class Daemon:
             if self.writer.damage is not None and not self.commits.replace:
                 self.stopping.set()
                 raise self.writer.damage
-            if not all(self._revive(service) for service in self.services):
-                _log.error("giving up", deaths=len(self._deaths))
+            if not all(self.revival.revive(service) for service in self.services):
                 return 70
             self.supervisor.look((self.writer, self.consumer, self.spooler), self._trouble())
             tick()
@@ -394,33 +366,6 @@ class Daemon:
         if (trouble := self._trouble()) not in (None, STARTING):
             return trouble
         return f"the worker of {worker} fails, see `blueplane health workers`" if worker else None
-
-    def _revive(self, service: Service) -> bool:
-        """Start a thread that died again; False when threads die too often."""
-        if service.alive():
-            return True
-        if service in (self.sampler, self.http, self.workers):
-            self._revive_onlooker(service)
-            return True
-        now_s = monotonic_s()
-        self._deaths = [at for at in self._deaths if now_s - at < DEATH_WINDOW_S] + [now_s]
-        if len(self._deaths) >= MAX_DEATHS:
-            return False
-        if self.stopping.wait(self._restart.next_s()):
-            return True
-        # Whatever it had in hand is pending in the stream or still with its source.
-        self.writer.reattach()
-        service.start()
-        _log.warning("restarted", thread=service.name, deaths=len(self._deaths))
-        return True
-
-    def _revive_onlooker(self, service: Service) -> None:
-        """Start a thread again that only looks or shows: events are written without it."""
-        now_s = monotonic_s()
-        if now_s >= self._onlookers_due_s.get(service.name, now_s):
-            self._onlookers_due_s[service.name] = now_s + ONLOOKER_S
-            service.start()
-            _log.warning("restarted", thread=service.name)
 
     def handle_signals(self) -> None:
         """Stop on SIGTERM and SIGINT; a second one leaves at once. The handlers only set flags."""
@@ -562,17 +507,10 @@ class Daemon:
             "balance_trouble": trouble,
             "backpressure": self.pressure.status(),
             "http": self.http.status() if self.http else {"port": None, "trouble": None},
-            "history": self._left(),
+            "history": left_to_read(self.transcripts, self.databases),
             "threads": {service.name: service.alive() for service in self.services},
-            "deaths": len(self._deaths),
+            "deaths": len(self.revival.deaths),
         }
-
-    def _left(self) -> dict[str, int]:
-        """Return how much of what editors keep is not read, and how many files cannot be."""
-        extents = (self.transcripts.extent(), self.databases.extent())
-        unread = [file for each in extents for file in each.unread]
-        left = sum(each.bytes_left for each in extents) - sum(file.bytes for file in unread)
-        return {"bytes_left": left, "unread": len(unread)}
 
     def _take_balance(self, timeout_s: float) -> str | None:
         try:
@@ -597,11 +535,3 @@ class Daemon:
             "policy": server.policy,
             "pid": server.pid,
         }
-
-
-def _unread(extent: Extent) -> list[str]:
-    """Name what cannot be read for longer than an editor has it locked."""
-    since_s = monotonic_s() - LOCKED_S
-    return [
-        f"{Path(each.path).name}: {each.reason}" for each in extent.unread if each.since_s < since_s
-    ]

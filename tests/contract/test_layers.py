@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "blueplane"
 BASE = (
     "clock", "config", "config_edit", "config_file", "config_text", "config_values", "days",
     "digests", "errors", "event", "faults", "figures", "lean", "lock", "logs", "paths",
-    "price_text", "proof", "refusal", "sandbox", "shipped", "supervisor", "threads",
+    "price_text", "proof", "refusal", "revival", "sandbox", "shipped", "supervisor", "threads",
 )  # fmt: skip
 #: What the base may import besides the standard library and itself.
 BASE_LIBRARIES = {"orjson", "yaml"}
@@ -47,7 +47,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "server": (*BASE, "analytics", "health", "store.queries"),
     "install": _BELOW_INSTALL,
     "onlookers": (*_BELOW_INSTALL, "install.notify", "server"),
-    "daemon": (*_BELOW_INSTALL, "onlookers", "server"),
+    "monitors": (*BASE, "capture", "health.probes"),
+    "daemon": (*_BELOW_INSTALL, "monitors", "onlookers", "server"),
     "selftest": _BELOW_INSTALL,
     # A truth that is worked out without the program.
     "selftest.corpus": (),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from blueplane import daemon as module
+from blueplane import revival
 from blueplane.config import Settings, settle
 from blueplane.daemon import Daemon
 from blueplane.errors import AlreadyRunningError, RemoteError
@@ -39,7 +40,7 @@ def daemon(
     """Give a server in this process, on a Redis of its own; it is stopped in the end."""
     assert unchanged is None
     monkeypatch.setattr(module, "WATCH_S", 0.01)
-    monkeypatch.setattr(module, "RESTART_S", (0.001, 0.002))
+    monkeypatch.setattr(revival, "RESTART_S", (0.001, 0.002))
     daemon = Daemon(home, settle({"redis.url": redis_server.url, "http.port": 0}))
     daemon.start()
     yield daemon
@@ -156,7 +157,7 @@ def test_daemon_starts_a_thread_again_when_it_dies(
             daemon.writer.reattach()
             wait_until(lambda service=service: not service.alive(), WAIT_S, f"{service.name} died")
         # When / Then
-        assert daemon._revive(service) is True
+        assert daemon.revival.revive(service) is True
         assert service.alive()
     hand_off(daemon.home, 5)
     wait_until(lambda: rows(daemon.home) == 5, WAIT_S, "all written")
@@ -181,7 +182,7 @@ def test_daemon_gives_up_when_its_threads_die_too_often(
     code = daemon.watch(lambda: ticks.append(1))
     # Then
     assert code == 70
-    assert len(daemon._deaths) == module.MAX_DEATHS
+    assert len(daemon.revival.deaths) == revival.MAX_DEATHS
 
 
 @pytest.mark.fault("A15")
@@ -192,7 +193,7 @@ def test_daemon_goes_on_when_its_onlookers_die_whenever_they_start(
     # Given two threads that die whenever they are started
     assert unchanged is None
     monkeypatch.setattr(module, "WATCH_S", 0.01)
-    monkeypatch.setattr(module, "ONLOOKER_S", 0.02)
+    monkeypatch.setattr(revival, "ONLOOKER_S", 0.02)
     deaths: Counter[str] = Counter()
 
     def die(service: Service) -> None:
@@ -205,7 +206,7 @@ def test_daemon_goes_on_when_its_onlookers_die_whenever_they_start(
     daemon.start()
 
     def stop_when_they_died_often() -> None:
-        if min(deaths["health"], deaths["http"]) > module.MAX_DEATHS and rows(home) == 5:
+        if min(deaths["health"], deaths["http"]) > revival.MAX_DEATHS and rows(home) == 5:
             daemon.stopping.set()
 
     try:
@@ -229,13 +230,13 @@ def test_daemon_starts_an_onlooker_in_its_time_when_it_dies_again(
     daemon.sampler.stop()
     assert daemon.sampler.join(WAIT_S)
     monkeypatch.setattr(daemon.sampler, "start", lambda: starts.append(turned.monotonic()))
-    assert daemon._revive(daemon.sampler) is True
+    assert daemon.revival.revive(daemon.sampler) is True
     assert len(starts) == 1
     # When / Then
-    assert daemon._revive(daemon.sampler) is True
+    assert daemon.revival.revive(daemon.sampler) is True
     assert len(starts) == 1
-    turned.sleepless(module.ONLOOKER_S)
-    assert daemon._revive(daemon.sampler) is True
+    turned.sleepless(revival.ONLOOKER_S)
+    assert daemon.revival.revive(daemon.sampler) is True
     assert len(starts) == 2
 
 
@@ -247,12 +248,12 @@ def test_daemon_forgets_deaths_when_they_are_long_ago(
     turned = turn_clock(monkeypatch)
     daemon.control.stop()
     assert daemon.control.join(WAIT_S)
-    daemon._deaths = [turned.monotonic()] * (module.MAX_DEATHS - 1)
+    daemon.revival.deaths = [turned.monotonic()] * (revival.MAX_DEATHS - 1)
     # When
-    turned.sleepless(module.DEATH_WINDOW_S + 1)
+    turned.sleepless(revival.DEATH_WINDOW_S + 1)
     # Then
-    assert daemon._revive(daemon.control) is True
-    assert len(daemon._deaths) == 1
+    assert daemon.revival.revive(daemon.control) is True
+    assert len(daemon.revival.deaths) == 1
 
 
 @pytest.mark.fault("A13")
