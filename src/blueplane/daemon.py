@@ -20,13 +20,9 @@ from threading import Lock
 from typing import Any, Final
 
 from blueplane import __version__, proof
-from blueplane.analytics.conversations.worker import Conversations
 from blueplane.analytics.metrics.today import Today
-from blueplane.analytics.metrics.worker import Metrics
-from blueplane.analytics.sessions import Sessions
-from blueplane.analytics.usage import Usage
-from blueplane.analytics.witnesses import Witnesses
-from blueplane.analytics.worker import Store, Workers
+from blueplane.analytics.roster import make_workers
+from blueplane.analytics.worker import Store
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
 from blueplane.capture.claude_code.transcript import TranscriptReader
 from blueplane.capture.cursor.events import Maker
@@ -317,9 +313,7 @@ class Daemon:
             derive=self.writer.derive,
             busy=lambda: self.writer.backlog() > BUSY,
         )
-        names = Pseudonyms(self.home.secret())
-        workers = (Usage(), Sessions(), Witnesses(), Conversations(names))
-        self.workers = Workers(store, workers, Metrics())
+        self.workers = make_workers(store, Pseudonyms(self.home.secret()))
         self.workers.followed = self.today.wake
         self.writer.announced = self.workers.wake
         self.rebuilder = Rebuilder(

@@ -12,11 +12,8 @@ from typing import Any, Self
 
 import orjson
 
-from blueplane.analytics.conversations.worker import Conversations
 from blueplane.analytics.metrics.worker import Metrics
-from blueplane.analytics.sessions import Sessions
-from blueplane.analytics.usage import Usage
-from blueplane.analytics.witnesses import Witnesses
+from blueplane.analytics.roster import make_workers
 from blueplane.analytics.worker import Store, Worker, Workers
 from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.clock import NS_PER_MS
@@ -26,6 +23,7 @@ from blueplane.store.conversation_tables import TABLES
 from blueplane.store.derived import Derivation
 from blueplane.store.metric_rollups import MEASURED, SessionSummary, unpacked
 from blueplane.store.queries import Reader, reading
+from blueplane.store.rebuilding import CLEARING
 from blueplane.store.usage_columns import KEYS
 from helpers.road import CAPTURED_NS, make_event, make_row
 from helpers.rolled_up import shown
@@ -79,9 +77,9 @@ def hook(number: int, name: str, kind: str, platform: str = "claude_code", **cha
 class Desk:
     """A store with workers."""
 
-    #: The workers of the program that read rows, and all: the last one follows the others.
-    READERS = (Usage.name, Sessions.name, Witnesses.name, Conversations.name)
-    NAMES = (*READERS, Metrics.name)
+    #: All workers of the program, and those that read rows: the last one follows the others.
+    NAMES = tuple(CLEARING)
+    READERS = NAMES[:-1]
 
     def __init__(self, database: Path, workers: Iterable[Worker] = ()) -> None:
         self._take(database, Commits(database), workers)
@@ -105,10 +103,9 @@ class Desk:
             derive=self.commits.derive,
             busy=lambda: self.busy,
         )
-        self.workers = Workers(
-            store,
-            tuple(workers) or (Usage(), Sessions(), Witnesses(), Conversations(Pseudonyms(SECRET))),
-            Metrics(),
+        chosen = tuple(workers)
+        self.workers = (
+            Workers(store, chosen, Metrics()) if chosen else make_workers(store, Pseudonyms(SECRET))
         )
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import Vector, merge, merged
 from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Priced, figures
-from blueplane.store import exporting, usage_reports
+from blueplane.store import exporting, metric_reports, usage_reports
 from blueplane.store.activity import Activity, read_activity
 from blueplane.store.metric_rollups import Scope as Span
 from blueplane.store.metric_rollups import bodies_of_session
@@ -156,11 +156,10 @@ def explain_metric(reader: Reader, name: str, wanted: Wanted) -> Explained:
 
 
 def _of_span(reader: Reader, name: str, found: Formula, wanted: Wanted) -> Explained:
-    days = exporting.days_of_metrics(reader)
     scope = wanted.scope
-    first = days.start if scope.since_day is None else scope.since_day
-    last = days.stop - 1 if scope.until_day is None else scope.until_day
-    shown = vector_of(reader, Span(first, last, scope.platform, scope.project)) if days else {}
+    days = scope.within(metric_reports.days(reader))
+    span = Span(days.start, days.stop - 1, scope.platform, scope.project)
+    shown = vector_of(reader, span) if days else {}
     again: Vector = {}
     rows: dict[str, Row] = {}
     for _, session_id, body in exporting.figures_of_sessions(reader, scope):

@@ -16,7 +16,7 @@ from blueplane.analytics.metrics.catalogue import figures as metric_figures
 from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Priced, figures
 from blueplane.days import date_of, local_day
-from blueplane.store import exporting, usage_reports
+from blueplane.store import exporting, metric_reports, usage_reports
 from blueplane.store.conversations import Conversation, conversation
 from blueplane.store.exporting import CallRow, SessionRow
 from blueplane.store.metric_rollups import Scope as Span
@@ -109,10 +109,9 @@ _CALL_PLACE: Final = (
 
 def _parts(days: range, scope: Scope) -> Iterator[range]:
     """Cut the days of a scope into parts."""
-    first = days.start if scope.since_day is None else max(days.start, scope.since_day)
-    stop = days.stop if scope.until_day is None else min(days.stop, scope.until_day + 1)
-    for start in range(first, stop, _DAYS):
-        yield range(start, min(stop, start + _DAYS))
+    wanted = scope.within(days)
+    for start in wanted[::_DAYS]:
+        yield range(start, min(wanted.stop, start + _DAYS))
 
 
 # -- sessions --------------------------------------------------------------------------------------
@@ -203,7 +202,7 @@ def _metrics(source: Source) -> Iterator[Row]:
     """Yield each figure of each day, platform and project."""
     names = exporting.projects(source.reader)
     scope = source.scope
-    for part in _parts(exporting.days_of_metrics(source.reader), scope):
+    for part in _parts(metric_reports.days(source.reader), scope):
         span = Span(part.start, part.stop - 1, scope.platform, scope.project)
         for cell, body in days_between(source.reader, span):
             head = {

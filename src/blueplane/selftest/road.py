@@ -12,12 +12,8 @@ from typing import Final
 
 import orjson
 
-from blueplane.analytics.conversations.worker import Conversations
-from blueplane.analytics.metrics.worker import Metrics
-from blueplane.analytics.sessions import Sessions
-from blueplane.analytics.usage import Usage
-from blueplane.analytics.witnesses import Witnesses
-from blueplane.analytics.worker import Store, Workers
+from blueplane.analytics.roster import make_workers
+from blueplane.analytics.worker import Store
 from blueplane.capture.claude_code.places import is_meta, item_of, session_of
 from blueplane.capture.claude_code.tail import OpenFile
 from blueplane.capture.claude_code.transcript import SOURCE, Line, Place, TranscriptReader
@@ -57,8 +53,7 @@ class Road:
             derive=self._commits.derive,
             busy=lambda: False,
         )
-        workers = (Usage(), Sessions(), Witnesses(), Conversations(Pseudonyms(self._secret)))
-        self._workers = Workers(store, workers, Metrics())
+        self._workers = make_workers(store, Pseudonyms(self._secret))
 
     def close(self) -> None:
         """Close the store."""

@@ -13,7 +13,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 #: What ``outcome`` says: the ones of the number. Its tens say who saw it, the best witness first,
 #: so that the least number is the best answer.
-OUTCOMES: Final[Mapping[int, str]] = {1: "interrupted", 2: "denied", 3: "failed", 4: "ok"}
+INTERRUPTED: Final = 1
+DENIED: Final = 2
+FAILED: Final = 3
+OK: Final = 4
+OUTCOMES: Final[Mapping[int, str]] = {
+    INTERRUPTED: "interrupted", DENIED: "denied", FAILED: "failed", OK: "ok"
+}  # fmt: skip
 #: Parts of what has no id of its own: an event that is all of it, its begin, its end, and a note.
 WHOLE: Final = 0
 BEGIN: Final = 1

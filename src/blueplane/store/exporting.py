@@ -10,7 +10,9 @@ from typing import Final, NamedTuple
 
 from blueplane.clock import MS_PER_DAY
 from blueplane.days import local_day
+from blueplane.store import metric_reports
 from blueplane.store.metric_rollups import Body, unpacked
+from blueplane.store.reading import Reads
 from blueplane.store.usage_columns import BANDS
 from blueplane.store.usage_reports import Rows, Scope
 
@@ -141,16 +143,7 @@ def last_sessions(reader: Rows, until_ms: int, limit: int) -> list[SessionRow]:
 
 def days_of_usage(reader: Rows) -> range:
     """Return the days between which there is usage."""
-    return _span(reader, "SELECT min(day), max(day) FROM usage_days")
-
-
-def days_of_metrics(reader: Rows) -> range:
-    """Return the days between which anything was measured."""
-    return _span(reader, "SELECT min(span), max(span) FROM daily_rollups")
-
-
-def _span(reader: Rows, statement: str) -> range:
-    first, last = reader.rows(statement)[0]
+    first, last = reader.rows("SELECT min(day), max(day) FROM usage_days")[0]
     return range(0) if first is None else range(first, last + 1)
 
 
@@ -170,12 +163,9 @@ def sessions_like(reader: Rows, name: str) -> dict[str, int]:
     return dict(reversed(found))
 
 
-def figures_of_sessions(reader: Rows, scope: Scope) -> Iterator[tuple[str, str, Body]]:
+def figures_of_sessions(reader: Reads, scope: Scope) -> Iterator[tuple[str, str, Body]]:
     """Yield platform, session and body of each session on each day of a scope."""
-    days = days_of_metrics(reader)
-    first = days.start if scope.since_day is None else max(days.start, scope.since_day)
-    stop = days.stop if scope.until_day is None else min(days.stop, scope.until_day + 1)
-    for day in range(first, stop):
+    for day in scope.within(metric_reports.days(reader)):
         found = reader.rows(
             "SELECT f.platform, s.session_id, f.body FROM session_figures f"
             " JOIN sessions s ON s.id = f.session WHERE f.span = ?1"

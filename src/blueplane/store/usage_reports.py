@@ -59,6 +59,12 @@ class Scope(NamedTuple):
     platform: str | None = None
     project: str | None = None
 
+    def within(self, days: range) -> range:
+        """Return those of some days that are asked for."""
+        first = days.start if self.since_day is None else max(days.start, self.since_day)
+        stop = days.stop if self.until_day is None else min(days.stop, self.until_day + 1)
+        return range(first, max(first, stop))
+
 
 class Cell(NamedTuple):
     """Sums of calls of one model, of one band, at the same prices; ``group`` is what they are of.

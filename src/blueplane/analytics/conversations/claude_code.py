@@ -10,10 +10,6 @@ from typing import Any, Final
 
 from blueplane.analytics.conversations import words
 from blueplane.analytics.conversations.words import (
-    DENIED,
-    FAILED,
-    INTERRUPTED,
-    OK,
     Names,
     Read,
     event_key,
@@ -21,10 +17,15 @@ from blueplane.analytics.conversations.words import (
     turn_key,
 )
 from blueplane.analytics.fields import measured, number, table, text
+from blueplane.analytics.usage import SYNTHETIC
 from blueplane.store.conversation_tables import (
     BEGIN,
+    DENIED,
     END,
+    FAILED,
+    INTERRUPTED,
     NOTE,
+    OK,
     CodeChangeFact,
     CompactionFact,
     Fact,
@@ -42,8 +43,6 @@ _EDITORS: Final = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit"})
 _EDITED: Final = ("newString", "edits", "content", "new_source")
 #: Lines of a user with one of these are nobody's prompt.
 _NO_PROMPT: Final = ("isMeta", "isCompactSummary", "isVisibleInTranscriptOnly", "wrapper")
-#: The model of what no model said.
-_SYNTHETIC: Final = "<synthetic>"
 
 
 # --- hooks ---------------------------------------------------------------------------------------
@@ -314,7 +313,7 @@ def _response(trace: Trace, message: str | None, block: Mapping[str, Any]) -> Re
     return ResponseFact(
         known or event_key(trace), _PLATFORM, trace.session_id, turn_key(trace),
         text(trace.payload, "agentId"), TRANSCRIPT, trace.timestamp_ms, chars,
-        None if trace.model == _SYNTHETIC else trace.model,
+        None if trace.model == SYNTHETIC else trace.model,
     )  # fmt: skip
 
 

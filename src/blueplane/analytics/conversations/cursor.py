@@ -13,10 +13,6 @@ from typing import Any, Final
 
 from blueplane.analytics.conversations import words
 from blueplane.analytics.conversations.words import (
-    DENIED,
-    FAILED,
-    INTERRUPTED,
-    OK,
     Names,
     Read,
     event_key,
@@ -26,7 +22,11 @@ from blueplane.analytics.conversations.words import (
 from blueplane.analytics.fields import amount, measured, number, text
 from blueplane.store.conversation_tables import (
     BEGIN,
+    DENIED,
     END,
+    FAILED,
+    INTERRUPTED,
+    OK,
     CodeChangeFact,
     CompactionFact,
     ContextFact,

@@ -14,10 +14,6 @@ from blueplane.store.derived import DATABASE, HOOK, TRANSCRIPT, Trace
 
 #: What ``outcome`` of a fact is, for each witness; see ``OUTCOMES``.
 _TENS: Final[Mapping[int, int]] = {HOOK: 10, TRANSCRIPT: 20, DATABASE: 30}
-INTERRUPTED: Final = 1
-DENIED: Final = 2
-FAILED: Final = 3
-OK: Final = 4
 
 #: The hexadecimal digits of a keyed hash.
 _DIGITS: Final = 12
