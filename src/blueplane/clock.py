@@ -12,7 +12,9 @@ from functools import lru_cache
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
-MS_PER_DAY = 86_400_000
+MS_PER_MINUTE = 60_000
+MS_PER_HOUR = 60 * MS_PER_MINUTE
+MS_PER_DAY = 24 * MS_PER_HOUR
 #: Linux stops its other clock while it sleeps; macOS does not.
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

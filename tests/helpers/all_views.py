@@ -16,7 +16,7 @@ from typing import Any
 from blueplane.analytics.metrics.spans import vector_of
 from blueplane.interfaces.cli.main import COMMANDS, main
 from blueplane.paths import Home
-from blueplane.store.metric_rollups import Scope
+from blueplane.store.metric_rollups import BoundedScope
 from blueplane.store.queries import reading
 from helpers import usage_command
 from helpers.transcripts import Truth
@@ -68,7 +68,7 @@ def hold(name: str, rows: Iterable[Row], truth: Truth) -> None:
 def check_metrics(home: Home, truth: Truth) -> None:
     """Hold what metrics have of models to the truth: calls and tokens of each."""
     with reading(home.database) as reader:
-        found = vector_of(reader, Scope(*DAYS))["models"]
+        found = vector_of(reader, BoundedScope(*DAYS))["models"]
     calls = Counter(truth.models[key] for key in truth.calls)
     assert {name: row["calls"] for name, row in found.items() if row.get("calls")} == calls
     for model, tokens in usage_command.models(truth).items():

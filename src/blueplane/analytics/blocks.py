@@ -12,12 +12,11 @@ from typing import Any, Final, NamedTuple
 from blueplane.analytics.paging import Page
 from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Priced, Report, Row, figures, total
+from blueplane.clock import MS_PER_HOUR, MS_PER_MINUTE
 from blueplane.store import usage_reports as stored
 from blueplane.store.usage_reports import Cell, Rows, Scope
 
 HOURS: Final = 5
-MS_PER_HOUR: Final = 3_600_000
-_MS_PER_MINUTE: Final = 60_000
 #: Hours that are read at once to find where the current block begins.
 _AT_ONCE: Final = 48
 
@@ -118,8 +117,8 @@ def _row(block: Block, cells: list[Cell], priced: Priced, now_ms: int) -> Row:
 
 def _pace(row: Mapping[str, Any], passed_ms: int, left_ms: int) -> Pace:
     """Return the pace of a block; in its first minute it is that of a whole one."""
-    minutes = max(passed_ms, _MS_PER_MINUTE) / _MS_PER_MINUTE
-    left = left_ms / _MS_PER_MINUTE
+    minutes = max(passed_ms, MS_PER_MINUTE) / MS_PER_MINUTE
+    left = left_ms / MS_PER_MINUTE
     tokens, cost = row["total_tokens"], row["cost_usd"]
     return Pace(
         left,

@@ -22,8 +22,7 @@ from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Priced, figures
 from blueplane.store import exporting, metric_reports, usage_reports
 from blueplane.store.activity import Activity, read_activity
-from blueplane.store.metric_rollups import Scope as Span
-from blueplane.store.metric_rollups import bodies_of_session
+from blueplane.store.metric_rollups import BoundedScope, bodies_of_session
 from blueplane.store.queries import Reader
 from blueplane.store.usage_reports import Cell, Scope
 
@@ -158,8 +157,8 @@ def explain_metric(reader: Reader, name: str, wanted: Wanted) -> Explained:
 def _of_span(reader: Reader, name: str, found: Formula, wanted: Wanted) -> Explained:
     scope = wanted.scope
     days = scope.within(metric_reports.days(reader))
-    span = Span(days.start, days.stop - 1, scope.platform, scope.project)
-    shown = vector_of(reader, span) if days else {}
+    bounded = BoundedScope(days.start, days.stop - 1, scope.platform, scope.project)
+    shown = vector_of(reader, bounded) if days else {}
     again: Vector = {}
     rows: dict[str, Row] = {}
     for _, session_id, body in exporting.figures_of_sessions(reader, scope):

@@ -19,8 +19,7 @@ from blueplane.days import date_of, local_day
 from blueplane.store import exporting, metric_reports, usage_reports
 from blueplane.store.conversations import Conversation, conversation
 from blueplane.store.exporting import CallRow, SessionRow
-from blueplane.store.metric_rollups import Scope as Span
-from blueplane.store.metric_rollups import days_between
+from blueplane.store.metric_rollups import BoundedScope, days_between
 from blueplane.store.queries import Reader
 from blueplane.store.usage_columns import KINDS
 from blueplane.store.usage_reports import Cell, Scope
@@ -203,8 +202,8 @@ def _metrics(source: Source) -> Iterator[Row]:
     names = exporting.projects(source.reader)
     scope = source.scope
     for part in _parts(metric_reports.days(source.reader), scope):
-        span = Span(part.start, part.stop - 1, scope.platform, scope.project)
-        for cell, body in days_between(source.reader, span):
+        bounded = BoundedScope(part.start, part.stop - 1, scope.platform, scope.project)
+        for cell, body in days_between(source.reader, bounded):
             head = {
                 "day": date_of(cell.span).isoformat(), "platform": cell.platform,
                 "project": names.get(cell.project),

@@ -18,12 +18,12 @@ from typing import Final
 
 import orjson
 
+from blueplane.clock import MS_PER_DAY
 from blueplane.pipeline.link import Command, Link, has_series, require
 
-DAY_MS: Final = 86_400_000
 #: How long a hash and how long a series is kept.
-HASH_MS: Final = 2 * DAY_MS
-SERIES_MS: Final = 7 * DAY_MS
+HASH_MS: Final = 2 * MS_PER_DAY
+SERIES_MS: Final = 7 * MS_PER_DAY
 #: Seconds until a silent server counts as gone: whoever writes has other things to do.
 TIMEOUT_S: Final = 1.0
 CHANNEL: Final = "metric:updates"

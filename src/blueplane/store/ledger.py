@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
+from blueplane.clock import MS_PER_MINUTE
 from blueplane.event import Settlement
 from blueplane.store.connection import Connection
 from blueplane.store.traces import Duplicate
 
-MS_PER_MINUTE = 60_000
 #: Incidents of health that are kept; breaks of custody stay for ever.
 MAX_INCIDENTS = 10_000
 

@@ -8,7 +8,7 @@ Leaves sums of days and months to ``metric_rollups.py``, figures to ``analytics/
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from blueplane.store.metric_rollups import Body, Scope, unpacked
+from blueplane.store.metric_rollups import Body, BoundedScope, unpacked
 from blueplane.store.reading import Reads
 
 _PROJECT: Final = "(SELECT id FROM labels WHERE kind = 'project' AND text = ?4)"
@@ -48,7 +48,7 @@ def projects(reader: Reads) -> dict[int, str]:
     return dict(found)
 
 
-def sessions(reader: Reads, scope: Scope, limit: int, offset: int) -> list[SessionName]:
+def sessions(reader: Reads, scope: BoundedScope, limit: int, offset: int) -> list[SessionName]:
     """Return sessions that have a part of a scope, the one that was used last first."""
     found = reader.rows(
         "SELECT s.id, s.session_id, s.platform, p.text FROM sessions s"
@@ -61,7 +61,7 @@ def sessions(reader: Reads, scope: Scope, limit: int, offset: int) -> list[Sessi
 
 
 def bodies_of_sessions(
-    reader: Reads, scope: Scope, numbers: Sequence[int]
+    reader: Reads, scope: BoundedScope, numbers: Sequence[int]
 ) -> dict[int, list[Body]]:
     """Return what sessions have of the days of a scope."""
     found: dict[int, list[Body]] = {number: [] for number in numbers}

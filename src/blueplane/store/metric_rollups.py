@@ -32,7 +32,7 @@ class Cell(NamedTuple):
     project: int
 
 
-class Scope(NamedTuple):
+class BoundedScope(NamedTuple):
     """Days or months, both ends included; of one platform, or of the project with a name."""
 
     first: int
@@ -180,17 +180,17 @@ def bodies_of_month(
     return [unpacked(row[3]) for row in found if Cell(*row[:3]) not in without]
 
 
-def days_between(reader: Reads, scope: Scope) -> list[tuple[Cell, Body]]:
+def days_between(reader: Reads, scope: BoundedScope) -> list[tuple[Cell, Body]]:
     """Return what days of a scope have."""
     return _between(reader, "daily_rollups", scope)
 
 
-def months_between(reader: Reads, scope: Scope) -> list[tuple[Cell, Body]]:
+def months_between(reader: Reads, scope: BoundedScope) -> list[tuple[Cell, Body]]:
     """Return what months of a scope have."""
     return _between(reader, "monthly_rollups", scope)
 
 
-def _between(reader: Reads, table: str, scope: Scope) -> list[tuple[Cell, Body]]:
+def _between(reader: Reads, table: str, scope: BoundedScope) -> list[tuple[Cell, Body]]:
     found = reader.rows(
         f"SELECT span, platform, project, body FROM {table} WHERE span BETWEEN ?1 AND ?2"
         " AND (?3 IS NULL OR platform = ?3) AND (?4 IS NULL OR project ="

@@ -14,14 +14,14 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from blueplane.clock import iso_utc
+from blueplane.clock import MS_PER_MINUTE, iso_utc
 from blueplane.errors import StoreBrokenError
 from blueplane.event import COLUMNS_ONLY, Event, Mark
 from blueplane.paths import free_bytes
 from blueplane.store.codec import Codec, load_codec
 from blueplane.store.derived import Content, Trace
 from blueplane.store.forgotten import forgotten
-from blueplane.store.ledger import MS_PER_MINUTE, HealthIncident, Ledger, stored_rows
+from blueplane.store.ledger import HealthIncident, Ledger, stored_rows
 from blueplane.store.letters import Letter, Letters
 from blueplane.store.offsets import Offsets
 from blueplane.store.reading import READ_S, Reads

@@ -3,7 +3,7 @@
 Owns every change of the tables of ``usage_columns.KEYS``.
 Promises that they always are the sums over the calls that the view ``counted_calls`` shows: who
 changes calls says which ones, and what the view shows of those before and after is the difference.
-Leaves the calls to ``derived.py`` and ``figures.py``, reading to ``usage_reports.py``.
+Leaves the calls to ``derived.py`` and ``derived_erasure.py``, reading to ``usage_reports.py``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from blueplane.clock import MS_PER_HOUR
 from blueplane.days import month_start, zone
 from blueplane.store.connection import Connection
 from blueplane.store.metric_rollups import touch, touch_all
@@ -35,14 +36,13 @@ _PROMPT: Final = (
     "iif(platform = 'claude_code', coalesce(input_tokens, 0) + coalesce(cache_creation_tokens, 0)"
     " + coalesce(cache_read_tokens, 0), 0)"
 )
-_MS_PER_HOUR: Final = 3_600_000
 #: Hours that keep a time before 1970 above 0, where division rounds down.
 _SHIFT: Final = 10**8
 #: What the rows of all tables are made of. A label that is missing is 0: NULL is in no key.
 _CELL: Final[Mapping[str, str]] = {
     "session": "session",
     "day": "local_day(timestamp_ms)",
-    "hour": f"(timestamp_ms + {_SHIFT * _MS_PER_HOUR}) / {_MS_PER_HOUR} - {_SHIFT}",
+    "hour": f"(timestamp_ms + {_SHIFT * MS_PER_HOUR}) / {MS_PER_HOUR} - {_SHIFT}",
     "platform": "platform",
     "model": "coalesce(model, 0)",
     "project": "coalesce(project, 0)",

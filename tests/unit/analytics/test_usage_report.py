@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from blueplane.analytics import blocks
-from blueplane.analytics.blocks import MS_PER_HOUR, by_block, current
+from blueplane.analytics.blocks import by_block, current
 from blueplane.analytics.paging import Page
 from blueplane.analytics.prices import PriceTable, load_prices
 from blueplane.analytics.usage_report import VIEWS, Report, by_session, by_view
+from blueplane.clock import MS_PER_HOUR
 from blueplane.days import date_of, day_of
 from blueplane.store.usage_reports import Scope, spans
 from helpers.desk import Desk, answer, hook, read

@@ -18,7 +18,7 @@ from blueplane.days import date_of, local_day
 from blueplane.interfaces.cli import metric_scope, reporting
 from blueplane.interfaces.cli.main import main
 from blueplane.paths import Home
-from blueplane.store.metric_rollups import Scope
+from blueplane.store.metric_rollups import BoundedScope
 from blueplane.store.queries import reading
 from helpers.desk import T0_MS, Desk
 from helpers.histories import tell_at, tell_days
@@ -78,8 +78,8 @@ def test_metrics_are_those_of_the_catalogue_when_all_are_asked_for(told: Home) -
     """Each with its n; and beside it the figure of the same number of days before."""
     # Given
     with reading(told.database) as reader:
-        now = figures(vector_of(reader, Scope(TODAY - 29, TODAY)))
-        before = figures(vector_of(reader, Scope(TODAY - 59, TODAY - 30)))
+        now = figures(vector_of(reader, BoundedScope(TODAY - 29, TODAY)))
+        before = figures(vector_of(reader, BoundedScope(TODAY - 59, TODAY - 30)))
     # When
     found = answer(told, "metrics")
     # Then

@@ -20,6 +20,7 @@ from blueplane.analytics.conversations.words import (
     turn_key,
 )
 from blueplane.analytics.fields import amount, measured, number, text
+from blueplane.clock import MS_PER_MINUTE
 from blueplane.store.conversation_tables import (
     BEGIN,
     DENIED,
@@ -49,7 +50,6 @@ _TOOLS: Final = {"beforeShellExecution": "Shell", "afterShellExecution": "Shell"
 #: Types of bubbles.
 _QUESTION: Final = 1
 _ANSWER: Final = 2
-_MINUTE_MS: Final = 60_000
 #: Percent that no context is full.
 _MOST_PERCENT: Final = 1_000
 #: What was decided of a proposed edit.
@@ -272,7 +272,7 @@ def _context(trace: Trace, percent: object) -> list[Fact]:
         return []
     if not 0 <= percent <= _MOST_PERCENT:
         return []
-    minute = number("context", trace.session_id, str(trace.timestamp_ms // _MINUTE_MS))
+    minute = number("context", trace.session_id, str(trace.timestamp_ms // MS_PER_MINUTE))
     head = (minute, _PLATFORM, trace.session_id)
     return [ContextFact(*head, trace.timestamp_ms, float(percent))]
 

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from math import log
 from typing import Any, Final, TypeAlias
 
-from blueplane.analytics.metrics.vector import at, mean, merged, percentile, total
+from blueplane.analytics.metrics.vector import HUNDREDTHS, at, mean, merged, percentile, total
+from blueplane.clock import MS_PER_HOUR, MS_PER_MINUTE
 
 _Vector: TypeAlias = Mapping[str, Any]
 
-#: Hundredths of a percent, in which spreads of shares count.
-_HUNDREDTHS: Final = 100
-_HOUR_MS: Final = 3_600_000
-_MINUTE_MS: Final = 60_000
 _SECOND_MS: Final = 1_000
 #: Calls of tools that a productivity score needs at least.
 _ENOUGH: Final = 5
@@ -129,14 +126,14 @@ def _events_per_s(vector: _Vector) -> Figure:
 
 @metric("tools_per_min", "throughput", "per minute")
 def _tools_per_min(vector: _Vector) -> Figure:
-    return _rate(executed(vector), total(vector, "active_ms"), _MINUTE_MS)
+    return _rate(executed(vector), total(vector, "active_ms"), MS_PER_MINUTE)
 
 
 @metric("lines_per_h", "throughput", "per hour")
 def _lines_per_h(vector: _Vector) -> Figure:
     if not total(vector, "lines_known"):
         return Figure(None, 0)
-    return _rate(total(vector, "lines_added"), total(vector, "active_ms"), _HOUR_MS)
+    return _rate(total(vector, "lines_added"), total(vector, "active_ms"), MS_PER_HOUR)
 
 
 @metric("files_per_session", "throughput", "count")
@@ -309,7 +306,7 @@ def _active_ratio(vector: _Vector) -> Figure:
 
 @metric("compactions_per_h", "context", "per hour")
 def _compactions_per_h(vector: _Vector) -> Figure:
-    return _rate(total(vector, "compactions"), total(vector, "active_ms"), _HOUR_MS)
+    return _rate(total(vector, "compactions"), total(vector, "active_ms"), MS_PER_HOUR)
 
 
 _declare_spread(
@@ -317,7 +314,7 @@ _declare_spread(
 )
 _declare_spread(
     "context_usage_{}_percent", "context", "percent", lambda vector: at(vector, "context_percent"),
-    _HUNDREDTHS,
+    HUNDREDTHS,
 )  # fmt: skip
 
 # -- models and sub-agents -------------------------------------------------------------------------
@@ -364,7 +361,7 @@ def _productivity(vector: _Vector) -> Figure:
     found = outcomes(vector)
     span_ms = total(vector, "active_ms")
     net = total(vector, "lines_added") - total(vector, "lines_removed")
-    speed = net * _HOUR_MS / span_ms / _LINES_PER_H if span_ms else 0.0
+    speed = net * MS_PER_HOUR / span_ms / _LINES_PER_H if span_ms else 0.0
     ended = _share(total(vector, "sessions_ended"), total(vector, "sessions")).value or 0.0
     parts = {
         "base": 50.0,

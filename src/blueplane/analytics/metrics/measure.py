@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from blueplane.analytics.metrics.vector import Vector, add, spread
+from blueplane.analytics.metrics.vector import HUNDREDTHS, Vector, add, spread
 from blueplane.days import local_day
 from blueplane.store.activity import Activity
 from blueplane.store.conversations import CodeChange, Conversation, ToolCall, Turn
@@ -28,8 +28,6 @@ UNDO_MS: Final = 30_000
 SETTLED_MS: Final = 5 * 60_000
 #: Among so many next calls of a tool a failure may be made good.
 _RECOVERY: Final = 3
-#: Hundredths of a percent, in which spreads of shares count.
-_HUNDREDTHS: Final = 100
 
 #: What an edit came to that a person did not let happen.
 _DENIED: Final = "explicit", "rejected"
@@ -275,7 +273,7 @@ def _count_context(talk: Conversation, days: _Days) -> None:
     for each in talk.compactions:
         add(days[local_day(each.at_ms)], "compactions")
     for at_ms, percent in talk.context:
-        spread(days[local_day(at_ms)], "context_percent", value=round(percent * _HUNDREDTHS))
+        spread(days[local_day(at_ms)], "context_percent", value=round(percent * HUNDREDTHS))
 
 
 def _count_models(talk: Conversation, days: _Days) -> None:

@@ -16,7 +16,7 @@ from blueplane.analytics.metrics.vector import Vector, merged, total
 from blueplane.analytics.paging import Page
 from blueplane.days import date_of, days_of, week_start
 from blueplane.store import metric_reports as stored
-from blueplane.store.metric_rollups import Scope, days_between
+from blueplane.store.metric_rollups import BoundedScope, days_between
 from blueplane.store.reading import Reads
 
 Row: TypeAlias = dict[str, Any]
@@ -36,12 +36,14 @@ class Report(NamedTuple):
     more: bool = False
 
 
-def before(scope: Scope) -> Scope:
+def before(scope: BoundedScope) -> BoundedScope:
     """Return the period of the same length that a scope follows on."""
     return scope._replace(first=2 * scope.first - scope.last - 1, last=scope.first - 1)
 
 
-def overview(reader: Reads, scope: Scope, metrics: Iterable[Metric], *, bounded: bool) -> Report:
+def overview(
+    reader: Reads, scope: BoundedScope, metrics: Iterable[Metric], *, bounded: bool
+) -> Report:
     """Return a row for each metric; without bounds there is no period before."""
     line = scope._replace(first=max(scope.first, scope.last - LINE_DAYS + 1))
     days = _days(reader, line)
@@ -75,7 +77,7 @@ def _total(vector: Vector) -> Row:
     return {name: total(vector, name) for name in ("sessions", "prompts", "events")}
 
 
-def _days(reader: Reads, scope: Scope) -> dict[int, Vector]:
+def _days(reader: Reads, scope: BoundedScope) -> dict[int, Vector]:
     found = days_between(reader, scope)
     return {
         day: merged(body for _, body in bodies)
@@ -88,7 +90,9 @@ def _days(reader: Reads, scope: Scope) -> dict[int, Vector]:
 _Named: TypeAlias = tuple[Row, Vector]
 
 
-def grouped(reader: Reads, scope: Scope, by: str, metrics: Sequence[Metric], page: Page) -> Report:
+def grouped(
+    reader: Reads, scope: BoundedScope, by: str, metrics: Sequence[Metric], page: Page
+) -> Report:
     """Return a row for each group: the value of each metric, and its n as ``<name>_n``."""
     whole = vector_of(reader, scope)
     if not whole:
@@ -113,17 +117,17 @@ def _values(metrics: Sequence[Metric], vector: Vector) -> Row:
     return row
 
 
-def _by_day(reader: Reads, scope: Scope) -> list[_Named]:
+def _by_day(reader: Reads, scope: BoundedScope) -> list[_Named]:
     days = _days(reader, scope)
     return [({"day": date_of(day).isoformat()}, days[day]) for day in sorted(days, reverse=True)]
 
 
-def _by_week(reader: Reads, scope: Scope) -> list[_Named]:
+def _by_week(reader: Reads, scope: BoundedScope) -> list[_Named]:
     weeks = _merged((week_start(day), body) for day, body in _days(reader, scope).items())
     return [({"week": date_of(day).isoformat()}, weeks[day]) for day in sorted(weeks, reverse=True)]
 
 
-def _by_month(reader: Reads, scope: Scope) -> list[_Named]:
+def _by_month(reader: Reads, scope: BoundedScope) -> list[_Named]:
     months = _merged((cell.span, body) for cell, body in by_month(reader, scope))
     return [
         ({"month": date_of(days_of(each).start).isoformat()[:7]}, months[each])
@@ -131,12 +135,12 @@ def _by_month(reader: Reads, scope: Scope) -> list[_Named]:
     ]
 
 
-def _by_platform(reader: Reads, scope: Scope) -> list[_Named]:
+def _by_platform(reader: Reads, scope: BoundedScope) -> list[_Named]:
     found = _merged((cell.platform, body) for cell, body in by_month(reader, scope))
     return [({"platform": name}, vector) for name, vector in _largest(found)]
 
 
-def _by_project(reader: Reads, scope: Scope) -> list[_Named]:
+def _by_project(reader: Reads, scope: BoundedScope) -> list[_Named]:
     names = stored.projects(reader)
     found = _merged((cell.project, body) for cell, body in by_month(reader, scope))
     return [({"project": names.get(each)}, vector) for each, vector in _largest(found)]
@@ -146,7 +150,7 @@ def _parts(whole: Vector, by: str) -> list[_Named]:
     return [({by: name}, vector) for name, vector in parts.parts_of(whole, by)]
 
 
-_FIND: Final[Mapping[str, Callable[[Reads, Scope], list[_Named]]]] = {
+_FIND: Final[Mapping[str, Callable[[Reads, BoundedScope], list[_Named]]]] = {
     "day": _by_day,
     "week": _by_week,
     "month": _by_month,
@@ -166,7 +170,7 @@ def _largest(found: Mapping[Any, Vector]) -> list[tuple[Any, Vector]]:
     return sorted(found.items(), key=lambda each: (-total(each[1], "events"), each[0]))
 
 
-def _sessions(reader: Reads, scope: Scope, page: Page) -> tuple[list[_Named], bool]:
+def _sessions(reader: Reads, scope: BoundedScope, page: Page) -> tuple[list[_Named], bool]:
     """Return sessions, the one that was used last first."""
     names = stored.sessions(reader, scope, page.limit + 1 if page.limit else -1, page.offset)
     shown = names[: page.limit or None]

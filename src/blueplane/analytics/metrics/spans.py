@@ -9,16 +9,16 @@ from collections.abc import Iterator
 
 from blueplane.analytics.metrics.vector import Vector, merged
 from blueplane.days import days_of, month_of
-from blueplane.store.metric_rollups import Body, Cell, Scope, days_between, months_between
+from blueplane.store.metric_rollups import Body, BoundedScope, Cell, days_between, months_between
 from blueplane.store.reading import Reads
 
 
-def vector_of(reader: Reads, scope: Scope) -> Vector:
+def vector_of(reader: Reads, scope: BoundedScope) -> Vector:
     """Return the vector of the days of a scope."""
     return merged(body for _, body in by_month(reader, scope))
 
 
-def by_month(reader: Reads, scope: Scope) -> list[tuple[Cell, Body]]:
+def by_month(reader: Reads, scope: BoundedScope) -> list[tuple[Cell, Body]]:
     """Return what makes up the days of a scope; the span of each cell is its month."""
     months = [month_of(scope.first), month_of(scope.last)]
     if days_of(months[0]).start < scope.first:

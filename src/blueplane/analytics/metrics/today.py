@@ -17,7 +17,7 @@ from blueplane.days import date_of, today
 from blueplane.errors import BlueplaneError
 from blueplane.logs import get
 from blueplane.pipeline.metric_log import Current, MetricLog
-from blueplane.store.metric_rollups import Scope
+from blueplane.store.metric_rollups import BoundedScope
 from blueplane.store.queries import SERVER_READ_S, reading
 from blueplane.threads import Backoff
 
@@ -62,7 +62,7 @@ class Today:
     def _write(self) -> None:
         day = today()
         with reading(self._database, SERVER_READ_S) as reader:
-            vector = vector_of(reader, Scope(day, day))
+            vector = vector_of(reader, BoundedScope(day, day))
         figures = []
         for metric in known_metrics().metrics.values():
             found = metric.make(vector)

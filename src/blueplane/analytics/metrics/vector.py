@@ -15,6 +15,8 @@ from typing import Any, Final, TypeAlias
 
 Vector: TypeAlias = dict[str, Any]
 
+#: Of a percent: a spread has whole numbers, so it counts shares in these.
+HUNDREDTHS: Final = 100
 #: Bits of a value that its bucket keeps.
 _BITS: Final = 6
 

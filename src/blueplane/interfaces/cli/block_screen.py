@@ -16,7 +16,7 @@ from rich.text import Text
 from blueplane.analytics.blocks import current
 from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Row
-from blueplane.clock import wall_ms
+from blueplane.clock import MS_PER_MINUTE, wall_ms
 from blueplane.figures import UNKNOWN, dollars, lasting, tokens, until
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.live import END, STYLES, follow
@@ -28,7 +28,6 @@ from blueplane.store.reading import Reads
 
 #: The platform whose plans have blocks.
 _PLATFORM: Final = "claude_code"
-_MS_PER_MINUTE: Final = 60_000
 #: Cells of the bar that says how much of a block has passed.
 _BAR: Final = 40
 
@@ -53,7 +52,7 @@ def facts(row: Row | None) -> list[Fact]:
     """Return what is said of a block."""
     if row is None:
         return [Fact("block", "none is under way: the next call begins one")]
-    left_ms = row["minutes_left"] * _MS_PER_MINUTE
+    left_ms = row["minutes_left"] * MS_PER_MINUTE
     rate = row["tokens_per_minute"]
     per_minute = UNKNOWN if rate is None else f"{tokens(rate)} tokens a minute"
     return [
@@ -82,5 +81,5 @@ def screen(row: Row | None, trouble: str | None, _console: Console) -> Group:
 
 def _passed(row: Row) -> str:
     span = row["end_ms"] - row["start_ms"]
-    cells = round(_BAR * (1 - row["minutes_left"] * _MS_PER_MINUTE / span))
+    cells = round(_BAR * (1 - row["minutes_left"] * MS_PER_MINUTE / span))
     return f"[{'=' * cells}{' ' * (_BAR - cells)}]"

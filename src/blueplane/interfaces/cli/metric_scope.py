@@ -12,7 +12,7 @@ from blueplane.days import date_of, today
 from blueplane.errors import NotFoundError
 from blueplane.interfaces.cli.reporting import Asked, read_asked
 from blueplane.store import metric_reports as stored
-from blueplane.store.metric_rollups import Scope
+from blueplane.store.metric_rollups import BoundedScope
 from blueplane.store.reading import Reads
 
 #: The period when none is said: changes are changes of a month.
@@ -22,7 +22,7 @@ PERIOD: Final = "30d"
 class Span(NamedTuple):
     """A scope; ``bounded`` says whether it has a first day, and so a period before it."""
 
-    scope: Scope
+    scope: BoundedScope
     bounded: bool
 
     def text(self) -> str:
@@ -55,7 +55,9 @@ def span_of(reader: Reads, asked: Asked) -> Span:
     measured = stored.days(reader) or range(today(), today() + 1)
     last = max(today(), measured[-1]) if asked.until_day is None else asked.until_day
     first = min(measured[0], last) if asked.since_day is None else asked.since_day
-    return Span(Scope(first, last, asked.platform, asked.project), asked.since_day is not None)
+    return Span(
+        BoundedScope(first, last, asked.platform, asked.project), asked.since_day is not None
+    )
 
 
 def _check(what: str, said: str | None, names: list[str]) -> None:

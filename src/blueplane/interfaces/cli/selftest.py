@@ -30,7 +30,7 @@ from blueplane.selftest import compare, story, truth
 from blueplane.selftest.compare import Check
 from blueplane.selftest.corpus import Corpus
 from blueplane.selftest.road import Road
-from blueplane.store.metric_rollups import Scope
+from blueplane.store.metric_rollups import BoundedScope
 from blueplane.store.queries import reading
 
 EXIT_DIFFERS: Final = 1
@@ -124,8 +124,10 @@ def _views(home: Home, corpus: Corpus) -> list[Check]:
     asked = [name for name in truth.KEYS if name.split()[0] in known]
     checks = [compare.view(name, corpus, partial(_ask, home)) for name in asked]
     with reading(home.database) as reader:
-        whole = vector_of(reader, Scope(*_DAYS))
-        told = figures(vector_of(reader, Scope(*_DAYS, project=story.PROJECT)), story.FIGURES)
+        whole = vector_of(reader, BoundedScope(*_DAYS))
+        told = figures(
+            vector_of(reader, BoundedScope(*_DAYS, project=story.PROJECT)), story.FIGURES
+        )
     checks.append(compare.models(corpus.calls, whole["models"]))
     return [*checks, *(compare.metric(n, each, told[n].value) for n, each in story.FIGURES.items())]
 

@@ -13,7 +13,7 @@ import click
 from blueplane.analytics.session_report import ORDERS
 from blueplane.analytics.session_report import sessions as report_of
 from blueplane.analytics.usage_report import Report
-from blueplane.clock import wall_ms
+from blueplane.clock import MS_PER_HOUR, MS_PER_MINUTE, wall_ms
 from blueplane.errors import UsageError
 from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
 from blueplane.interfaces.cli.cost_words import about_prices, cost_bars, cost_words
@@ -32,17 +32,15 @@ ID: Final = 8
 _PROJECT: Final = 24
 #: And of the last word of why a session ended: enough for those of all editors.
 _END: Final = 9
-_MINUTE_MS: Final = 60_000
-_HOUR_MS: Final = 60 * _MINUTE_MS
 _PERCENT: Final = click.FloatRange(0, 100)
 
 
 def brief(value: float) -> str:
     """Show a duration given in milliseconds, in at most five characters."""
-    if value < _MINUTE_MS:
+    if value < MS_PER_MINUTE:
         return f"{value // 1000:.0f} s"
-    minutes = f"{value // _MINUTE_MS:.0f} m"
-    return minutes if value < _HOUR_MS else f"{value / _HOUR_MS:,.1f} h"
+    minutes = f"{value // MS_PER_MINUTE:.0f} m"
+    return minutes if value < MS_PER_HOUR else f"{value / MS_PER_HOUR:,.1f} h"
 
 
 def share(value: float) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from blueplane.analytics.blocks import current
 from blueplane.analytics.prices import PriceTable, load_prices
 from blueplane.analytics.usage_report import Priced, Row, figures, total
-from blueplane.clock import wall_ms
+from blueplane.clock import MS_PER_MINUTE, wall_ms
 from blueplane.days import today
 from blueplane.errors import BlueplaneError, ConfigError
 from blueplane.figures import UNKNOWN, dollars, lasting, tokens
@@ -39,7 +39,6 @@ _MOST: Final = 256 * 1024
 #: Seconds for a read of the database: a line that comes late is of no use.
 _READ_S: Final = 0.5
 _PLATFORM: Final = "claude_code"
-_MS_PER_MINUTE: Final = 60_000
 
 
 def main() -> int:
@@ -131,5 +130,5 @@ def _block(reader: Reads, prices: PriceTable) -> str:
     row = current(reader, _PLATFORM, prices, wall_ms())
     if row is None:
         return ""
-    left = lasting(row["minutes_left"] * _MS_PER_MINUTE)
+    left = lasting(row["minutes_left"] * MS_PER_MINUTE)
     return f"block {dollars(row['cost_usd'])}, {left} left"

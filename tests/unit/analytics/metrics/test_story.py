@@ -15,7 +15,7 @@ from blueplane.capture.cursor.found import Found
 from blueplane.capture.cursor.tracking import read_line_group
 from blueplane.days import local_day
 from blueplane.event import Event
-from blueplane.store.metric_rollups import Scope
+from blueplane.store.metric_rollups import BoundedScope
 from helpers.desk import T0_MS, Desk, read
 from helpers.stories import SESSION, Teller, claude_hooks, claude_lines, cursor_hooks, cursor_rows
 
@@ -57,7 +57,7 @@ def vector(desk: Desk, events: Iterable[Event]) -> Vector:
     """Return the vector of the day of a story that was told."""
     desk.tell(*events)
     day = local_day(T0_MS)
-    return read(desk, lambda reader: vector_of(reader, Scope(day, day)))
+    return read(desk, lambda reader: vector_of(reader, BoundedScope(day, day)))
 
 
 def shown(vector: Vector, wanted: Iterable[str]) -> dict[str, float | None]:

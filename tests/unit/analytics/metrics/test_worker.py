@@ -22,7 +22,7 @@ from blueplane.store import metric_rollups
 from blueplane.store.activity import Activity
 from blueplane.store.derived import Derivation
 from blueplane.store.derived_erasure import DerivedRows
-from blueplane.store.metric_rollups import MEASURED, Scope, TouchedError, touch
+from blueplane.store.metric_rollups import MEASURED, BoundedScope, TouchedError, touch
 from helpers.desk import Desk, answer, at, hook, read
 from helpers.stories import SESSION, Teller, everything
 
@@ -79,7 +79,7 @@ def test_a_month_is_the_sum_of_its_days_and_a_day_that_of_its_sessions(told: Des
     spans = sorted({row[1] for row in found["daily_rollups"]})
     for first, last in ((spans[0], spans[-1]), (spans[0] + 1, spans[-1] - 1), (spans[2],) * 2):
         whole = merged(row[4] for row in found["daily_rollups"] if first <= row[1] <= last)
-        assert read(told, partial(vector_of, scope=Scope(first, last))) == whole
+        assert read(told, partial(vector_of, scope=BoundedScope(first, last))) == whole
 
 
 @settings(max_examples=6, deadline=None)
