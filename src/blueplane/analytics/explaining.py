@@ -151,7 +151,7 @@ def explain_metric(reader: Reader, name: str, wanted: Wanted) -> Explained:
     again = merged(measure(activity).values()) if activity is not None else {}
     rows = list(_records(activity, found.records)) if activity is not None else []
     kept = rows[: wanted.limit or None]
-    return _explained(name, found, (shown, again), (found.records, kept, len(rows)))
+    return _explained(name, found, _Vectors(shown, again), _Parts(found.records, kept, len(rows)))
 
 
 def _of_span(reader: Reader, name: str, found: Formula, wanted: Wanted) -> Explained:
@@ -168,22 +168,34 @@ def _of_span(reader: Reader, name: str, found: Formula, wanted: Wanted) -> Expla
             row[key] = row.get(key, 0) + count
     some = [row for row in rows.values() if any(_numbers(row))]
     kept = nlargest(wanted.limit or len(some), some, key=lambda row: tuple(_numbers(row)))
-    return _explained(name, found, (shown, again), ("sessions", kept, len(some)))
+    return _explained(name, found, _Vectors(shown, again), _Parts("sessions", kept, len(some)))
 
 
 def _numbers(row: Row) -> list[int]:
     return [value for key, value in row.items() if key != "session_id"]
 
 
-def _explained(
-    name: str, found: Formula, vectors: tuple[Vector, Vector], parts: tuple[str, list[Row], int]
-) -> Explained:
+class _Vectors(NamedTuple):
+    """What reports make a figure of, and the same reckoned from the parts."""
+
+    shown: Vector
+    again: Vector
+
+
+class _Parts(NamedTuple):
+    """What the parts of a figure are, those that are kept, and how many there are."""
+
+    records: str
+    rows: list[Row]
+    number: int
+
+
+def _explained(name: str, found: Formula, vectors: _Vectors, parts: _Parts) -> Explained:
     metric = CATALOGUE[name]
-    shown, again = vectors
-    records, rows, count = parts
+    shown, again = (metric.make(vector).value for vector in vectors)
     return Explained(
-        metric.make(shown).value, metric.make(again).value, metric.unit, metric.certainty,
-        found.words, found.inputs(again), records, rows, count,
+        shown, again, metric.unit, metric.certainty, found.words, found.inputs(vectors.again),
+        *parts,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from blueplane.errors import NotFoundError
 from blueplane.interfaces.cli.metric_scope import read_period, span_of
 from blueplane.interfaces.cli.metric_tables import Told, show_groups, show_overview
 from blueplane.interfaces.cli.opening import opened_once
-from blueplane.interfaces.cli.reporting import report_options
+from blueplane.interfaces.cli.reporting import ReportForm, report_options
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
 
@@ -81,11 +81,8 @@ def metrics(
     known = known_metrics()
     there = PARTS[by].metrics if by is not None and by in PARTS else known.metrics
     chosen = _named(_of_category(there, category), names)
-    if by is not None and not names and category is None:
-        head = [there[name] for name in _HEAD_OF.get(by, _HEAD)]
-        chosen = head[:1] if asked.form == "chart" else head
-    elif asked.form == "table" and not names and (by is not None or category is None):
-        chosen = [each for each in chosen if not _ENDS.search(each.name)]
+    if not names:
+        chosen = _fewer(chosen, by, asked.form, whole=category is not None)
     with opened_once(home, Reads) as reader:
         span = span_of(reader, asked)
         page = Page(asked.limit, asked.offset)
@@ -107,6 +104,17 @@ def _of_category(there: Mapping[str, Metric], category: str | None) -> list[Metr
         categories = {each.category for each in there.values()}
         _refuse("category", str(category), categories)
     return found
+
+
+def _fewer(there: list[Metric], by: str | None, form: ReportForm, *, whole: bool) -> list[Metric]:
+    """Return what is shown of figures of which none is named, ``whole`` if of one category."""
+    if by is not None and not whole:
+        known = {each.name: each for each in there}
+        head = [known[name] for name in _HEAD_OF.get(by, _HEAD)]
+        return head[:1] if form == "chart" else head
+    if form == "table" and (by is not None or not whole):
+        return [each for each in there if not _ENDS.search(each.name)]
+    return there
 
 
 def _named(there: Sequence[Metric], names: Sequence[str]) -> list[Metric]:
