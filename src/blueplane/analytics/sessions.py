@@ -3,7 +3,7 @@
 Owns which rows are evidence of a session, and what they say of it.
 Promises the time of events only: rows without one of their own say that a session was, not when.
 Leaves joining the rows of several batches to ``store/derived.py``, and the end of a session that
-nobody announced to ``store/reports.py``.
+nobody announced to ``store/endings.py``.
 
 A session is a conversation with an agent. Windows of an editor, and our own canary, are none.
 """
