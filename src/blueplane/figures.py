@@ -8,7 +8,7 @@ Leaves where they stand to the commands.
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from blueplane.clock import wall_ms
+from blueplane.clock import MS_PER_DAY, MS_PER_HOUR, MS_PER_MINUTE, wall_ms
 
 #: What stands for a value that is not known.
 UNKNOWN: Final = "–"  # noqa: RUF001 - an en dash, on purpose
@@ -18,7 +18,7 @@ _THOUSANDS: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _CENT: Final = 0.01
 _NEAR: Final = timedelta(minutes=10)
 _SECOND_MS: Final = 1000
-_AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (_SECOND_MS, "s"))
+_AGES: Final = ((MS_PER_DAY, "d"), (MS_PER_HOUR, "h"), (MS_PER_MINUTE, "min"), (_SECOND_MS, "s"))
 
 
 def shown(value: object) -> str:
@@ -46,6 +46,12 @@ def percent(share: float | None) -> str:
     return f"{number(min(shown_share, 99.99) if share < 1 else shown_share)} %"
 
 
+def brief_percent(share: float) -> str:
+    """Show a share of 1 without decimals: only the whole is ``100%``, only nothing ``0%``."""
+    rounded = round(share * 100)
+    return f"{min(max(rounded, 1), 99) if 0 < share < 1 else rounded}%"
+
+
 def milliseconds(value: float | None) -> str:
     """Show a duration given in milliseconds: ``3.2 ms``, ``1.5 s``, ``2 min``, ``3 h``, ``4 d``."""
     if value is None:
@@ -54,6 +60,14 @@ def milliseconds(value: float | None) -> str:
         if abs(value) >= step:
             return f"{number(value / step)} {unit}"
     return f"{number(value)} ms"
+
+
+def brief_duration(value: float) -> str:
+    """Show a duration given in milliseconds, in at most five characters: ``42 s``, ``1.5 h``."""
+    if value < MS_PER_MINUTE:
+        return f"{value // _SECOND_MS:.0f} s"
+    minutes = f"{value // MS_PER_MINUTE:.0f} m"
+    return minutes if value < MS_PER_HOUR else f"{value / MS_PER_HOUR:,.1f} h"
 
 
 def age(value: float | None) -> str:

@@ -82,6 +82,12 @@ class Told:
     insight: Insight
 
 
+#: What a row of an insight has, in this order.
+FIELDS: Final = (
+    "rule", "kind", "priority", "subject", "finding", "suggestion", *Evidence.__slots__
+)  # fmt: skip
+
+
 def as_row(told: Told) -> dict[str, Any]:
     """Return an insight under the names that all interfaces show."""
     insight = told.insight

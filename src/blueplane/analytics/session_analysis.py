@@ -8,6 +8,7 @@ Leaves files and the timeline to ``session_story.py``, counting to ``metrics/mea
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from blueplane.analytics import insights
 from blueplane.analytics.metrics.catalogue import CATALOGUE, OUTCOMES, VERDICTS, figures
 from blueplane.analytics.metrics.vector import Vector, at, mean, percentile
 
@@ -24,10 +25,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
         "file", "extension", "created", "edits", "lines_added", "lines_removed", *VERDICTS,
         "evidence",
     ),
-    "insights": (
-        "rule", "kind", "priority", "subject", "finding", "suggestion", "metric", "unit", "value",
-        "n", "threshold", "before",
-    ),
+    "insights": insights.FIELDS,
     "timeline": (
         "depth", "at_ms", "kind", "name", "outcome", "duration_ms", "chars", "lines_added",
         "lines_removed", "file", "seen_by", "joined_by", "prompt",

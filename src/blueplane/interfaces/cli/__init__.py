@@ -1,9 +1,12 @@
 """The command line: one file per verb.
 
-Owns the escape of foreign text, which every file here needs.
+Owns the escape of foreign text, and how wide anything is at most, which every file here needs.
 Promises to import nothing, so that the program starts quickly.
 Leaves commands, options and rendering to the files of this package.
 """
+
+#: Columns of a terminal; what is wider is hard to read and to paste.
+MAX_WIDTH = 80
 
 
 def visible(text: str) -> str:

@@ -13,10 +13,9 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli import MAX_WIDTH, visible
 from blueplane.interfaces.cli.output import GAP, Row
 
-MAX_WIDTH: Final = 80
 #: Columns of the longest label.
 _LABEL: Final = 24
 #: Eighths of a cell.

@@ -14,9 +14,9 @@ from blueplane.errors import BlueplaneError
 from blueplane.figures import milliseconds, moment
 from blueplane.health.laws import LAWS
 from blueplane.install.canary import Canary
-from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli import MAX_WIDTH, visible
 from blueplane.interfaces.cli.law_words import law_text
-from blueplane.interfaces.cli.screen import MAX_WIDTH, Screen
+from blueplane.interfaces.cli.screen import Screen
 from blueplane.store.hops import hops
 from blueplane.store.queries import Reader, Snapshot, reading
 

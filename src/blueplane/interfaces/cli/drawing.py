@@ -7,18 +7,14 @@ Leaves what a cell says to ``output.py``.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from rich import box
 from rich import table as rich_table
 from rich.console import Console
 from rich.text import Text
 
-from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli import MAX_WIDTH, visible
 from blueplane.interfaces.cli.output import GAP, Column, Fact, Row, Table, cell, total_cells
-
-#: Columns; wider than this a table is hard to read and to paste.
-MAX_WIDTH: Final = 80
 
 
 def picture(table: Table) -> rich_table.Table:

@@ -33,6 +33,7 @@ from blueplane.interfaces.cli.output import (
     render,
     render_facts,
     render_json,
+    short_id,
 )
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import read_span, span_options
@@ -47,8 +48,6 @@ from blueplane.store.usage_reports import Scope
 _PARTS: Final = 20
 _NAMES: Final = (*(f"usage.{name}" for name in USAGE), *(f"metrics.{name}" for name in CATALOGUE))
 _EXAMPLES: Final = "write it as usage.cost_usd or metrics.error_rate"
-#: Characters of an id that are shown on a terminal.
-_ID: Final = 8
 #: Columns of the figures of a record.
 _FIGURES: Final = (
     "value", "took_ms", "lines_added", "lines_removed", "chars", "response_ms"
@@ -199,7 +198,7 @@ def _parts(found: Explained) -> str:
 
 
 def _columns(found: Explained, rows: Sequence[Row]) -> list[Column]:
-    columns = [Column("session_id", "session", lambda value: value[:_ID], whole=True)]
+    columns = [Column("session_id", "session", short_id, whole=True)]
     if found.records == "sessions":
         names = [name for name in rows[0] if name != "session_id"][:5]
         return columns + [Column(each, each.replace("_", " "), number, "right") for each in names]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from blueplane.analytics import insight_rules  # noqa: F401 - declares the rules
-from blueplane.analytics.insights import RULES, ModelCost, Scene, as_row, what_rules_say
+from blueplane.analytics.insights import FIELDS, RULES, ModelCost, Scene, as_row, what_rules_say
 from blueplane.analytics.metrics.report import before
 from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import Vector
@@ -31,10 +31,6 @@ from blueplane.paths import Home
 from blueplane.store.reading import Reads
 from blueplane.store.usage_reports import Scope
 
-_FIELDS: Final = (
-    "rule", "kind", "priority", "subject", "finding", "suggestion", "metric", "unit", "value", "n",
-    "threshold", "before", "first_day", "last_day",
-)  # fmt: skip
 _WIDTH: Final = 78
 
 
@@ -91,7 +87,7 @@ def _show(rows: Sequence[Row], span: Span, asked: Asked, *, known: bool) -> None
         about = {"period": span.fields(), "rules": sorted(RULES)}
         render_json({"rows": rows, "total": {"insights": len(rows)}, **about})
     elif asked.form == "csv":
-        write_csv(_FIELDS, rows)
+        write_csv((*FIELDS, *span.fields()), rows)
     elif not known:
         click.echo(f"no figures for {span.text()}; `--period all` looks at everything there is")
     elif not rows:

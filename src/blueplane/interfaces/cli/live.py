@@ -22,8 +22,8 @@ from rich.text import Text
 from blueplane.clock import wall_ms
 from blueplane.errors import BlueplaneError
 from blueplane.figures import age
-from blueplane.interfaces.cli import visible
-from blueplane.interfaces.cli.drawing import MAX_WIDTH, picture
+from blueplane.interfaces.cli import MAX_WIDTH, visible
+from blueplane.interfaces.cli.drawing import picture
 from blueplane.interfaces.cli.top import Body, table, words
 
 #: Seconds between two looks.

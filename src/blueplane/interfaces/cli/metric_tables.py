@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from blueplane.analytics.metrics.catalogue import Metric
 from blueplane.analytics.metrics.report import IN_ORDER, Report
 from blueplane.figures import UNKNOWN, count, number
+from blueplane.interfaces.cli import MAX_WIDTH
 from blueplane.interfaces.cli.metric_scope import Span
 from blueplane.interfaces.cli.metric_words import (
     MARKS,
@@ -25,12 +26,10 @@ from blueplane.interfaces.cli.metric_words import (
     slope_text,
     value_text,
 )
-from blueplane.interfaces.cli.output import GAP, Column, Row, Table, cell
+from blueplane.interfaces.cli.output import GAP, Column, Row, Table, cell, short_id
 from blueplane.interfaces.cli.reporting import Bars, ReportForm, Shown, show
 
-#: Columns of a terminal, characters of a session's id, and columns that a figure takes at least.
-_ROOM: Final = 80
-_ID: Final = 8
+#: Columns that a figure takes at least.
 _CELL: Final = 12
 #: Columns that a group's name is given at most: enough for a model with its date.
 _NAME: Final = 28
@@ -124,7 +123,7 @@ def show_groups(told: Told, by: str, form: ReportForm) -> None:
 
 def _table(told: Told, by: str) -> Table:
     first = _first(by)
-    shown = _fitting(told.metrics, _ROOM - _room_of(first, told.report.rows))
+    shown = _fitting(told.metrics, MAX_WIDTH - _room_of(first, told.report.rows))
     columns = [first, *(Column(each.name, each.name, justify="right") for each in shown)]
     rows = [_texts(row, shown) for row in told.report.rows]
     total = told.report.total
@@ -138,7 +137,7 @@ def _table(told: Told, by: str) -> Table:
 
 def _first(by: str) -> Column:
     if by == "session":
-        return Column("session_id", by, lambda text: text[:_ID], whole=True)
+        return Column("session_id", by, short_id, whole=True)
     return Column(by, by, whole=by in IN_ORDER)
 
 

@@ -21,6 +21,8 @@ from blueplane.interfaces.cli.lazy import load
 
 #: What stands between two columns.
 GAP: Final = "  "
+#: Characters of the id of a session that people see: enough to tell theirs apart.
+_ID: Final = 8
 
 Form = Literal["table", "json"]
 Row = Mapping[str, Any]
@@ -102,6 +104,11 @@ def _as_json(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     return dict(value) if isinstance(value, Mapping) else list(value)  # type: ignore[call-overload]
+
+
+def short_id(session_id: str) -> str:
+    """Return the beginning of the id of a session, by which a command finds it again."""
+    return session_id[:_ID]
 
 
 def cell(column: Column, row: Row) -> str:

@@ -20,11 +20,10 @@ from typing import Final
 import click
 
 from blueplane.install.plan import Plan, Run, Step
-from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli import MAX_WIDTH, visible
 from blueplane.interfaces.cli.asking import confirm
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Fact, Form, render_facts, render_json
-from blueplane.interfaces.cli.screen import MAX_WIDTH
 from blueplane.paths import Home
 
 #: Exit code when something is left out, because a file is not as it should be; the rest is done.

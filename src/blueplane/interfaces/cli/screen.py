@@ -14,9 +14,6 @@ from typing import Final, TextIO
 
 from blueplane.interfaces.cli.main import abandon
 
-#: Columns; wider text is hard to read and to paste.
-MAX_WIDTH: Final = 80
-
 _ERASE: Final = "\r\x1b[K"
 
 

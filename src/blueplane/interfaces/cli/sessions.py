@@ -13,12 +13,20 @@ import click
 from blueplane.analytics.session_report import ORDERS
 from blueplane.analytics.session_report import sessions as report_of
 from blueplane.analytics.usage_report import Report
-from blueplane.clock import MS_PER_HOUR, MS_PER_MINUTE, wall_ms
+from blueplane.clock import wall_ms
 from blueplane.errors import UsageError
-from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
+from blueplane.figures import (
+    UNKNOWN,
+    brief_duration,
+    brief_percent,
+    dollars,
+    moment,
+    number,
+    tokens,
+)
 from blueplane.interfaces.cli.cost_words import about_prices, cost_bars, cost_words
 from blueplane.interfaces.cli.opening import opened_once
-from blueplane.interfaces.cli.output import Column, Row, Table
+from blueplane.interfaces.cli.output import Column, Row, Table, short_id
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import Asked, Shown, read_asked, report_options, show
 from blueplane.interfaces.cli.usage import scope_of
@@ -26,27 +34,11 @@ from blueplane.paths import Home
 from blueplane.store.reading import Reads
 from blueplane.store.session_list import Figures, Wanted
 
-#: Characters of the id of a session that are shown in a table.
-ID: Final = 8
-#: And of the name of a project: it is broken into lines of a few.
+#: Characters of the name of a project that are shown: it is broken into lines of a few.
 _PROJECT: Final = 24
 #: And of the last word of why a session ended: enough for those of all editors.
 _END: Final = 9
 _PERCENT: Final = click.FloatRange(0, 100)
-
-
-def brief(value: float) -> str:
-    """Show a duration given in milliseconds, in at most five characters."""
-    if value < MS_PER_MINUTE:
-        return f"{value // 1000:.0f} s"
-    minutes = f"{value // MS_PER_MINUTE:.0f} m"
-    return minutes if value < MS_PER_HOUR else f"{value / MS_PER_HOUR:,.1f} h"
-
-
-def share(value: float) -> str:
-    """Show a share of 1 without decimals: only the whole is ``100%``, only nothing ``0%``."""
-    rounded = round(value * 100)
-    return f"{min(max(rounded, 1), 99) if 0 < value < 1 else rounded}%"
 
 
 def _minute(at_ms: int) -> str:
@@ -59,14 +51,14 @@ def _last_word(reason: str) -> str:
 
 
 _COLUMNS: Final = (
-    Column("session_id", "session", lambda name: name[:ID], whole=True),
+    Column("session_id", "session", short_id, whole=True),
     Column("platform", "platform", extra=True),
     Column("project", "project", lambda name: name[:_PROJECT]),
     Column("started_ms", "began", _minute, whole=True),
-    Column("duration_ms", "took", brief, "right", whole=True),
+    Column("duration_ms", "took", brief_duration, "right", whole=True),
     Column("prompts", "asked", number, "right", whole=True, extra=True),
     Column("tool_calls", "tools", number, "right", whole=True),
-    Column("acceptance_rate", "kept", share, "right", whole=True),
+    Column("acceptance_rate", "kept", brief_percent, "right", whole=True),
     Column("productivity_score", "score", lambda value: f"{value:.0f}", "right", whole=True),
     Column("total_tokens", "tokens", tokens, "right", whole=True, extra=True),
     Column("cost_usd", "cost", dollars, "right", whole=True),
@@ -144,7 +136,7 @@ def _caption(report: Report, as_of: str) -> str:
 
 
 def _label(row: Row) -> str:
-    return f"{row['session_id'][:ID]} {row['project'] or UNKNOWN}"
+    return f"{short_id(row['session_id'])} {row['project'] or UNKNOWN}"
 
 
 def _nothing(asked: Asked, figures: Figures) -> str:

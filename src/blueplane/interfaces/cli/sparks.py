@@ -20,8 +20,8 @@ from blueplane.errors import NotFoundError, QueueError, QueueUnavailableError, U
 from blueplane.figures import number
 from blueplane.health.check import Colour
 from blueplane.health.history import COLOUR, Point, Span, points
+from blueplane.interfaces.cli import MAX_WIDTH
 from blueplane.interfaces.cli.output import GAP, Column, Form, Table, render, width
-from blueplane.interfaces.cli.screen import MAX_WIDTH
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.pipeline.health_log import KEPT_MS, MINUTE_MS, HealthLog, Series

@@ -23,7 +23,7 @@ from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
 from blueplane.interfaces.cli.cost_words import about_prices, cost_bars, cost_words
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened_once
-from blueplane.interfaces.cli.output import Column, Row, Table
+from blueplane.interfaces.cli.output import Column, Row, Table, short_id
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import (
     Asked,
@@ -40,12 +40,6 @@ from blueplane.store.usage_reports import Rows, Scope
 
 _NAMES: Final = ("daily", "weekly", "monthly", "session", "model", "project", "branch", "platform",
                  "blocks")  # fmt: skip
-#: Characters of the id of a session that are shown on a terminal.
-_ID: Final = 8
-
-
-def _short(session_id: str) -> str:
-    return session_id[:_ID]
 
 
 def _minute(at_ms: int) -> str:
@@ -57,7 +51,7 @@ _FIRST: Final[Mapping[str, tuple[Column, ...]]] = {
     "weekly": (Column("week", "week of", whole=True),),
     "monthly": (Column("month", "month", whole=True),),
     "session": (
-        Column("session_id", "session", _short, whole=True),
+        Column("session_id", "session", short_id, whole=True),
         Column("project", "project"),
         Column("last_ms", "last used", _minute, whole=True),
     ),

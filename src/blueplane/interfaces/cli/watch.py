@@ -21,7 +21,7 @@ from blueplane.figures import UNKNOWN, age, count, dollars, milliseconds, moment
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import format_option, home_option
-from blueplane.interfaces.cli.output import Column, Form, Table, render
+from blueplane.interfaces.cli.output import Column, Form, Table, render, short_id
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.server_word import server_text, server_word
 from blueplane.paths import Home
@@ -32,8 +32,6 @@ Seen: TypeAlias = Mapping[str, Any]
 
 #: Seconds between two looks.
 _EVERY_S: Final = 1.0
-#: Characters of the id of a session that are shown on a terminal.
-_ID: Final = 8
 #: Characters of a name that are shown: each thing has one line.
 _NAME: Final = 24
 #: How an outcome looks that is not well.
@@ -53,7 +51,7 @@ def _short(text: str) -> str:
 
 
 _SESSIONS: Final = (
-    Column("session_id", "session", lambda value: value[:_ID], whole=True),
+    Column("session_id", "session", short_id, whole=True),
     Column("project", "project", _short),
     Column("branch", "branch", _short, extra=True),
     Column("active", "now", lambda value: "active" if value else "idle", whole=True),
@@ -63,7 +61,7 @@ _SESSIONS: Final = (
 )
 _THINGS: Final = (
     Column("at_ms", "at", _clock, whole=True),
-    Column("session_id", "session", lambda value: value[:_ID], whole=True),
+    Column("session_id", "session", short_id, whole=True),
     Column("what", "what", _short),
     Column("outcome", "outcome", style=lambda value: _STYLES.get(value, ""), whole=True),
     Column("took_ms", "took", milliseconds, "right", whole=True),
