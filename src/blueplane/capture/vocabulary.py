@@ -12,14 +12,14 @@ from typing import Final
 
 # --- kinds of keys -------------------------------------------------------------------------------
 
-#: One path, or a list of paths; and the ending of a name, of which any may be somebody's own.
+#: One path, or a list of paths.
 PATHS: Final = frozenset(
     {
         "file_path", "filePath", "path", "notebook_path", "cwd", "old_cwd", "new_cwd", "directory",
         "worktree_path", "trigger_file_path", "parent_file_path", "scratchpad_dir", "target_file",
         "target_directory", "target_directories", "target_notebook", "relative_workspace_path",
         "outputFile", "output_file", "persistedOutputPath", "working_directory",
-        "modified_files", "workspace_roots", "paths", "fileExtension",
+        "modified_files", "workspace_roots", "paths",
     },
 )  # fmt: skip
 #: Paths whose last component is an id of the platform.
@@ -58,22 +58,42 @@ MODELS: Final = frozenset({"model", "model_id", "subagent_model", "resolvedModel
 NAMES: Final = frozenset({"tool_name", "mcp_server_name", "hook_event_name"})
 VERSIONS: Final = frozenset({"cursor_version", "vscode_version", "version", "blueplane_version"})
 TIMES: Final = frozenset({"timestamp"})
-#: Names that people give to agents: the platforms' own stay, others become a keyed hash.
+#: Endings of file names that are nobody's own: what a path's pseudonym shows.
+EXTENSIONS: Final = frozenset(
+    {
+        "adoc", "astro", "bash", "bat", "c", "cc", "cfg", "cjs", "clj", "cmake", "conf", "cpp",
+        "cs", "css", "csv", "cts", "cxx", "dart", "diff", "ejs", "elm", "env", "erl", "ex", "exs",
+        "fs", "gif", "go", "gradle", "graphql", "groovy", "h", "hbs", "hcl", "hpp", "hs", "htm",
+        "html", "ini", "ipynb", "java", "jl", "jpeg", "jpg", "js", "json", "json5", "jsonc",
+        "jsonl", "jsx", "kt", "kts", "less", "lock", "log", "lua", "m", "md", "mdc", "mdx", "mjs",
+        "ml", "mm", "mts", "nim", "nix", "pdf", "php", "pl", "plist", "png", "prisma", "properties",
+        "proto", "ps1", "py", "pyi", "r", "rb", "rs", "rst", "sass", "scala", "scss", "sh", "snap",
+        "sol", "sql", "svelte", "svg", "swift", "tex", "tf", "toml", "ts", "tsx", "txt", "v", "vb",
+        "vue", "wasm", "webp", "xml", "yaml", "yml", "zig", "zsh",
+    },
+)  # fmt: skip
+#: Types of agents that are the platforms' own.
+_AGENT_TYPES: Final = frozenset(
+    {
+        "", "general-purpose", "generalPurpose", "Explore", "explore", "Plan", "plan",
+        "statusline-setup", "output-style-setup", "claude-code-guide", "shell",
+        "browser-use", "code-reviewer", "compact", "main", "unspecified",
+    },
+)  # fmt: skip
+#: Names that people give to agents and to kinds of files: those that everybody has stay, others
+#: become a keyed hash.
 LABELS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    dict.fromkeys(
-        (
-            "agent_type", "subagent_type", "agentType", "attributionAgent", "attributionSkill",
-            "attributionPlugin", "attributionMcpServer", "attributionMcpTool",
-            "subagentTypeName",
+    {
+        **dict.fromkeys(
+            (
+                "agent_type", "subagent_type", "agentType", "attributionAgent", "attributionSkill",
+                "attributionPlugin", "attributionMcpServer", "attributionMcpTool",
+                "subagentTypeName",
+            ),
+            _AGENT_TYPES,
         ),
-        frozenset(
-            {
-                "", "general-purpose", "generalPurpose", "Explore", "explore", "Plan", "plan",
-                "statusline-setup", "output-style-setup", "claude-code-guide", "shell",
-                "browser-use", "code-reviewer", "compact", "main", "unspecified",
-            },
-        ),
-    ),
+        "fileExtension": EXTENSIONS | {""},
+    },
 )  # fmt: skip
 #: Settings of a model, ``[{"id", "value"}]``: the words that may stand in either place.
 MODEL_SETTINGS: Final = frozenset({"model_params"})
@@ -269,21 +289,6 @@ KNOWN_TOOLS: Final = frozenset(
         # Cursor
         "Shell", "Delete", "StrReplace", "SemanticSearch", "ReadLints", "ApplyPatch", "AskQuestion",
         "SwitchMode", "EditNotebook", "Await", "TabRead", "TabWrite", "ReadFile", "EditFile",
-    },
-)  # fmt: skip
-
-#: Endings of file names that a path's pseudonym shows.
-EXTENSIONS: Final = frozenset(
-    {
-        "adoc", "astro", "bash", "bat", "c", "cc", "cfg", "cjs", "clj", "cmake", "conf", "cpp",
-        "cs", "css", "csv", "cts", "cxx", "dart", "diff", "ejs", "elm", "env", "erl", "ex", "exs",
-        "fs", "gif", "go", "gradle", "graphql", "groovy", "h", "hbs", "hcl", "hpp", "hs", "htm",
-        "html", "ini", "ipynb", "java", "jl", "jpeg", "jpg", "js", "json", "json5", "jsonc",
-        "jsonl", "jsx", "kt", "kts", "less", "lock", "log", "lua", "m", "md", "mdc", "mdx", "mjs",
-        "ml", "mm", "mts", "nim", "nix", "pdf", "php", "pl", "plist", "png", "prisma", "properties",
-        "proto", "ps1", "py", "pyi", "r", "rb", "rs", "rst", "sass", "scala", "scss", "sh", "snap",
-        "sol", "sql", "svelte", "svg", "swift", "tex", "tf", "toml", "ts", "tsx", "txt", "v", "vb",
-        "vue", "wasm", "webp", "xml", "yaml", "yml", "zig", "zsh",
     },
 )  # fmt: skip
 

@@ -212,6 +212,20 @@ def test_strict_names_an_agent_that_the_user_named():
     assert is_hash(result["subagent_type"], "n:")
 
 
+@pytest.mark.parametrize("ending", ["py", "tsx", ""])
+def test_strict_keeps_a_kind_of_files_that_everybody_has(ending: str):
+    """The ending of a name that a path's hash shows is shown where it stands alone, too."""
+    assert kept({"fileExtension": ending}) == {"fileExtension": ending}
+
+
+@pytest.mark.parametrize("ending", ["acme-secret", "plan for ada", "py~"])
+def test_strict_names_a_kind_of_files_that_is_somebodys_own(ending: str):
+    """It is a word that a person wrote, and tells files of two kinds apart."""
+    shown = kept({"fileExtension": ending})["fileExtension"]
+    assert is_hash(shown, "n:")
+    assert shown != kept({"fileExtension": "acme-other"})["fileExtension"]
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
