@@ -300,28 +300,26 @@ class Workers(Service):
         faults.point("after_derive")
 
     def _try_letters(self, reader: Reader, edition: int) -> None:
-        """Try rows again of which somebody said so; what fails again is open again."""
-        for letter in reader.letters_to_derive(LETTERS):
-            run = self._runs.get(letter.message_id.rpartition(":")[2])
-            trace = reader.trace(letter.event_id or b"", self._store.codec())
-            write: Write | None = _nothing  # the row is gone: there is nothing left to derive from
-            if run and trace:
-                found, failed = _read(run.worker, [trace])
-                write = None if failed else partial(run.worker.write, found=found)
-            self._settle(letter.message_id, write, edition)
+        """Try rows again of which somebody said so; what fails again is open again.
 
-    def _settle(self, letter_id: str, write: Write | None, edition: int) -> None:
-        """Store what a letter's row says, or open the letter again."""
-        if write is not None:
-            try:
-                self._commit(Derivation("", None, write, edition, settled=[letter_id]))
-            except (StoreUnavailableError, _StaleError):
-                raise
-            except Exception as error:  # noqa: BLE001 - a row may break a worker in any way
-                _log.info("failed again", letter=letter_id, error=type(error).__name__)
+        What later rows said was stored without theirs: a worker that can read one begins anew.
+        """
+        gone, failed, anew = list[str](), list[tuple[str, str]](), set[str]()
+        for letter in reader.letters_to_derive(LETTERS):
+            name = letter.message_id.rpartition(":")[2]
+            trace = reader.trace(letter.event_id or b"", self._store.codec())
+            if name not in self._runs or trace is None:
+                gone.append(letter.message_id)  # there is nothing left to derive from
+            elif _read(self._runs[name].worker, [trace])[1]:
+                failed.append((letter.message_id, name))
             else:
-                return
-        self._commit(Derivation("", None, _nothing, edition, reopened=[letter_id]))
+                anew.add(name)
+        reopened = [letter_id for letter_id, name in failed if name not in anew]
+        if gone or reopened or anew:
+            done = Derivation(
+                "", None, _nothing, edition, settled=gone, reopened=reopened, anew=sorted(anew)
+            )
+            self._commit(done)
 
 
 def _read(worker: Worker, traces: Sequence[Trace]) -> tuple[list[Any], list[Letter]]:

@@ -426,13 +426,16 @@ class Commits:
                 self.letters.settle(letter_id, now_ms)
             for letter_id in done.reopened:
                 self.letters.reopen(letter_id)
+            if done.anew:
+                begin_anew(self._connection, done.anew, now_ms)
             faults.point("mid_derive")
+        self.edition += bool(done.anew)
         return True
 
     def begin_anew(self, workers: Sequence[str]) -> None:
         """Take away what workers derived, and set them back to the first row."""
         with self._bookkeeping():
-            begin_anew(self._connection, workers)
+            begin_anew(self._connection, workers, wall_ms())
         self.edition += 1  # what was read before must not set a watermark
 
     def overwrite_removed(self) -> None:

@@ -195,7 +195,7 @@ class Writer(Service):
 
     def _derive(self, done: Derivation) -> bool:
         stored = self.commits.derive(done)
-        if done.letters or done.settled or done.reopened:
+        if done.letters or done.settled or done.reopened or done.anew:
             self.letters.note_change()
         return stored
 

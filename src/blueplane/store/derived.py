@@ -161,8 +161,8 @@ class Derivation:
     """What a worker made of some rows, to be stored in one transaction with its new watermark.
 
     ``upto`` is None where the watermark stays. ``settled`` are letters that were tried again and
-    need not be, ``reopened`` those that failed again. ``edition`` is that of the store
-    (``Commits.edition``) when the rows were read.
+    need not be, ``reopened`` those that failed again, ``anew`` workers that begin anew.
+    ``edition`` is that of the store (``Commits.edition``) when the rows were read.
     """
 
     worker: str
@@ -172,6 +172,7 @@ class Derivation:
     letters: Sequence[Letter] = ()
     settled: Sequence[str] = ()
     reopened: Sequence[str] = ()
+    anew: Sequence[str] = ()
 
 
 _PUT_CALL: Final = """

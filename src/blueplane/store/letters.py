@@ -64,11 +64,16 @@ class Letters:
         self._connection = connection
 
     def open(self, letter: Letter, now_ms: int) -> bool:
-        """Add a letter in state ``open``; False when the message already has one."""
+        """Add a letter in state ``open``; False when the message already has one.
+
+        That of a worker which was tried again is open again.
+        """
         added = self._connection.execute(
             "INSERT INTO dead_letters (message_id, event_id, captured_ns, origin, platform, source,"
             " hook_type, raw, reason, error_class, failures, hop, state, opened_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT DO NOTHING",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?) ON CONFLICT (message_id)"
+            " DO UPDATE SET state = 'open', failures = failures + 1, retried_ms = NULL,"
+            " settled_ms = NULL WHERE hop = 'derived' AND state = 'retried'",
             (
                 letter.message_id,
                 letter.event_id,
@@ -116,6 +121,15 @@ class Letters:
             (now_ms, message_id),
         )
         return self.get(message_id) if changed.rowcount else None
+
+    def settle_derived(self, worker: str, now_ms: int) -> None:
+        """Note that a worker has its rows tried again, all that have no outcome yet."""
+        self._connection.execute(
+            "UPDATE dead_letters SET state = 'retried', retried_ms = coalesce(retried_ms, ?1),"
+            " settled_ms = ?1 WHERE hop = 'derived' AND message_id GLOB '*:' || ?2"
+            " AND (state = 'open' OR (state = 'retried' AND settled_ms IS NULL))",
+            (now_ms, worker),
+        )
 
     def get(self, message_id: str) -> Letter | None:
         """Return the letter of a message."""

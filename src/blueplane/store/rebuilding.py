@@ -5,12 +5,13 @@ Promises that what was derived from rows that retention removed stays: nobody co
 Leaves the transaction to ``pipeline/commits.py``, deriving to the workers.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeAlias
 
 from blueplane.store.connection import Connection
-from blueplane.store.conversation_tables import TIMES
+from blueplane.store.conversation_tables import LABELLED, TABLES, TIMES
 from blueplane.store.ledger import Ledger
+from blueplane.store.letters import Letters
 from blueplane.store.metric_rollups import begin_measuring_anew, touch_all
 from blueplane.store.rollups import Rollups
 
@@ -24,6 +25,29 @@ UPDATE sessions SET evidence = 0, workspace_hash = NULL, project = NULL, branch 
     started_ms = NULL, last_ms = NULL, ended_ms = NULL, end_reason = NULL, reported_cost_usd = NULL
 WHERE coalesce(started_ms, ?1) >= ?1
 """
+
+#: Where labels are: table, column and kind.
+LABELLED_COLUMNS: Final = (
+    *(("calls", kind, kind) for kind in ("agent", "model", "project", "branch")),
+    *(("sessions", kind, kind) for kind in ("project", "branch")),
+    *LABELLED,
+)
+_OF_SESSIONS: Final = (
+    "calls", "stretches", "witnesses", *TABLES.values(), "session_figures", "session_summaries"
+)  # fmt: skip
+#: Takes away what was only there because something that is gone named it.
+_UNUSED: Final = (
+    "DELETE FROM sessions WHERE evidence = 0 AND parent_id IS NULL AND id NOT IN ({})".format(
+        " UNION ".join(f"SELECT session FROM {table}" for table in _OF_SESSIONS)
+    ),
+    "DELETE FROM touched WHERE session NOT IN (SELECT id FROM sessions)",
+    "DELETE FROM labels WHERE id NOT IN ({})".format(
+        " UNION ".join(
+            f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
+            for table, column, _ in LABELLED_COLUMNS
+        )
+    ),
+)
 
 
 def _clear_usage(connection: Connection, since_ms: int) -> None:
@@ -67,16 +91,23 @@ CLEARING: Final[Mapping[str, Clear]] = {
 }
 
 
-def begin_anew(connection: Connection, workers: Iterable[str]) -> None:
-    """Take away what workers derived, and set them back to the first row."""
-    since_ms = _since_ms(connection)
+def begin_anew(connection: Connection, workers: Collection[str], now_ms: int) -> None:
+    """Take away what workers derived, and set them back to the first row.
+
+    Their letters are tried again by that: those of rows that fail again are opened again.
+    """
+    since_ms = derivable_since_ms(connection)
     for worker in workers:
         CLEARING[worker](connection, since_ms)
         connection.execute("DELETE FROM watermarks WHERE worker = ?", (worker,))
+        Letters(connection).settle_derived(worker, now_ms)
+    if CLEARING.keys() <= set(workers):
+        for statement in _UNUSED:
+            connection.execute(statement)
     touch_all(connection)
 
 
-def _since_ms(connection: Connection) -> int:
+def derivable_since_ms(connection: Connection) -> int:
     """Return from when on everything can be derived again; 0 where no row was ever too old.
 
     What was removed was written before the oldest row that is left, and happened before that.

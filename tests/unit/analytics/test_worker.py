@@ -16,6 +16,7 @@ from blueplane.event import Event
 from blueplane.store.derived import Derivation, Derived, Trace
 from blueplane.store.erasure import Erasure
 from blueplane.store.letters import Letter
+from blueplane.store.rebuilding import CLEARING
 from helpers.desk import Desk, answer, at, hook, line
 from helpers.road import database_file, make_event
 from helpers.stories import everything
@@ -55,8 +56,9 @@ def fussy() -> Fussy:
 
 
 @pytest.fixture
-def strange(tmp_path: Path, fussy: Fussy) -> Iterator[Desk]:
+def strange(tmp_path: Path, fussy: Fussy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """Give a store with a worker that may fail, and one that does not."""
+    monkeypatch.setitem(CLEARING, "fussy", lambda *_: fussy.noted.clear())
     desk = Desk(database_file(tmp_path), (fussy, Usage()))
     yield desk
     desk.close()
@@ -235,6 +237,49 @@ def test_a_letter_is_derived_from_when_somebody_has_it_retried(strange: Desk, fu
     assert all(each.settled_ms is not None for each in letters(strange))
     with strange.reader() as reader:
         assert reader.letters_to_derive(10) == []
+
+
+def test_a_rebuild_settles_letters_of_rows_that_can_be_derived_from_by_now(
+    strange: Desk, fussy: Fussy
+) -> None:
+    """It tries all rows again: those that fail once more are open, one that was dropped is not."""
+    # Given
+    fussy.refused = {1, 2, 3}
+    strange.tell(answer(1), answer(2), answer(3))
+    strange.commits.drop([letters(strange)[2].message_id])
+    # When
+    fussy.refused = {2, 3}
+    strange.rebuild("fussy")
+    strange.derive()
+    # Then
+    found = [(each.state, each.failures, each.settled_ms is None) for each in letters(strange)]
+    assert found == [("retried", 1, False), ("open", 2, True), ("dropped", 1, True)]
+
+
+@pytest.mark.parametrize("damaged", [[1], range(1, 121, 7)], ids=str)
+def test_what_is_derived_of_retried_letters_is_what_a_rebuild_gives(
+    desk: Desk, damaged: Sequence[int]
+) -> None:
+    """A row that comes late counts where it stands, whatever later rows have said meanwhile."""
+    # Given rows that nobody can read, among others that share calls, turns and sessions with them
+    desk.write(*mixed(120))
+    kept = "CREATE TEMP TABLE kept AS SELECT sequence, codec, event_data FROM traces"
+    desk.execute(kept)
+    rows = f"sequence IN ({', '.join(map(str, damaged))})"
+    desk.execute(f"UPDATE traces SET codec = 1, event_data = x'00' WHERE {rows}")
+    desk.derive()
+    assert len(letters(desk)) >= len(damaged)
+    # When they are whole again, and their letters are retried
+    sound = "(SELECT codec, event_data FROM kept k WHERE k.sequence = traces.sequence)"
+    desk.execute(f"UPDATE traces SET (codec, event_data) = {sound} WHERE {rows}")
+    desk.commits.retry([each.message_id for each in letters(desk)][::-1])
+    desk.derive()
+    # Then
+    after = desk.derived()
+    assert all(each.settled_ms is not None for each in letters(desk))
+    desk.begin_again(emptied=True)
+    desk.derive()
+    assert desk.derived() == after
 
 
 def test_a_letter_is_settled_when_its_row_is_gone(strange: Desk, fussy: Fussy) -> None:
