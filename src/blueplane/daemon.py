@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -434,11 +434,22 @@ class Daemon:
         """Return what takes its time, and says meanwhile how far it is."""
         return {
             "forget.plan": self.eraser.plan,
-            "forget": self.eraser.forget,
-            "scrub": self.eraser.scrub,
+            "forget": partial(self._erase, self.eraser.forget),
+            "scrub": partial(self._erase, self.eraser.scrub),
             "backfill.refresh": self.refresher.refresh,
             "rebuild": self.rebuilder.rebuild,
         }
+
+    def _erase(
+        self,
+        work: Callable[..., dict[str, Any]],
+        report: Callable[[Mapping[str, Any]], None],
+        **wanted: object,
+    ) -> dict[str, Any]:
+        """Have the eraser do something, and wait until what is left is derived anew."""
+        answer = work(report, **wanted)
+        answer["notes"] += self.rebuilder.finish(report)
+        return answer
 
     def retry_letters(self, ids: Sequence[str]) -> list[str]:
         """Have open letters tried again, those of workers as well; return which were open."""

@@ -45,21 +45,17 @@ class Renewal:
         """Return the name that a stored project has now."""
         return self._pseudonyms.name("n:", stored) if self._hash_project_names else stored
 
-    def shown_branch(self, stored: str) -> str:
-        """Return the name that a stored branch has now; no level names one that was hashed."""
-        return self._shown("gitBranch", stored)
+    def shown(self, key: str, stored: str) -> str:
+        """Return what a text under a key of payloads is now; "" where only its length is kept.
 
-    def shown_agent_type(self, stored: str) -> str:
-        """Return the name that a stored type of agents has now."""
-        return self._shown("agent_type", stored)
+        No level gives what was hashed another name.
+        """
+        kept = orjson.loads(self._now.payload({key: stored}))[key]
+        return kept if isinstance(kept, str) else ""
 
     def shows_prompts(self) -> bool:
         """Whether the texts of prompts are stored now."""
         return self._now.level == "full"
-
-    def _shown(self, key: str, stored: str) -> str:
-        kept = orjson.loads(self._now.payload({key: stored}))[key]
-        return kept if isinstance(kept, str) else ""
 
 
 def make_sanitiser(privacy: PrivacySettings, secret: bytes) -> Sanitiser:

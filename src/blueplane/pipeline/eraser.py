@@ -41,6 +41,7 @@ from blueplane.pipeline.places import (
 )
 from blueplane.pipeline.writer import Writer
 from blueplane.store.connection import open_reader
+from blueplane.store.derived_erasure import TEXTS
 from blueplane.store.erasure import EMPTY, Erasure
 from blueplane.store.letters import Letter, Letters
 
@@ -68,6 +69,11 @@ _SAY_S: Final = 0.5
 _ERASING: Final = "erasing"
 #: The fields of an entry that a level is applied to.
 _CONTENT: Final = (b"metadata", b"payload")
+#: By kind of label, the key of payloads that says it.
+_LABEL_KEYS: Final = {
+    "agent": "agentId", "agent_type": "agent_type", "branch": "gitBranch", "model": "model",
+    "tool": "tool_name",
+}  # fmt: skip
 
 
 class Eraser:
@@ -108,7 +114,7 @@ class Eraser:
             notes = self._write_anew(report)
         with self._places(Wanted(**wanted)) as found:
             for row, each in zip(rows, found, strict=True):
-                row["left"] = each.count()
+                row["left"] = each.left()
         notes += self._doubts(Wanted(**wanted))
         _log.info("forgot", removed=sum(row["count"] for row in rows))
         return {"rows": rows, "notes": notes}
@@ -126,8 +132,10 @@ class Eraser:
                 "figures": self._scrub_labels(stored.erasure, words),
                 "dead letters": self._scrub_letters(stored.letters, words),
             }
-            unfinished = any(changed.values()) or stored.erasure.is_unfinished()
-            notes = self._write_anew(report) if unfinished else []
+            notes = []
+            if any(changed.values()) or stored.erasure.is_unfinished():
+                self._erase(partial(Erasure.derive_anew, now_ms=wall_ms()))
+                notes = self._write_anew(report)
         _log.info("scrubbed", **{what.replace(" ", "_"): n for what, n in changed.items()})
         return {
             "rows": [{"what": what, "changed": count} for what, count in changed.items()],
@@ -291,19 +299,17 @@ class Eraser:
         return len(others)
 
     def _scrub_labels(self, erasure: Erasure, words: Words) -> int:
-        """Rename what has a name in derived rows, as it is in events, and take texts out."""
+        """Rename what has a name in derived rows, as it is in events, and take texts out.
+
+        Most of it is derived anew in the end; of rows that retention removed nobody could.
+        """
         changed = 0 if words.shows_prompts() else erasure.count_prompts()
         if changed:
             self._erase(Erasure.remove_prompts)
-        kinds = {"project": words.shown_project, "branch": words.shown_branch,
-                 "agent_type": words.shown_agent_type}  # fmt: skip
-        for kind, shown in kinds.items():
-            for old in erasure.labels(kind):
-                new = shown(old)
-                if new != old:
-                    self._erase(partial(Erasure.rename_label, kind=kind, old=old, new=new))
-                    changed += 1
-        return changed
+        renamings = [*_label_renamings(erasure, words), *_text_renamings(erasure, words)]
+        for renaming in renamings:
+            self._erase(renaming)
+        return changed + len(renamings)
 
     def _scrub_letters(self, letters: Letters, words: Words) -> int:
         changed = 0
@@ -313,6 +319,22 @@ class Eraser:
                 self._erase(work)
                 changed += 1
         return changed
+
+
+def _label_renamings(erasure: Erasure, words: Words) -> Iterator[Work]:
+    shown: dict[str, Callable[[str], str]] = {"project": words.shown_project}
+    shown |= {kind: partial(words.shown, key) for kind, key in _LABEL_KEYS.items()}
+    for kind, show in shown.items():
+        for old in erasure.labels(kind):
+            if (new := show(old)) != old:
+                yield partial(Erasure.rename_label, kind=kind, old=old, new=new)
+
+
+def _text_renamings(erasure: Erasure, words: Words) -> Iterator[Work]:
+    for table, column, key in TEXTS:
+        for old in erasure.texts(table, column):
+            if (new := words.shown(key, old)) != old:
+                yield partial(Erasure.rename_text, table=table, column=column, old=old, new=new)
 
 
 def _scrubbed(letter: Letter, words: Words) -> Work | None:

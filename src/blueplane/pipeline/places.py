@@ -35,6 +35,7 @@ Rewrite = Callable[[bytes, str], bytes]
 
 #: Copies of a database that could not be read: nobody can look for anything in them.
 _DAMAGED: Final = "telemetry.db.damaged-*"
+_SPACE: Final = re.compile(r"\s")
 #: Bytes of a file that are looked at twice: longer than any way to write a name.
 _OVERLAP: Final = 16 * 1024
 
@@ -48,11 +49,8 @@ class Words(Protocol):
     def shown_project(self, stored: str) -> str:
         """Return the name that a stored project has at the present settings."""
 
-    def shown_branch(self, stored: str) -> str:
-        """Return the name that a stored branch has at the present settings."""
-
-    def shown_agent_type(self, stored: str) -> str:
-        """Return the name that a stored type of agents has at the present settings."""
+    def shown(self, key: str, stored: str) -> str:
+        """Return what a text under a key of payloads is at the present settings; "" if nothing."""
 
     def shows_prompts(self) -> bool:
         """Whether the texts of prompts are stored at the present level."""
@@ -98,12 +96,20 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place: what may be there, how much of it is, and how it is cleared."""
+    """One place: what may be there, how much of it is, and how it is cleared.
+
+    ``count_left`` is asked after that, where not all that counts before need be gone.
+    """
 
     place: str
     what: str
     count: Callable[[], int]
     clear: Callable[[], int]
+    count_left: Callable[[], int] | None = None
+
+    def left(self) -> int:
+        """Return how much is left there."""
+        return (self.count_left or self.count)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +133,21 @@ def places(home: Home, wanted: Wanted, words: Words, stored: Stored, erase: Eras
         Place("home", "traces of an earlier forget", traces, traces),  # before this one leaves any
         Place("database", "dead letters", letters.count, letters.clear),
         Place("database", "events", rows.count, rows.clear),
-        Place("database", "figures", derived.count, partial(_unlearn, erase, derived)),
         _files("quarantine", "files", partial(_meant, home.quarantine, wanted)),
         _files("home", "damaged databases", partial(_damaged, home, wanted)),
     ]
+    figures = Place(
+        "database", "figures", derived.count, partial(_unlearn, erase, derived), derived.count_left
+    )
     if not wanted.needle:
-        return found
+        return [*found, figures]
     said = _Mentions(wanted, words, stored, erase)
     named = partial(stored.erasure.count_origins, wanted.needle.decode())
     unname = partial(_unname, erase, wanted.needle.decode(), named)
     return [
         *found,
         Place("database", "mentions by other events", said.count, said.clear),
+        figures,  # after that, for they are derived anew
         Place("database", "names of files", named, unname),
         _files("backups", "files", partial(_meant, home.backups, wanted)),
     ]
@@ -153,6 +162,7 @@ def _unlearn(erase: Erase, derived: DerivedRows) -> int:
     found = derived.count()
     for removal in derived.removals():
         erase(partial(Erasure.remove_derived, removal=removal))
+    erase(partial(Erasure.derive_anew, now_ms=wall_ms()))
     return found
 
 
@@ -219,11 +229,16 @@ class _Mentions:
 
 
 def _without_id(event: bytes, found: re.Pattern[str]) -> bytes:
-    """Take an id out of every text of an event, and leave keys and numbers as they are."""
+    """Take an id out of every text of an event, and leave keys and numbers as they are.
+
+    Nothing stands for a text that is it, or a name with it, of a file or not: it would be another.
+    """
 
     def without(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         if type(value) is str:
-            return found.sub(FORGOTTEN, value)
+            name = value.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+            is_name = found.fullmatch(value) or (found.search(name) and not _SPACE.search(name))
+            return None if is_name else found.sub(FORGOTTEN, value)
         if type(value) is list:
             return [without(item) for item in value]
         if type(value) is dict:

@@ -7,6 +7,7 @@ Leaves deriving to the workers, and what stays to ``store/rebuilding.py``.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any, Final, TypeAlias
@@ -50,14 +51,26 @@ class Rebuilder:
             message = f"no worker {unknown[0]!r}: say one of {', '.join(CLEARING)}"
             raise UsageError(message)
         report({"step": "clearing"})
-        self.writer.ask(lambda: self.writer.commits.begin_anew(names), CLEAR_S)
-        self.wake()
+        self.writer.ask(partial(self._clear, names), CLEAR_S)
         events = self._follow(names, report)
         _log.info("rebuilt", workers=",".join(names), events=events)
         return {"rows": [{"worker": name, "events": events} for name in names]}
 
+    def finish(self, report: Report) -> list[str]:
+        """Wait for workers that somebody had begin anew; return a note when that takes too long."""
+        try:
+            self._follow([*CLEARING], report)
+        except StoreUnavailableError:
+            return ["figures are still derived anew, and too low until then; see `health workers`"]
+        return []
+
+    def _clear(self, names: Sequence[str]) -> None:
+        self.writer.commits.begin_anew(names)
+        self.writer.letters.note_change()
+
     def _follow(self, names: Sequence[str], report: Report) -> int:
         """Say how far it is until all that was there is derived; return how many events."""
+        self.wake()
         first, last = self._span()
         done, went_s = first, monotonic_s()
         while done < last:

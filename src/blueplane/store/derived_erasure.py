@@ -3,7 +3,8 @@
 Owns which derived rows are of a session, a project or the time before a moment, and the statements
 that remove them.
 Promises that a session stays, without what is meant, while anything else is known of it.
-Leaves when that is, and raw traces, to ``erasure.py``; it is done after they are gone.
+Leaves when that is, and raw traces, to ``erasure.py``; it is done after they are gone. What rows
+that are left say is derived anew: this is for what was derived of rows that retention removed.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +12,8 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from blueplane.store.connection import Connection, translated
-from blueplane.store.conversation_tables import LABELLED, TABLES, TIMES
-from blueplane.store.metric_rollups import begin_measuring_anew
+from blueplane.store.conversation_tables import TABLES, TIMES
+from blueplane.store.rebuilding import LABELLED_COLUMNS, derivable_since_ms
 from blueplane.store.rollups import Rollups, adding
 from blueplane.store.usage_columns import KEYS, LABELS, VALUES
 
@@ -20,12 +21,13 @@ Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 #: A piece of work through the write connection, in its caller's transaction.
 Removal: TypeAlias = Callable[[Connection], object]
 
-#: Where labels are: table, column and kind.
-_LABELLED: Final = (
-    *(("calls", kind, kind) for kind in ("agent", "model", "project", "branch")),
-    *(("sessions", kind, kind) for kind in ("project", "branch")),
-    *LABELLED,
-)
+#: Texts of derived rows that are no labels: table, column, and the key that says it in a payload.
+TEXTS: Final = (
+    ("sessions", "session_id", "session_id"), ("sessions", "parent_id", "parent_session_id"),
+    ("sessions", "continues", "session_id"), ("sessions", "begun_by", "source"),
+    ("sessions", "end_reason", "reason"), ("subagents", "child", "agent_id"),
+    ("compactions", "cause", "trigger"),
+)  # fmt: skip
 #: What is known of a prompt at the privacy level ``full`` only.
 _TEXT: Final = "prompt = NULL, prompt_words = NULL, prompt_lines = NULL"
 #: Takes the texts out of the prompts that are left.
@@ -34,11 +36,6 @@ NO_TEXT: Final = f"UPDATE conversation_turns SET {_TEXT} WHERE prompt IS NOT NUL
 _EMPTY: Final = (
     "sessions.id NOT IN (SELECT session FROM calls) AND NOT EXISTS"
     " (SELECT 1 FROM traces t JOIN names n ON n.id = t.session WHERE n.text = sessions.session_id)"
-)
-_UNUSED: Final = "DELETE FROM labels WHERE id NOT IN ({})".format(
-    " UNION ".join(
-        f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL" for table, column, _ in _LABELLED
-    )
 )
 
 
@@ -53,6 +50,7 @@ class DerivedRows:
     ) -> None:
         self._connection = connection
         self._keeps_others = bool(projects)
+        self._before_ms = before_ms
         if before_ms:
             self._parameters: tuple[Any, ...] = (before_ms,)
             self._calls = "timestamp_ms < ?1"
@@ -95,16 +93,29 @@ class DerivedRows:
 
     def count(self) -> int:
         """Return how many rows are of what is meant."""
+        return self._count(self._parameters)
+
+    def _count(self, parameters: tuple[Any, ...]) -> int:
         tables = {"calls": self._calls, "sessions": self._sessions, **self._talks}
         with translated():
             return sum(
                 int(
                     self._connection.execute(
-                        f"SELECT count(*) FROM {table} WHERE {where}", self._parameters
+                        f"SELECT count(*) FROM {table} WHERE {where}", parameters
                     ).fetchone()[0]
                 )
                 for table, where in tables.items()
             )
+
+    def count_left(self) -> int:
+        """Return how many are left that no event which is left can have said.
+
+        What was captured later may have happened before.
+        """
+        if not self._before_ms:
+            return self.count()
+        with translated():
+            return self._count((min(self._before_ms, derivable_since_ms(self._connection)),))
 
     def removals(self) -> list[Removal]:
         """Return the pieces of work that remove them, in order; each may be a transaction."""
@@ -119,8 +130,7 @@ class DerivedRows:
             *self._rest,
         ]
         works = [partial(_execute, statement=(each, self._parameters)) for each in statements]
-        tidy = partial(_execute, statement=(_UNUSED, ()))
-        return [self._remove_calls, *works, begin_measuring_anew, tidy]
+        return [self._remove_calls, *works]
 
     def _remove_calls(self, connection: Connection) -> None:
         """Remove calls; what they were copies of may be shown now, so the rollups follow both."""
@@ -149,16 +159,19 @@ def _talks_of_project(labels: str) -> dict[str, str]:
 
 
 def renaming(kind: str, old: str, new: str) -> list[Statement]:
-    """Return the statements that give what has one label another one."""
+    """Return the statements that give what has one label another one, or, for "", none."""
     number = "(SELECT id FROM labels WHERE kind = ? AND text = ?)"
     return [
-        ("INSERT INTO labels (kind, text) VALUES (?, ?) ON CONFLICT DO NOTHING", (kind, new)),
+        (
+            "INSERT INTO labels (kind, text) SELECT ?1, ?2 WHERE ?2 != '' ON CONFLICT DO NOTHING",
+            (kind, new),
+        ),
         *(
             (
                 f"UPDATE {table} SET {column} = {number} WHERE {column} = {number}",
                 (kind, new, kind, old),
             )
-            for table, column, known in _LABELLED
+            for table, column, known in LABELLED_COLUMNS
             if known == kind
         ),
         *_rollup_renaming(kind, (kind, new, kind, old)),
@@ -174,7 +187,8 @@ def _rollup_renaming(kind: str, names: tuple[str, ...]) -> list[Statement]:
     found: list[Statement] = []
     for table, key in KEYS.items():
         if kind in key:
-            columns = ", ".join(number if each == kind else each for each in (*key, *VALUES))
+            new = f"coalesce({number}, 0)"
+            columns = ", ".join(new if each == kind else each for each in (*key, *VALUES))
             copy = f"INSERT INTO {table} SELECT {columns} FROM {table} WHERE {kind} = {number}"
             found += [
                 (f"{copy} {adding(key)}", names),

@@ -18,6 +18,7 @@ from blueplane.store.derived_erasure import NO_TEXT, DerivedRows, Removal, renam
 from blueplane.store.forgotten import remember
 from blueplane.store.metric_rollups import begin_measuring_anew
 from blueplane.store.names import remove_unused_names
+from blueplane.store.rebuilding import CLEARING, begin_anew
 
 #: Rows that are read, or changed, at once; fewer than a statement takes parameters.
 AT_ONCE: Final = 800
@@ -147,6 +148,14 @@ class Erasure:
             found = self._connection.execute("SELECT text FROM labels WHERE kind = ?", (kind,))
             return [row[0] for row in found]
 
+    def texts(self, table: str, column: str) -> list[str]:
+        """Return the texts of a column of derived rows."""
+        with translated():
+            found = self._connection.execute(
+                f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"
+            )
+            return [row[0] for row in found]
+
     def is_unfinished(self) -> bool:
         """Return whether something was removed of which files may still hold a trace."""
         with translated():
@@ -233,6 +242,18 @@ class Erasure:
         for statement in renaming(kind, old, new):
             self._connection.execute(*statement)
         begin_measuring_anew(self._connection)
+        return {}
+
+    def rename_text(self, table: str, column: str, old: str, new: str) -> Mapping[str, int]:
+        """Give derived rows another text in a column, or, for "", none."""
+        self._connection.execute(
+            f"UPDATE OR REPLACE {table} SET {column} = nullif(?, '') WHERE {column} = ?", (new, old)
+        )
+        return {}
+
+    def derive_anew(self, now_ms: int) -> Mapping[str, int]:
+        """Have workers derive anew from the rows that are left, as those are now."""
+        begin_anew(self._connection, CLEARING, now_ms)
         return {}
 
     def remove_prompts(self) -> Mapping[str, int]:

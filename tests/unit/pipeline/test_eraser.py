@@ -1,12 +1,14 @@
 """Forgetting and scrubbing in this process: what goes, what stays, and what still counts."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from blueplane.capture.cursor.found import Found
 from blueplane.capture.renewal import Renewal
 from blueplane.clock import NS_PER_MS
 from blueplane.config import PrivacySettings
@@ -22,11 +24,10 @@ from blueplane.store.codec import shipped
 from blueplane.store.conversation_tables import TABLES
 from blueplane.store.ledger import stored_rows
 from blueplane.store.letters import Letter
-from blueplane.store.metric_rollups import MEASURED
 from helpers.desk import SECRET, T0_MS, Desk, answer, at, hook, line
 from helpers.redis_server import RedisServer
 from helpers.road import CAPTURED_NS, Road, make_event
-from helpers.stories import Teller, claude_hooks, claude_lines
+from helpers.stories import HOME, Teller, claude_hooks, claude_lines, cursor_hooks, cursor_rows
 from helpers.waiting import wait_until
 
 WAIT_S = 20.0
@@ -507,21 +508,16 @@ def test_forget_takes_what_was_derived_from_a_session(running: Running) -> None:
     removed = running.forget(session="s-1")
     # Then
     assert removed["database", "figures"] == (4, 0)
+    desk.derive()
     left = desk.derived()
     assert [row[1] for row in left["sessions"]] == ["s-2", "s-3"]
     assert b"s-1" not in running.home.database.read_bytes()
     assert (len(left["usage"]), left["witnesses"]) == (1, [])
-    # and nothing comes back, but what others add up to
-    desk.derive()
-    again = desk.derived()
-    assert {row[0] for row in again["session_figures"]} == {"s-2"}
-    assert {name: again[name] for name in again if name not in MEASURED} == {
-        name: left[name] for name in left if name not in MEASURED
-    }
+    assert {row[0] for row in left["session_figures"]} == {"s-2", "s-3"}
 
 
 def test_forget_takes_what_was_derived_from_a_project(running: Running) -> None:
-    """A session of two projects stays, with the calls of the other one and without the name."""
+    """A session of two projects stays, as what was in the other one tells it."""
     # Given
     running.write(
         answer(1, session_id="s-1", project="orchard"),
@@ -534,8 +530,11 @@ def test_forget_takes_what_was_derived_from_a_project(running: Running) -> None:
     removed = running.forget(project="orchard")
     # Then
     assert removed["database", "figures"] == (5, 0)
+    desk.derive()
     assert desk.usage("session_id, project") == [("s-2", "meadow")]
-    assert desk.execute("SELECT session_id, project, branch FROM sessions") == [("s-2", None, None)]
+    (session,) = desk.derived()["sessions"]
+    assert session[1] == "s-2"
+    assert session[4:6] == ("meadow", "")
     assert desk.execute("SELECT text FROM labels WHERE kind != 'model'") == [("meadow",)]
 
 
@@ -554,12 +553,12 @@ def test_forget_takes_what_was_derived_from_before_a_moment(running: Running) ->
     removed = running.forget(before_ms=T0_MS)
     # Then
     assert removed["database", "figures"] == (5, 0)
+    desk.derive()
+    began_ms = T0_MS + 60_000
     assert desk.usage("session_id") == [("both",)]
-    assert [row[1:] for row in desk.derived()["stretches"]] == [
-        ("both", T0_MS, T0_MS + 60_000)
-    ]  # fmt: skip
-    assert [row[2] for row in desk.derived()["witnesses"]] == ["both"]
-    assert desk.execute("SELECT session_id, started_ms FROM sessions") == [("both", T0_MS)]
+    assert [row[1:] for row in desk.derived()["stretches"]] == [("both", began_ms, began_ms)]
+    assert desk.derived()["witnesses"] == []  # there is no hook that could have seen more
+    assert desk.execute("SELECT session_id, started_ms FROM sessions") == [("both", began_ms)]
 
 
 def talks(desk: Desk) -> set[str]:
@@ -589,11 +588,13 @@ def test_forget_takes_conversations(running: Running, wanted: dict[str, Any]) ->
     # When
     removed = running.forget(**wanted)
     # Then
+    desk.derive()
     assert removed["database", "figures"][1] == 0
     assert talks(desk) == {"s-2"}
     data = running.home.database.read_bytes()
     assert (b"fix the test" in data, named.encode() in data) == (False, False)
-    assert desk.execute("SELECT prompt FROM conversation_turns") == [(None,)]
+    said = None if "project" in wanted else "see forgotten"
+    assert desk.execute("SELECT prompt FROM conversation_turns") == [(said,)]
 
 
 def test_forget_takes_conversations_before_a_moment(running: Running) -> None:
@@ -604,6 +605,7 @@ def test_forget_takes_conversations_before_a_moment(running: Running) -> None:
     # When
     removed = running.forget(before_ms=T0_MS + 60_000)
     # Then
+    desk.derive()
     assert removed["database", "figures"][1] == 0
     assert desk.execute("SELECT prompt FROM conversation_turns WHERE prompt_chars = 11") == [
         ("look around",)
@@ -625,6 +627,7 @@ def test_scrub_takes_the_texts_of_conversations(running: Running) -> None:
     changed = running.scrub()
     # Then
     assert changed["figures"] == 4
+    desk.derive()
     data = running.home.database.read_bytes()
     assert (b"fix the test" in data, b"my-own" in data) == (False, False)
     assert desk.execute(
@@ -665,6 +668,7 @@ def test_scrub_renames_what_was_derived(running: Running) -> None:
     changed = running.scrub()
     # Then
     assert changed["figures"] == 2
+    desk.derive()
     ((project, branch),) = desk.usage("project, branch")
     assert (project[:2], branch[:2]) == ("n:", "b:")
     # and a replay of the scrubbed rows gives the same names
@@ -674,3 +678,112 @@ def test_scrub_renames_what_was_derived(running: Running) -> None:
     desk.derive()
     assert desk.derived() == before
     assert "figures" not in running.scrub()
+
+
+# --- a word in every text -------------------------------------------------------------------------
+
+
+class Planter(Teller):
+    """Tells a story in full with another word in every text of every payload.
+
+    ``sparing`` leaves those alone without which nobody would know what is told.
+    """
+
+    _MEANINGS = frozenset({"type", "subtype", "source", "status", "name", "subagent_type"})
+
+    def __init__(self, session_id: str, *, sparing: bool) -> None:
+        super().__init__("full", session_id)
+        self._spared = frozenset({"sessionId", "timestamp", "uuid", "hook_event_name"})
+        self._spared |= {"session_id", "conversation_id", "cursor_version"}
+        self._spared |= self._MEANINGS if sparing else frozenset()
+        self.words: list[str] = []
+
+    def plant(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: self.plant(item, name) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.plant(item, key) for item in value]
+        if not isinstance(value, str) or key in self._spared:
+            return value
+        self.words.append(f"zq{self.session_id}{len(self.words)}x")
+        return f"{value} {self.words[-1]}"
+
+    def _hook(self, second: float, platform: str, name: str, body: dict[str, Any]) -> Event:
+        return super()._hook(second, platform, name, self.plant(body))
+
+    def line(self, second: float, kind: str, **fields: Any) -> Event:
+        own = {"cwd": HOME, "uuid": f"{self.session_id}-{second}-{len(self.words)}"}
+        return super().line(second, kind, **self.plant({**own, **fields}))
+
+    def meta(self, agent: str, **fields: Any) -> Event:
+        return super().meta(agent, **self.plant(fields))
+
+    def found(self, thing: Found) -> Event:
+        texts = {name: self.plant(getattr(thing, name)) for name in ("turn_id", "tool_use_id")}
+        columns = self.plant(dict(thing.columns))
+        return super().found(replace(thing, body=self.plant(thing.body), columns=columns, **texts))
+
+
+def planted() -> tuple[list[Event], list[str]]:
+    """Tell the story in all ways, and return what was planted."""
+    tellers = [Planter(f"s{number}", sparing=number < 2) for number in range(4)]
+    events = [
+        event
+        for claude, cursor in (tellers[:2], tellers[2:])
+        for event in (
+            *claude_hooks(claude), *claude_lines(claude), *cursor_hooks(cursor),
+            *cursor_rows(cursor),
+            claude.claude(9, "SessionEnd", reason="other"),
+            cursor.cursor(9, "subagentStart", parent_conversation_id="a parent"),
+        )
+    ]  # fmt: skip
+    once = {event.event_id: event for event in events}  # both stories have the same sub-agent
+    named = [event._replace(origin=f"t:f:{n}:1") for n, event in enumerate(once.values())]
+    return named, [word for teller in tellers for word in teller.words]
+
+
+def left_of(running: Running, desk: Desk, words: list[str]) -> list[str]:
+    """Return the words that are in a row, in a derived table, or anywhere in the file."""
+    labels = desk.execute("SELECT text FROM labels UNION SELECT text FROM names")
+    files = [running.home.database.with_name(f"telemetry.db{end}") for end in ("", "-wal")]
+    text = repr((running.texts(), desk.derived(), labels))
+    data = b"".join(file.read_bytes() for file in files if file.exists())
+    return [word for word in words if word in text or word.encode() in data]
+
+
+def test_scrub_leaves_no_word_of_any_text_in_any_table(running: Running) -> None:
+    """From full to strict nothing that a person may have written stays, wherever it was put."""
+    # Given a word in every text of hooks, transcripts and databases
+    events, words = planted()
+    running.write(*events)
+    desk = derive(running)
+    assert len(left_of(running, desk, words)) > len(words) // 2
+    # When
+    running.scrub()
+    # Then it is neither there nor after everything is derived again
+    assert left_of(running, desk, words) == []
+    desk.derive()
+    assert left_of(running, desk, words) == []
+    before = desk.derived()
+    desk.begin_again(emptied=True)
+    desk.derive()
+    assert desk.derived() == before
+
+
+def test_scrub_leaves_no_word_in_what_was_derived_of_rows_that_are_gone(running: Running) -> None:
+    """What retention has removed cannot be derived again: its figures stay, their texts do not."""
+    # Given figures of rows that were too old
+    events, words = planted()
+    running.write(*events)
+    desk = derive(running)
+    calls = desk.usage()
+    running.spoil("DELETE FROM traces")
+    running.spoil(f"INSERT INTO custody_totals VALUES ('rows.expired', {len(events)})")
+    assert len(left_of(running, desk, words)) > 10
+    # When
+    running.scrub()
+    desk.derive()
+    # Then
+    assert left_of(running, desk, words) == []
+    assert desk.usage() == calls
+    assert running.scrub() == {}
