@@ -353,6 +353,8 @@ def test_forget_works_without_a_server(server: Server, spool: Spool) -> None:
     assert ended.code == 0, ended.err
     assert [row["session_id"] for row in read(server.home)] == ["s-other"]
     assert not files_with(server.home, SECRET.encode())
+    # And what is left is derived anew: nobody else would do it
+    assert is_derived(server.home)
 
 
 @pytest.mark.fault("A5")

@@ -28,7 +28,7 @@ CLEAR_S: Final = 3600.0
 #: Seconds without a step after which it is said that it does not get on.
 PATIENCE_S: Final = 60.0
 #: Seconds between two looks.
-LOOK_S: Final = 0.2
+LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
