@@ -785,5 +785,6 @@ def test_scrub_leaves_no_word_in_what_was_derived_of_rows_that_are_gone(running:
     desk.derive()
     # Then
     assert left_of(running, desk, words) == []
-    assert desk.usage() == calls
+    assert desk.usage("input_tokens, output_tokens") == calls
+    assert desk.execute("SELECT kind FROM labels WHERE text = ''") == []
     assert running.scrub() == {}

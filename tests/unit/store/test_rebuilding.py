@@ -101,6 +101,17 @@ def test_what_was_read_before_a_rebuild_is_not_stored_after_it(desk: Desk) -> No
     assert desk.execute("SELECT * FROM watermarks") == []
 
 
+def test_what_was_read_before_a_worker_began_anew_for_a_letter_is_not_stored(desk: Desk) -> None:
+    """It begins anew with the derivation that says so, and only what is read later counts."""
+    # Given
+    edition = desk.commits.edition
+    assert desk.commits.derive(Derivation("", None, lambda _: None, edition, anew=["usage"]))
+    # When / Then
+    assert desk.commits.derive(Derivation("usage", 50, lambda _: None, edition)) is False
+    desk.derive()
+    assert {mark for (mark,) in desk.execute("SELECT sequence FROM watermarks")} != {50}
+
+
 def test_what_was_derived_from_rows_that_are_gone_stays(desk: Desk) -> None:
     """Retention removed them: what happened before the oldest row was written is not taken away."""
     # Given a row that was too old
