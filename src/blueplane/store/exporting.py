@@ -152,17 +152,6 @@ def projects(reader: Rows) -> dict[int, str]:
     return dict(reader.rows("SELECT id, text FROM labels WHERE kind = 'project'"))
 
 
-def sessions_like(reader: Rows, name: str) -> dict[str, int]:
-    """Return sessions whose id begins like a name, or with it, and their numbers."""
-    found = reader.rows(
-        "SELECT session_id, id FROM sessions"
-        " WHERE substr(session_id, 1, ?1) = substr(?2, 1, ?1) ORDER BY session_id = ?2 DESC,"
-        " substr(session_id, 1, length(?2)) = ?2 DESC, last_ms DESC LIMIT ?3",
-        (max(1, len(name) // 2), name, PAGE),
-    )
-    return dict(reversed(found))
-
-
 def figures_of_sessions(reader: Reads, scope: Scope) -> Iterator[tuple[str, str, Body]]:
     """Yield platform, session and body of each session on each day of a scope."""
     for day in scope.within(metric_reports.days(reader)):

@@ -194,7 +194,7 @@ def test_export_writes_a_whole_private_file_or_none(tree: Tree, tmp_path: Path) 
         (["--platform", "vim"], "nothing is stored of the platform 'vim'"),
         (["--key", "pears"], "--key goes with --anonymize"),
         (["--since", "soon"], "is no day"),
-        (["everything"], "is not one of"),
+        (["cals"], "did you mean calls?"),
     ],
 )
 def test_export_says_what_is_wrong_in_one_line(

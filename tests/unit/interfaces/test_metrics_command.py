@@ -337,3 +337,43 @@ def test_metrics_of_others_are_shown_when_a_package_offers_them(
     text = printed(told, "metrics", "--category", "tea")
     assert f"{2 * prompts} kettles" in text
     assert "the metric spilt does not work: LookupError: no kettle" in " ".join(text.split())
+
+
+def test_explain_names_the_package_when_a_figure_is_of_another(
+    told: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only that package knows what the figure is made of; a near name of it is found, too."""
+    # Given
+    install(tmp_path, "teahouse", "teahouse_figures:ALL", KETTLES)
+    monkeypatch.syspath_prepend(tmp_path)
+    # When
+    codes = [run(told, "explain", f"metrics.{name}")[0] for name in ("kettles", "kettels")]
+    # Then
+    theirs, near = capsys.readouterr().err.splitlines()
+    assert codes == [2, 2]
+    assert "metrics.kettles is of the package teahouse" in theirs
+    assert "did you mean metrics.kettles" in near
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("metrics", "--metric", "error_rat"), "error_rate"),
+        (("metrics", "--category", "error"), "errors"),
+        (("metrics", "--group-by", "toool"), "tool"),
+        (("insights", "--format", "jsn"), "json"),
+        (("insights", "--period", "mont"), "month"),
+        (("usage", "dayly"), "daily"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error_when_it_is_near_one(
+    told: Home, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], meant: str
+) -> None:
+    """Exit code 2, and one line that ends with what was probably meant."""
+    # Given / When
+    code, _ = run(told, *arguments)
+    # Then
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.endswith(f"did you mean {meant}?\n")
+    assert error.count("\n") == 1

@@ -32,28 +32,31 @@ _WAYS: Final = ("", "up", "down")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """All metrics by name; ``broken`` says of each that could not be had, or failed, why."""
+    """All metrics by name.
 
-    metrics: Mapping[str, Metric]
+    ``broken`` says of each that could not be had, or failed, why; ``makers`` of each of another
+    package, which one that is.
+    """
+
+    metrics: dict[str, Metric]
     broken: dict[str, str]
+    makers: dict[str, str]
 
 
 @cache
 def known_metrics() -> Known:
     """Return our metrics and those of others."""
-    found = Known(dict(CATALOGUE), {})
+    found = Known(dict(CATALOGUE), {}, {})
     if not _is_offered(sys.path):
         return found
     # Importing it takes a third of the time that a report may take.
-    points = import_module("importlib.metadata").entry_points(group=ENTRY_POINTS)
-    metrics = dict(CATALOGUE)
-    for point in points:
+    for point in import_module("importlib.metadata").entry_points(group=ENTRY_POINTS):
         try:
             for metric in _checked(point.load()):
-                _add(metrics, metric, found.broken)
+                _add(found, metric, point.dist.name)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may do anything
             found.broken[point.name] = f"{type(error).__name__}: {error}"
-    return Known(metrics, found.broken)
+    return found
 
 
 def _is_offered(places: Iterable[str]) -> bool:
@@ -79,13 +82,16 @@ def _checked(offered: object) -> Iterator[Metric]:
         yield metric
 
 
-def _add(metrics: dict[str, Metric], metric: Metric, broken: dict[str, str]) -> None:
-    if metric.name in metrics:
-        broken[metric.name] = "there is a metric of that name already"
-    elif len(metrics) - len(CATALOGUE) >= _MOST:
-        broken[metric.name] = f"there are {_MOST} metrics of third parties already"
+def _add(known: Known, metric: Metric, maker: str) -> None:
+    name = metric.name
+    if name in known.metrics:
+        known.broken[name] = "there is a metric of that name already"
+    elif len(known.makers) >= _MOST:
+        known.broken[name] = f"there are {_MOST} metrics of third parties already"
     else:
-        metrics[metric.name] = replace(metric, unit=str(metric.unit), make=_guarded(metric, broken))
+        make = _guarded(metric, known.broken)
+        known.metrics[name] = replace(metric, unit=str(metric.unit), make=make)
+        known.makers[name] = maker
 
 
 def _guarded(metric: Metric, broken: dict[str, str]) -> Any:  # noqa: ANN401 - a Metric's make

@@ -1,10 +1,10 @@
 """``blueplane analyze``: all that is known of one session.
 
-Owns the command, which session is meant, and the file that is exported.
+Owns the command, and the file that is exported.
 Promises the figures of ``sessions`` and ``metrics``, and a file that is whole, private and never
 written over another one unasked.
-Leaves the rows to ``analytics/session_analysis.py`` and, for it takes long to import,
-``analysis_story.py``; how they look to ``analysis_screen.py``.
+Leaves which session is meant to ``session_names.py``, the rows to ``analytics/session_analysis.py``
+and, for it takes long to import, ``analysis_story.py``; how they look to ``analysis_screen.py``.
 """
 
 import os
@@ -19,23 +19,22 @@ from blueplane.analytics import session_analysis as parts_of
 from blueplane.analytics.metrics.vector import merged
 from blueplane.analytics.session_report import one
 from blueplane.clock import wall_ms
-from blueplane.errors import NotFoundError, UsageError
+from blueplane.errors import UsageError
 from blueplane.interfaces.cli.lazy import load
+from blueplane.interfaces.cli.near import OneOf
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.output import json_text
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import write_csv
+from blueplane.interfaces.cli.session_names import find_session
 from blueplane.paths import Home, replacing
 from blueplane.store.metric_rollups import bodies_of_session
 from blueplane.store.reading import Reads
-from blueplane.store.session_list import Known, beginning, nearest, newest
+from blueplane.store.session_list import Known
 
 #: What may be asked for beside the figures.
 _PARTS: Final = ("tools", "files", "timeline", "insights")
-_LAST: Final = "last"
-#: Ids that are named when several begin so.
-_NAMED: Final = 3
 
 _Form = Literal["table", "json", "csv"]
 
@@ -49,7 +48,7 @@ _Form = Literal["table", "json", "csv"]
 @click.option("--export", metavar="FILE", type=click.Path(path_type=Path),
               help="Write it to a .json or .csv file instead.")  # fmt: skip
 @click.option("--force", is_flag=True, help="With --export: write over a file that is there.")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table",
+@click.option("--format", "form", type=OneOf(["table", "json", "csv"]), default="table",
               show_default=True, help="For people, or for programs.")  # fmt: skip
 @home_option
 def analyze(home: Home, session: str, form: _Form, export: Path | None, **said: bool) -> None:
@@ -72,7 +71,7 @@ def analyze(home: Home, session: str, form: _Form, export: Path | None, **said: 
         raise UsageError(message)
     with opened_once(home, Reads) as reader:
         wanted = _PARTS if written == "json" and not asked else asked
-        answer = _answer(reader, _find(reader, session), home, wanted)
+        answer = _answer(reader, find_session(reader, session), home, wanted)
     if export is not None:
         _export(export, _text(answer, asked, written))
         click.echo(f"{export}: written")
@@ -80,28 +79,6 @@ def analyze(home: Home, session: str, form: _Form, export: Path | None, **said: 
         load("analysis_screen", "show")(answer)
     else:
         click.echo(_text(answer, asked, form), nl=form == "json")
-
-
-def _find(reader: Reads, name: str) -> Known:
-    """Return the session that is meant; raise NotFoundError or UsageError."""
-    if name == _LAST:
-        last = newest(reader)
-        if last is None:
-            message = "no sessions yet: they come as editors tell of them; see `blueplane status`"
-            raise NotFoundError(message)
-        return last
-    found = beginning(reader, name, _NAMED + 1) if name else []
-    if not found:
-        close = nearest(reader, name)
-        hint = f"did you mean {close}?" if close else "`blueplane sessions` lists them"
-        message = f"no session {name!r}; {hint}"
-        raise NotFoundError(message)
-    if len(found) > 1 and found[0].session_id != name:
-        names = ", ".join(each.session_id for each in found[:_NAMED])
-        more = " and more" if len(found) > _NAMED else ""
-        message = f"several sessions begin with {name!r}: {names}{more}; write more of one"
-        raise UsageError(message)
-    return found[0]
 
 
 def _answer(reader: Reads, known: Known, home: Home, parts: Sequence[str]) -> dict[str, Any]:

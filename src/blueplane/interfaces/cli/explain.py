@@ -8,7 +8,7 @@ Leaves taking apart to ``analytics/explaining.py``, files to ``spots.py``.
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -20,8 +20,9 @@ from blueplane.analytics.explaining import (
     explain_metric,
     explain_usage,
 )
+from blueplane.analytics.metrics.additions import known_metrics
 from blueplane.analytics.metrics.catalogue import CATALOGUE
-from blueplane.errors import NotFoundError, UsageError
+from blueplane.errors import UsageError
 from blueplane.figures import UNKNOWN, moment, number, percent
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import format_option
@@ -38,9 +39,9 @@ from blueplane.interfaces.cli.output import (
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import read_span, span_options
 from blueplane.interfaces.cli.scoping import check_names
+from blueplane.interfaces.cli.session_names import find_session
 from blueplane.interfaces.cli.spots import Files, spotted
 from blueplane.paths import Home
-from blueplane.store import exporting
 from blueplane.store.queries import Reader
 from blueplane.store.usage_reports import Scope
 
@@ -61,7 +62,7 @@ def _complete(_context: click.Context, _option: click.Parameter, incomplete: str
 @click.command()
 @click.argument("figure", shell_complete=_complete)
 @click.option("--day", metavar="DAY", help="Of this day: 2026-01-31, yesterday, 7d.")
-@click.option("--session", metavar="ID", help="Of this session, or what its id begins with.")
+@click.option("--session", metavar="ID", help="Of this session: its id, its beginning, or `last`.")
 @click.option("--model", metavar="NAME", help="Of usage: of this model.")
 @click.option(
     "--limit",
@@ -103,19 +104,29 @@ def explain(home: Home, figure: str, form: Form, limit: int, **said: Any) -> Non
 
 
 def _named(figure: str, model: str | None) -> tuple[str, str]:
-    """Return group and name of a figure; raise UsageError for what is none."""
-    if figure not in _NAMES:
-        bare = figure.rpartition(".")[2]
-        close = [each for each in _NAMES if each.endswith(f".{bare}")]
-        close = close or get_close_matches(figure, _NAMES, n=2)
-        hint = f"did you mean {' or '.join(close)}?" if close else _EXAMPLES
-        message = f"no figure {figure!r}; {hint}"
-        raise UsageError(message)
+    """Return group and name of a figure; raise UsageError for what cannot be explained."""
     group, _, name = figure.partition(".")
+    if figure not in _NAMES:
+        _refuse(figure, group, name)
     if model is not None and group != "usage":
         message = "--model is of usage: metrics are of sessions, days and projects"
         raise UsageError(message)
     return group, name
+
+
+def _refuse(figure: str, group: str, name: str) -> NoReturn:
+    makers = known_metrics().makers
+    if group == "metrics" and name in makers:
+        shown = f"`blueplane metrics --metric {name}` shows it"
+        message = f"{figure} is of the package {makers[name]}, which alone knows how; {shown}"
+        raise UsageError(message)
+    names = [*_NAMES, *(f"metrics.{each}" for each in makers)]
+    bare = figure.rpartition(".")[2]
+    close = [each for each in names if each.endswith(f".{bare}")]
+    close = close or get_close_matches(figure, names, n=2)
+    hint = f"did you mean {' or '.join(close)}?" if close else _EXAMPLES
+    message = f"no figure {figure!r}; {hint}"
+    raise UsageError(message)
 
 
 def _wanted(reader: Reader, limit: int, said: dict[str, Any]) -> Wanted:
@@ -127,7 +138,7 @@ def _wanted(reader: Reader, limit: int, said: dict[str, Any]) -> Wanted:
     since, until = read_span(said)
     scope = Scope(since, until, said["platform"], said["project"])
     check_names(reader, scope)
-    session = None if said["session"] is None else _session(reader, said["session"])
+    session = None if said["session"] is None else find_session(reader, said["session"]).number
     return Wanted(scope, session, said["model"], limit)
 
 
@@ -136,19 +147,6 @@ def _check_whole(wanted: Wanted) -> None:
     if wanted.session is not None and wanted.scope != Scope():
         message = "a figure of metrics is of a whole session: leave out days, platform and project"
         raise UsageError(message)
-
-
-def _session(reader: Reader, name: str) -> int:
-    """Return the number of a session; raise NotFoundError for none, or for several."""
-    near = exporting.sessions_like(reader, name)
-    fitting = [name] if name in near else [each for each in near if each.startswith(name)]
-    if len(fitting) != 1:
-        close = get_close_matches(name, near, n=1, cutoff=0)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        what = "several sessions begin with" if fitting else "no session"
-        message = f"{what} {name!r}{hint}"
-        raise NotFoundError(message)
-    return near[fitting[0]]
 
 
 # -- showing ---------------------------------------------------------------------------------------

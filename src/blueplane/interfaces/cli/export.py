@@ -20,6 +20,7 @@ from blueplane.figures import count
 from blueplane.interfaces.cli.disguise import Disguise
 from blueplane.interfaces.cli.export_forms import FORMS
 from blueplane.interfaces.cli.lazy import load
+from blueplane.interfaces.cli.near import OneOf
 from blueplane.interfaces.cli.opening import opened
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.progress import progress
@@ -38,8 +39,8 @@ _INSTALL: Final = (
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(list(KINDS_OF_EXPORT)), default="usage")
-@click.option("--format", "form", type=click.Choice([*FORMS, "parquet"]), default="csv",
+@click.argument("kind", type=OneOf(list(KINDS_OF_EXPORT)), metavar="[KIND]", default="usage")
+@click.option("--format", "form", type=OneOf([*FORMS, "parquet"]), default="csv",
               show_default=True, help="The form of the rows.")  # fmt: skip
 @click.option(
     "--output",

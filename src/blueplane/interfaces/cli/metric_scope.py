@@ -5,11 +5,11 @@ Promises days with both ends, whatever was said.
 Leaves the options to ``reporting.py``.
 """
 
-from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from blueplane.days import date_of, today
 from blueplane.errors import NotFoundError
+from blueplane.interfaces.cli.near import hint
 from blueplane.interfaces.cli.reporting import Asked, read_asked
 from blueplane.store import metric_reports as stored
 from blueplane.store.metric_rollups import BoundedScope
@@ -63,7 +63,6 @@ def span_of(reader: Reads, asked: Asked) -> Span:
 def _check(what: str, said: str | None, names: list[str]) -> None:
     if said is None or said in names:
         return
-    close = get_close_matches(said, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"`--group-by {what}` lists them"
-    message = f"no figures of the {what} {said!r}; {hint}"
+    there = hint(said, names, f"`--group-by {what}` lists them")
+    message = f"no figures of the {what} {said!r}; {there}"
     raise NotFoundError(message)

@@ -7,7 +7,6 @@ Leaves the figures to ``analytics/metrics``, how they look to ``metric_tables.py
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn
 
@@ -18,9 +17,10 @@ from blueplane.analytics.metrics.catalogue import Metric
 from blueplane.analytics.metrics.parts import PARTS
 from blueplane.analytics.metrics.report import GROUPS, grouped, overview
 from blueplane.analytics.paging import Page
-from blueplane.errors import NotFoundError
+from blueplane.errors import UsageError
 from blueplane.interfaces.cli.metric_scope import read_period, span_of
 from blueplane.interfaces.cli.metric_tables import Told, show_groups, show_overview
+from blueplane.interfaces.cli.near import OneOf, hint
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.reporting import ReportForm, report_options
 from blueplane.paths import Home
@@ -45,7 +45,7 @@ _LISTED: Final = 12
 
 
 @click.command()
-@click.option("--group-by", "by", type=click.Choice(GROUPS), help="A row for each of these.")
+@click.option("--group-by", "by", type=OneOf(GROUPS), help="A row for each of these.")
 @click.option("--category", metavar="NAME", help="Only figures of it, as errors or latency.")
 @click.option(
     "--metric",
@@ -129,8 +129,6 @@ def _fits(metric: Metric, names: Iterable[str]) -> bool:
 
 
 def _refuse(what: str, said: str, names: set[str]) -> NoReturn:
-    close = get_close_matches(said, names, n=1)
     some = ", ".join(sorted(names)[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
-    hint = f"did you mean {close[0]}?" if close else f"there are {some}"
-    message = f"no {what} {said!r} here; {hint}"
-    raise NotFoundError(message)
+    message = f"no {what} {said!r} here; {hint(said, names, f'there are {some}')}"
+    raise UsageError(message)

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from blueplane.errors import UsageError
+from blueplane.interfaces.cli.near import OneOf
 from blueplane.paths import Home, default_home, home_at
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})([smhd]?)")
@@ -33,7 +34,7 @@ home_option = click.option(
 format_option = click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json"]),
+    type=OneOf(["table", "json"]),
     default="table",
     show_default=True,
     help="For people, or for programs.",

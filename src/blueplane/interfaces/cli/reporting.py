@@ -20,6 +20,7 @@ from blueplane.days import date_of, day_of, today
 from blueplane.errors import UsageError
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.lazy import load
+from blueplane.interfaces.cli.near import OneOf, hint
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.output import Row, Table, render, render_json
 
@@ -67,7 +68,7 @@ _OPTIONS: Final = (
     ),
     click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N",
                  help="Rows to pass over first."),
-    click.option("--format", "form", type=click.Choice(["table", "json", "csv", "chart"]),
+    click.option("--format", "form", type=OneOf(["table", "json", "csv", "chart"]),
                  default="table", show_default=True, help="For people, or for programs."),
     home_option,
 )  # fmt: skip
@@ -149,7 +150,7 @@ def _period(text: str) -> tuple[int | None, int | None]:
     if last and int(last[1]):
         return now - int(last[1]) * _DAYS[last[2]] + 1, now
     if text not in begins:
-        message = f"--period {text!r} is none: write {_PERIODS}"
+        message = f"--period {text!r} is none: {hint(text, {*begins, 'all'}, f'write {_PERIODS}')}"
         raise UsageError(message)
     return begins[text], now - 1 if text == "yesterday" else now
 

@@ -5,9 +5,8 @@ Promises a near match, if there is one.
 Leaves reading the options to ``reporting.py``.
 """
 
-from difflib import get_close_matches
-
 from blueplane.errors import NotFoundError
+from blueplane.interfaces.cli.near import hint
 from blueplane.store import exporting, usage_reports
 from blueplane.store.queries import Reader
 from blueplane.store.usage_reports import Scope
@@ -22,7 +21,6 @@ def check_names(reader: Reader, scope: Scope) -> None:
     for name, names in known.items():
         said = getattr(scope, name)
         if said is not None and said not in names:
-            close = get_close_matches(said, names, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            message = f"nothing is stored of the {name} {said!r}{hint}"
+            there = hint(said, names, f"`blueplane usage {name}` lists them")
+            message = f"nothing is stored of the {name} {said!r}; {there}"
             raise NotFoundError(message)

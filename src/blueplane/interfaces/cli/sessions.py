@@ -25,6 +25,7 @@ from blueplane.figures import (
     tokens,
 )
 from blueplane.interfaces.cli.cost_words import about_prices, cost_bars, cost_words
+from blueplane.interfaces.cli.near import OneOf
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Column, Row, Table, short_id
 from blueplane.interfaces.cli.prices import prices_of
@@ -77,7 +78,7 @@ _FIELDS: Final = (
 @click.option("--min-productivity", type=_PERCENT, metavar="POINTS",
               help="With at least this score.")  # fmt: skip
 @click.option("--with-errors", is_flag=True, help="In which a tool failed.")
-@click.option("--sort", type=click.Choice(ORDERS), default="last", show_default=True,
+@click.option("--sort", type=OneOf(ORDERS), default="last", show_default=True,
               metavar="ORDER",
               help=f"What is most, or latest, first: {', '.join(ORDERS)}.")  # fmt: skip
 @report_options

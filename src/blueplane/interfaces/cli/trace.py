@@ -39,6 +39,7 @@ from blueplane.interfaces.cli.search import (
     stored_event,
     with_data,
 )
+from blueplane.interfaces.cli.session_names import full_id
 from blueplane.interfaces.cli.storage import stored
 from blueplane.paths import Home
 from blueplane.store.hops import HOPS
@@ -105,14 +106,15 @@ def trace(home: Home, name: str, form: Form, limit: int, *, data: bool) -> None:
     """Follow one event along its road, or list the events of a session.
 
     ID is an event id, the first 6 digits of one or more, the uuid of a transcript's line, or a
-    session id. What is not written is looked for among the dead letters and in the queue. Exit
-    code 1: it is nowhere.
+    session: its id, the beginning of one, or `last`. What is not written is looked for among the
+    dead letters and in the queue. Exit code 1: it is nowhere.
     """
     with stored(home) as reader:
         event_id = find_event_id(reader, name)
         if event_id is not None:
             _show_event(stored_event(reader, event_id, data=data), form)
             return
+        name = full_id(reader, name)
         total = reader.count_session(name)
         notes = [
             *session_notes(reader, name),

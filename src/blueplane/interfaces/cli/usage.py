@@ -8,7 +8,6 @@ Leaves the figures to ``analytics/``, the forms to ``reporting.py``, a live bloc
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
 import click
@@ -22,6 +21,7 @@ from blueplane.errors import NotFoundError, UsageError
 from blueplane.figures import UNKNOWN, dollars, moment, number, tokens
 from blueplane.interfaces.cli.cost_words import about_prices, cost_bars, cost_words
 from blueplane.interfaces.cli.lazy import load
+from blueplane.interfaces.cli.near import OneOf, hint
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.output import Column, Row, Table, short_id
 from blueplane.interfaces.cli.prices import prices_of
@@ -85,7 +85,7 @@ _REPORTED: Final = Column("reported_cost_usd", "reported", dollars, "right", who
 
 
 @click.command()
-@click.argument("view", type=click.Choice(_NAMES), default="daily")
+@click.argument("view", type=OneOf(_NAMES), metavar="[VIEW]", default="daily")
 @click.option("--live", is_flag=True, help="With blocks: the current one, and where it leads.")
 @report_options
 def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: ANN401 - of the options
@@ -139,9 +139,8 @@ def scope_of(reader: Rows, asked: Asked) -> Scope:
     for name, known in (("platform", stored.platforms), ("project", stored.projects)):
         said = getattr(asked, name)
         if said is not None and said not in (names := known(reader)):
-            close = get_close_matches(said, names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"`blueplane usage {name}` lists them"
-            message = f"no usage of the {name} {said!r}; {hint}"
+            there = hint(said, names, f"`blueplane usage {name}` lists them")
+            message = f"no usage of the {name} {said!r}; {there}"
             raise NotFoundError(message)
     return Scope(asked.since_day, asked.until_day, asked.platform, asked.project)
 
