@@ -5,6 +5,7 @@ by the time of the processor that was ours, beside a floor that no worker can be
 decoding the same rows and nothing else.
 """
 
+import gc
 import json
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from blueplane.capture.claude_code.transcript import Line, Place, TranscriptRead
 from blueplane.capture.hook_event import HandOff, HookReader
 from blueplane.capture.sanitise import Sanitiser
 from blueplane.clock import NS_PER_MS
+from blueplane.daemon import GC_THRESHOLDS
 from blueplane.errors import BlueplaneError
 from blueplane.event import Event
 from blueplane.pipeline.batch import prepare
@@ -86,7 +88,9 @@ def timed(act: Callable[[], None]) -> tuple[float, float]:
 
 
 def run(count: int = 40_000) -> dict[str, object]:
-    """Return the figures."""
+    """Return the figures, with a garbage collector as the server has it."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     with tempfile.TemporaryDirectory() as directory:
         desk = Desk(Path(directory) / "telemetry.db")
         fill(desk, count)

@@ -6,8 +6,9 @@ Leaves adding to ``conversation_tables.py``, joining to ``joining.py``, the orde
 ``timeline.py``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 from blueplane.store.conversation_tables import OUTCOMES
@@ -50,6 +51,19 @@ _COLUMNS: Final = {
         "ended_ms", "duration_ms", "tool_calls", "outcome",
     ),
 }  # fmt: skip
+
+
+def _select(table: str, given: Sequence[str]) -> tuple[Sequence[str], str]:
+    """Return the names of columns, and the SELECT of the rows of a session."""
+    names = [name.removeprefix(_LABEL) for name in given]
+    columns = [
+        f"t.{name}" if name == each else f"(SELECT text FROM labels WHERE id = t.{name})"
+        for name, each in zip(names, given, strict=True)
+    ]
+    return names, f"SELECT {', '.join(columns)} FROM {table} t WHERE session = ? ORDER BY key"
+
+
+_SELECTS: Final = {table: _select(table, given) for table, given in _COLUMNS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +195,12 @@ class Subagent(Seen):
         return self.ended_ms if self.started_ms is None else self.started_ms
 
 
+_FIELDS: Final[Mapping[type[Seen], Sequence[str]]] = {
+    kind: [field.name for field in fields(kind)]
+    for kind in (Turn, Response, ToolCall, CodeChange, Compaction, Subagent)
+}
+
+
 class Lines(NamedTuple):
     """Lines that an agent wrote in a conversation, up to a time, and what came of all of them."""
 
@@ -269,15 +289,8 @@ class _Maker:
 
     def _rows(self, table: str) -> list[Row]:
         """Return the rows of a table, in an order that depends on nothing but what they say."""
-        names = [name.removeprefix(_LABEL) for name in _COLUMNS[table]]
-        columns = [
-            f"(SELECT text FROM labels WHERE id = t.{name})" if name != given else f"t.{name}"
-            for name, given in zip(names, _COLUMNS[table], strict=True)
-        ]
-        found = self._reader.rows(
-            f"SELECT {', '.join(columns)} FROM {table} t WHERE session = ? ORDER BY key",
-            (self._number,),
-        )
+        names, statement = _SELECTS[table]
+        found = self._reader.rows(statement, (self._number,))
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def _all(self, kind: type[_S], rows: Iterable[Row], time: str) -> tuple[_S, ...]:
@@ -306,13 +319,18 @@ class _Maker:
 def _made(kind: type[_S], row: Row, place: int | None, told_by: str = "id") -> _S:
     """Make a record of a row, whose turn is in a place that an id or its time told."""
     known = row | {
-        "seen_by": tuple(name for name, bit in WITNESSES.items() if row["evidence"] & bit),
+        "seen_by": _witnesses(row["evidence"]),
         "joined_by": "time" if "time" in (told_by, row.get("joined_by")) else "id",
         "turn": place,
         "outcome": OUTCOMES.get((row.get("outcome") or 0) % 10),
     }
-    values: dict[str, Any] = {field.name: known.get(field.name) for field in fields(kind)}
+    values: dict[str, Any] = {name: known.get(name) for name in _FIELDS[kind]}
     return kind(**values)
+
+
+@cache
+def _witnesses(evidence: int) -> tuple[str, ...]:
+    return tuple(name for name, bit in WITNESSES.items() if evidence & bit)
 
 
 def _moment(row: Row, time: str) -> int | None:

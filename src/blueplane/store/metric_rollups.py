@@ -7,7 +7,7 @@ project; and that a session is measured again after whatever was derived of it.
 Leaves what is added up, and how, to ``analytics/metrics``; here it is a body, compressed.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -120,27 +120,28 @@ def put_measured(connection: Connection, measured: Measured) -> None:
         raise TouchedError
     for table in ("session_figures", "session_summaries", "touched"):
         connection.execute(f"DELETE FROM {table} WHERE session IN ({marks})", keys)
+    pack = _packing()
     connection.executemany(
         "INSERT INTO session_figures VALUES (?, ?, ?, ?, ?)",
-        [(each.session, *each.cell, _packed(each.body)) for each in measured.sessions],
+        [(each.session, *each.cell, pack(each.body)) for each in measured.sessions],
     )
     connection.executemany(
         f"INSERT INTO session_summaries VALUES ({', '.join('?' * len(SessionSummary._fields))})",
         measured.summaries,
     )
     for table, bodies in (("daily_rollups", measured.days), ("monthly_rollups", measured.months)):
-        _put(connection, table, bodies)
+        packed = [(*cell, pack(body)) for cell, body in bodies.items() if body is not None]
+        _put(connection, table, packed, [cell for cell, body in bodies.items() if body is None])
 
 
-def _put(connection: Connection, table: str, bodies: Mapping[Cell, Body | None]) -> None:
+def _put(
+    connection: Connection, table: str, packed: Sequence[tuple[Any, ...]], gone: Sequence[Cell]
+) -> None:
     connection.executemany(
         f"DELETE FROM {table} WHERE span = ? AND platform = ? AND project = ?",
-        [cell for cell, body in bodies.items() if body is None],
+        gone,
     )
-    connection.executemany(
-        f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)",
-        [(*cell, _packed(body)) for cell, body in bodies.items() if body is not None],
-    )
+    connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?)", packed)
 
 
 def touched(reader: Reads, limit: int) -> dict[int, int]:
@@ -159,13 +160,31 @@ def cells_of(reader: Reads, sessions: Collection[int]) -> set[Cell]:
     return {Cell(*row) for row in found}
 
 
+def body_of_day(reader: Reads, cell: Cell) -> list[Body]:
+    """Return what all sessions have of a day, in a list of one; none where nobody has anything."""
+    return _body(reader, "daily_rollups", cell)
+
+
+def body_of_month(reader: Reads, cell: Cell) -> list[Body]:
+    """Return what all days have of a month, in a list of one; none where no day has anything."""
+    return _body(reader, "monthly_rollups", cell)
+
+
+def _body(reader: Reads, table: str, cell: Cell) -> list[Body]:
+    found = reader.rows(
+        f"SELECT body FROM {table} WHERE span = ? AND platform = ? AND project = ?", cell
+    )
+    return [unpacked(body) for (body,) in found]
+
+
 def bodies_of_day(reader: Reads, cell: Cell, without: Collection[int]) -> list[Body]:
     """Return what sessions, but for some, have of a day."""
     found = reader.rows(
         "SELECT session, body FROM session_figures WHERE span = ? AND platform = ? AND project = ?",
         cell,
     )
-    return [unpacked(body) for session, body in found if session not in without]
+    unpack = _unpacking()
+    return [unpack(body) for session, body in found if session not in without]
 
 
 def bodies_of_month(
@@ -177,7 +196,8 @@ def bodies_of_month(
         " WHERE span BETWEEN ? AND ? AND platform = ? AND project = ?",
         (days.start, days.stop - 1, cell.platform, cell.project),
     )
-    return [unpacked(row[3]) for row in found if Cell(*row[:3]) not in without]
+    unpack = _unpacking()
+    return [unpack(row[3]) for row in found if Cell(*row[:3]) not in without]
 
 
 def days_between(reader: Reads, scope: BoundedScope) -> list[tuple[Cell, Body]]:
@@ -198,8 +218,8 @@ def _between(reader: Reads, table: str, scope: BoundedScope) -> list[tuple[Cell,
         " ORDER BY span, platform, project",
         scope,
     )
-    unpack = zstandard.ZstdDecompressor().decompress  # making one takes longer than a body does
-    return [(Cell(*row[:3]), orjson.loads(unpack(row[3]))) for row in found]
+    unpack = _unpacking()
+    return [(Cell(*row[:3]), unpack(row[3])) for row in found]
 
 
 def bodies_of_session(reader: Reads, session: int) -> list[tuple[int, Body]]:
@@ -207,16 +227,25 @@ def bodies_of_session(reader: Reads, session: int) -> list[tuple[int, Body]]:
     found = reader.rows(
         "SELECT span, body FROM session_figures WHERE session = ? ORDER BY span", (session,)
     )
-    return [(span, unpacked(body)) for span, body in found]
+    unpack = _unpacking()
+    return [(span, unpack(body)) for span, body in found]
 
 
-def _packed(body: Body) -> bytes:
-    """Make bytes of a body, the same of the same one."""
-    text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    return zstandard.ZstdCompressor(_LEVEL).compress(text)
+# Making a compressor, or what undoes its work, takes several times as long as a body does.
+
+
+def _packing() -> Callable[[Body], bytes]:
+    """Return what makes bytes of a body, the same of the same one."""
+    compress = zstandard.ZstdCompressor(_LEVEL).compress
+    return lambda body: compress(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+
+
+def _unpacking() -> Callable[[bytes], Body]:
+    """Return what makes a body of bytes."""
+    decompress = zstandard.ZstdDecompressor().decompress
+    return lambda body: orjson.loads(decompress(body))
 
 
 def unpacked(body: bytes) -> Body:
     """Return the body of a row."""
-    found: Body = orjson.loads(zstandard.ZstdDecompressor().decompress(body))
-    return found
+    return _unpacking()(body)

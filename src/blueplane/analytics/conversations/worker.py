@@ -43,9 +43,9 @@ class Conversations:
 
 
 def _believable(trace: Trace) -> Trace:
-    """Leave out what columns hold and no sum could."""
-    return trace._replace(
-        duration_ms=measured(trace.duration_ms),
-        lines_added=measured(trace.lines_added),
-        lines_removed=measured(trace.lines_removed),
-    )
+    """Leave out what columns hold and no sum could: of nearly every row nothing."""
+    told = trace.duration_ms, trace.lines_added, trace.lines_removed
+    known = measured(told[0]), measured(told[1]), measured(told[2])
+    if known == told:
+        return trace
+    return trace._replace(duration_ms=known[0], lines_added=known[1], lines_removed=known[2])

@@ -87,10 +87,11 @@ def _count_session(activity: Activity, moments: Sequence[int], days: _Days) -> N
 
 def _count_rhythm(talk: Conversation, moments: Sequence[int], days: _Days) -> None:
     """Count what happened, and the time in which somebody, or the agent, was at work."""
-    for moment in moments:
-        add(days[local_day(moment)], "events")
-    for before, after in pairwise(moments):
-        vector, gap = days[local_day(after)], after - before
+    vectors = [days[local_day(moment)] for moment in moments]
+    for vector in vectors:
+        add(vector, "events")
+    for vector, (before, after) in zip(vectors[1:], pairwise(moments), strict=True):
+        gap = after - before
         add(vector, "span_ms", amount=gap)
         add(vector, "active_ms", amount=gap if gap <= _IDLE_MS else 0)
     for one, other in pairwise(talk.compactions):

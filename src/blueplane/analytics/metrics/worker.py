@@ -2,7 +2,8 @@
 
 Owns which sessions are measured next, and which days and months change with them.
 Promises that a portion is measured and stored as a whole or not at all, so that measuring again
-gives the same; and that a session which cannot be measured costs only itself.
+gives the same; that a session which cannot be measured costs only itself; and that a day, or a
+month, that sessions had no part of is only added to, however many others have one.
 Leaves what is counted to ``measure.py``, the statements to ``store/metric_rollups.py``.
 """
 
@@ -25,6 +26,8 @@ from blueplane.store.metric_rollups import (
     SessionSummary,
     bodies_of_day,
     bodies_of_month,
+    body_of_day,
+    body_of_month,
     cells_of,
     touched,
 )
@@ -59,8 +62,9 @@ class Metrics:
             except Exception as error:  # noqa: BLE001 - one session costs only itself
                 _log.error("session not measured", session=session, error=type(error).__name__)
                 errors.append(error)
-        days = _days(reader, versions, sessions)
-        months = _months(reader, days)
+        new, old = _parts(sessions), cells_of(reader, versions)
+        days = _days(reader, versions, old, new)
+        months = _months(reader, old, new, days)
         measured = Measured(versions, sessions, summaries, days, months)
         return Step(lambda tables: tables.put_measured(measured), errors)
 
@@ -77,28 +81,49 @@ def _measured(reader: Reader, session: int) -> list[SessionFigures]:
     return [SessionFigures(session, cell, vector) for cell, vector in cells.items()]
 
 
-def _days(
-    reader: Reader, versions: Mapping[int, int], sessions: Collection[SessionFigures]
-) -> dict[Cell, Vector | None]:
-    """Add up every day that the sessions had a part of, or have one of now."""
-    new: defaultdict[Cell, list[Vector]] = defaultdict(list)
+def _parts(sessions: Collection[SessionFigures]) -> dict[Cell, Vector]:
+    """Add up what the sessions have of each day."""
+    found: defaultdict[Cell, list[Vector]] = defaultdict(list)
     for each in sessions:
-        new[each.cell].append(each.body)
-    return {
-        cell: _sum([*bodies_of_day(reader, cell, versions), *new[cell]])
-        for cell in sorted(cells_of(reader, versions) | new.keys())
-    }
+        found[each.cell].append(each.body)
+    return {cell: merged(bodies) for cell, bodies in found.items()}
 
 
-def _months(reader: Reader, days: Mapping[Cell, Vector | None]) -> dict[Cell, Vector | None]:
+def _days(
+    reader: Reader, versions: Collection[int], old: Collection[Cell], new: Mapping[Cell, Vector]
+) -> dict[Cell, Vector | None]:
+    """Add up every day that the sessions had an old part of, or have a new one of."""
+    days: dict[Cell, Vector | None] = {}
+    for cell in sorted({*old, *new}):
+        rest = bodies_of_day(reader, cell, versions) if cell in old else body_of_day(reader, cell)
+        days[cell] = _sum([*rest, *([new[cell]] if cell in new else [])])
+    return days
+
+
+def _months(
+    reader: Reader,
+    old: Collection[Cell],
+    new: Mapping[Cell, Vector],
+    days: Mapping[Cell, Vector | None],
+) -> dict[Cell, Vector | None]:
     """Add up every month that the days are of."""
-    new: defaultdict[Cell, list[Vector]] = defaultdict(list)
+    changed = {_month(cell) for cell in old}
+    parts: defaultdict[Cell, list[Vector]] = defaultdict(list)
     for cell, body in days.items():
-        new[cell._replace(span=month_of(cell.span))] += [body] if body else []
-    return {
-        cell: _sum([*bodies_of_month(reader, days_of(cell.span), cell, days), *bodies])
-        for cell, bodies in new.items()
-    }
+        part = body if _month(cell) in changed else new[cell]
+        parts[_month(cell)] += [part] if part else []
+    months: dict[Cell, Vector | None] = {}
+    for month, bodies in parts.items():
+        if month in changed:
+            rest = bodies_of_month(reader, days_of(month.span), month, days)
+        else:
+            rest = body_of_month(reader, month)
+        months[month] = _sum([*rest, *bodies])
+    return months
+
+
+def _month(day: Cell) -> Cell:
+    return day._replace(span=month_of(day.span))
 
 
 def _sum(bodies: Collection[Vector]) -> Vector | None:
