@@ -8,16 +8,19 @@ Leaves the SELECTs to ``store/session_list.py``, tokens to ``usage_report.py``.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Final
 
 from blueplane.analytics.prices import PriceTable
-from blueplane.analytics.usage_report import Priced, Report, Row, all_tokens, figures, total
+from blueplane.analytics.usage_report import Priced, Report, Row, figures, total
 from blueplane.store import session_list as stored
 from blueplane.store.session_list import Figures, Listed, Wanted
-from blueplane.store.usage_reports import Cell, Rows, Scope, cells
+from blueplane.store.usage_columns import BANDS
+from blueplane.store.usage_reports import Cell, Rates, RatesOf, Rows, Scope, cells, models
 
 #: Orders by what is added up of calls.
 _BY_USAGE: Final = ("tokens", "cost")
+_ONE_BY_ONE: Final = Rates(1, 1, 1, 0, 1)
 ORDERS: Final = (*stored.ORDERS, *_BY_USAGE)
 
 
@@ -44,27 +47,26 @@ def one(reader: Rows, number: int, prices: PriceTable, now_ms: int) -> Report:
 
 def _page(reader: Rows, wanted: Wanted, priced: Priced, now_ms: int) -> tuple[list[Listed], bool]:
     """Return the sessions of a page, and whether there are more."""
-    limit, offset = wanted.limit, wanted.offset
+    limit = wanted.limit
+    one_more = wanted._replace(limit=limit if limit < 0 else limit + 1)
     if wanted.order in _BY_USAGE:
-        ranked = _ranked(reader, wanted, priced)[offset:]
-        return stored.by_number(reader, ranked[: _end(limit)], now_ms), 0 <= limit < len(ranked)
-    one_more = limit if limit < 0 else limit + 1
-    found = stored.listed(reader, wanted._replace(limit=one_more), now_ms)
-    return found[: _end(limit)], 0 <= limit < len(found)
+        rates = _rates(reader, wanted.order, priced)
+        found = stored.dearest(reader, one_more, priced.eras, rates, now_ms)
+    else:
+        found = stored.listed(reader, one_more, now_ms)
+    return found[: None if limit < 0 else limit], 0 <= limit < len(found)
 
 
-def _end(limit: int) -> int | None:
-    return None if limit < 0 else limit
-
-
-def _ranked(reader: Rows, wanted: Wanted, priced: Priced) -> list[int]:
-    """Return the numbers of sessions, the one that cost most, or took most tokens, first."""
-    amount = priced.pico_usd if wanted.order == "cost" else all_tokens
-    amounts: defaultdict[int, int] = defaultdict(int)
-    for cell in cells(reader, "session", wanted.scope, priced.eras):
-        amounts[cell.group[0]] += amount(cell) or 0
-    found = stored.numbers(reader, wanted)
-    return sorted(found, key=lambda number: -amounts[number])
+def _rates(reader: Rows, order: str, priced: Priced) -> RatesOf:
+    """Return what tokens of each model count by: one by one, or what they cost."""
+    known = models(reader)
+    if order == "tokens":
+        return {model: {(0, 0): _ONE_BY_ONE} for model in known}
+    places = [*product(range(len(BANDS) + 1), range(len(priced.eras) + 1))]
+    return {
+        model: {place: priced.rates(name, *place) or Rates() for place in places}
+        for model, name in known.items()
+    }
 
 
 def _by_session(

@@ -15,7 +15,7 @@ from blueplane.analytics.prices import PriceTable
 from blueplane.days import date_of, week_start
 from blueplane.store import usage_reports as stored
 from blueplane.store.usage_columns import KINDS, VALUES
-from blueplane.store.usage_reports import Cell, Rows, Scope
+from blueplane.store.usage_reports import Cell, Rates, Rows, Scope
 
 Row: TypeAlias = dict[str, Any]
 
@@ -25,6 +25,8 @@ _NANO_USD: Final = 10**9
 _WHOLE: Final = ("input", "output", "cache_creation", "cache_read")
 _AT: Final[Mapping[str, int]] = {name: index for index, name in enumerate(VALUES)}
 _KNOWN: Final = tuple(_AT[f"{kind}_known"] for kind in KINDS)
+#: The kinds that have a price of their own, as ``Rates`` has them.
+_PRICED: Final = tuple(_AT[f"{kind}_tokens"] for kind in Rates._fields)
 _NOTHING: Final = (0,) * len(VALUES)
 
 
@@ -48,28 +50,28 @@ class Priced:
         self.eras = prices.changes()
         self._days = [(self.eras[0] if self.eras else 0) - 1, *self.eras]
         self._prices = prices
+        self._rates: dict[tuple[str | None, int, int], Rates | None] = {}
         self.unpriced: set[str] = set()
 
     def pico_usd(self, cell: Cell) -> int | None:
         """Return what a cell costs; None when nobody knows."""
-        price = self._prices.price(cell.model, self._days[cell.era], cell.band)
-        if price is None:
+        rates = self.rates(cell.model, cell.band, cell.era)
+        if rates is None:
             self.unpriced |= {cell.model} if cell.model else set()
             return None
         sums = cell.sums
-        longer = price.cache_creation_1h - price.cache_creation_5m
-        return (
-            sums[_AT["input_tokens"]] * price.input
-            + sums[_AT["output_tokens"]] * price.output
-            + sums[_AT["cache_creation_tokens"]] * price.cache_creation_5m
-            + sums[_AT["cache_creation_1h_tokens"]] * longer
-            + sums[_AT["cache_read_tokens"]] * price.cache_read
-        )
+        return sum(sums[at] * rate for at, rate in zip(_PRICED, rates, strict=True))
 
-
-def all_tokens(cell: Cell) -> int:
-    """Return the tokens of all kinds that are known of a cell."""
-    return sum(cell.sums[_AT[f"{kind}_tokens"]] for kind in _WHOLE)
+    def rates(self, model: str | None, band: int, era: int) -> Rates | None:
+        """Return what a token of each kind costs; None when nobody knows."""
+        place = model, band, era
+        if place not in self._rates:
+            price = self._prices.price(model, self._days[era], band)
+            self._rates[place] = None if price is None else Rates(
+                price.input, price.output, price.cache_creation_5m,
+                price.cache_creation_1h - price.cache_creation_5m, price.cache_read,
+            )  # fmt: skip
+        return self._rates[place]
 
 
 def figures(cells: Iterable[Cell], priced: Priced) -> Row:

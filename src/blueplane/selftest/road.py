@@ -14,9 +14,9 @@ import orjson
 
 from blueplane.analytics.roster import make_workers
 from blueplane.analytics.worker import Store
-from blueplane.capture.claude_code.places import is_meta, item_of, session_of
+from blueplane.capture.claude_code.places import SOURCE, is_meta, item_of, session_of
 from blueplane.capture.claude_code.tail import OpenFile
-from blueplane.capture.claude_code.transcript import SOURCE, Line, Place, TranscriptReader
+from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
 from blueplane.capture.hook_event import HandOff, HookReader, spool_origin
 from blueplane.capture.pseudonyms import Pseudonyms
 from blueplane.capture.sanitise import Sanitiser

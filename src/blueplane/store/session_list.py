@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from blueplane.store.endings import end_of
-from blueplane.store.usage_reports import Rows, Scope
+from blueplane.store.usage_reports import RatesOf, Rows, Scope, amounts
 
 _ACCEPTANCE: Final = "(m.accepted * 1.0 / nullif(m.decided, 0))"
 #: Orders, all of them with what is most first.
@@ -94,12 +94,31 @@ class Known(NamedTuple):
 def listed(reader: Rows, wanted: Wanted, now_ms: int) -> list[Listed]:
     """Return the sessions of a page."""
     where, parameters = _where(wanted)
-    return _read(
+    return _page(reader, wanted, f"{where} ORDER BY {ORDERS[wanted.order]}", parameters, now_ms)
+
+
+def dearest(
+    reader: Rows, wanted: Wanted, eras: Sequence[int], rates: RatesOf, now_ms: int
+) -> list[Listed]:
+    """Return the sessions of a page of which the calls of the scope amount to most."""
+    where, parameters = _where(wanted)
+    amount, asked = amounts(wanted.scope, eras, rates)
+    return _page(
         reader,
-        f"{where} ORDER BY {ORDERS[wanted.order]} DESC, s.id DESC LIMIT :limit OFFSET :offset",
-        {**parameters, "limit": wanted.limit, "offset": wanted.offset},
+        wanted,
+        f" LEFT JOIN ({amount}) a ON a.session = s.id{where}"
+        " ORDER BY coalesce(a.amount, 0) DESC, s.last_ms",
+        parameters | asked,
         now_ms,
     )
+
+
+def _page(
+    reader: Rows, wanted: Wanted, rest: str, parameters: Mapping[str, Any], now_ms: int
+) -> list[Listed]:
+    page = {"limit": wanted.limit, "offset": wanted.offset}
+    rest = f"{rest} DESC, s.id DESC LIMIT :limit OFFSET :offset"
+    return _read(reader, rest, {**parameters, **page}, now_ms)
 
 
 def by_number(reader: Rows, numbers: Sequence[int], now_ms: int) -> list[Listed]:
@@ -111,9 +130,9 @@ def by_number(reader: Rows, numbers: Sequence[int], now_ms: int) -> list[Listed]
 
 
 def numbers(reader: Rows, wanted: Wanted) -> list[int]:
-    """Return the numbers of all sessions, the one that was used last first."""
+    """Return the numbers of all sessions."""
     where, parameters = _where(wanted)
-    found = reader.rows(f"SELECT s.id{_FROM}{where} ORDER BY s.last_ms DESC, s.id DESC", parameters)
+    found = reader.rows(f"SELECT s.id{_FROM}{where}", parameters)
     return [number for (number,) in found]
 
 

@@ -7,7 +7,7 @@ Leaves keeping the rollups to ``rollups.py``, prices and totals to ``analytics/u
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from blueplane.days import days_of, month_of
 from blueplane.store.usage_columns import VALUES
@@ -79,6 +79,23 @@ class Cell(NamedTuple):
     sums: tuple[int, ...]
 
 
+class Rates(NamedTuple):
+    """How much a token of each kind adds to an amount.
+
+    Those that stay in the cache for an hour are among those written to it, and add the difference.
+    """
+
+    input: int = 0
+    output: int = 0
+    cache_creation: int = 0
+    cache_creation_1h: int = 0
+    cache_read: int = 0
+
+
+#: The rates of a model by band and era, by its number; 0 is no model.
+RatesOf: TypeAlias = Mapping[int, Mapping[tuple[int, int], Rates]]
+
+
 class SessionName(NamedTuple):
     """A session by its number, and what is said of it beside its sums."""
 
@@ -133,7 +150,7 @@ def _cells(
     only: Sequence[int],
 ) -> list[Cell]:
     table, columns = table_columns
-    era = " + ".join(f"(u.day >= {day:d})" for day in eras) or "0"
+    era = _era(eras)
     where, parameters = _where(table, scope)
     if only:
         where.append(f"{_ONLY[table]} IN (SELECT value FROM json_each(:only))")
@@ -146,6 +163,42 @@ def _cells(
     )
     at = len(columns)
     return [Cell(row[:at], row[at], row[at + 1], row[at + 2], row[at + 3 :]) for row in rows]
+
+
+def amounts(scope: Scope, eras: Sequence[int], rates: RatesOf) -> tuple[str, dict[str, Any]]:
+    """Return the SELECT of what the calls of each session amount to, and what it is asked with."""
+    where, parameters = _where("usage_sessions", scope)
+    cases = [f"WHEN {model:d} THEN {_amount(each, eras)}" for model, each in rates.items()]
+    amount = f"CASE u.model {' '.join(cases)} END" if cases else "0"
+    return (
+        f"SELECT u.session, total({amount}) AS amount FROM usage_sessions u {_joins(where)}"
+        f"{_all_of(where)} GROUP BY u.session"
+    ), parameters
+
+
+def _amount(rates: Mapping[tuple[int, int], Rates], eras: Sequence[int]) -> str:
+    """Return what a row of a model amounts to: most have one price, whatever the band and era."""
+    sums = {
+        place: " + ".join(f"u.{kind}_tokens * {rate:d}" for kind, rate in each._asdict().items())
+        for place, each in rates.items()
+    }
+    if len({*sums.values()}) == 1:
+        return next(iter(sums.values()))
+    cases = [
+        f"WHEN u.band = {band:d} AND {_era(eras)} = {era:d} THEN {amount}"
+        for (band, era), amount in sums.items()
+    ]
+    return f"CASE {' '.join(cases)} END"
+
+
+def _era(eras: Sequence[int]) -> str:
+    return f"({' + '.join(f'(u.day >= {day:d})' for day in eras) or '0'})"
+
+
+def models(reader: Rows) -> dict[int, str | None]:
+    """Return all models by their numbers, and none as 0."""
+    found: dict[int, str | None] = {0: None}
+    return found | dict(reader.rows("SELECT id, text FROM labels WHERE kind = 'model'"))
 
 
 def newest_days(reader: Rows, scope: Scope, limit: int) -> list[int]:

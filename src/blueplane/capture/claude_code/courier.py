@@ -15,7 +15,8 @@ from typing import Final, Protocol
 
 from blueplane.capture.claude_code.files import Transcript
 from blueplane.capture.claude_code.hooks import PLATFORM as CLAUDE_CODE
-from blueplane.capture.claude_code.transcript import SOURCE, Line, Place, TranscriptReader
+from blueplane.capture.claude_code.places import SOURCE
+from blueplane.capture.claude_code.transcript import Line, Place, TranscriptReader
 from blueplane.capture.sources import Intake, Outcomes
 from blueplane.clock import monotonic_s, wall_ms
 from blueplane.errors import FilteredError, MalformedPayloadError, QueueRefusedError

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from blueplane.capture.claude_code.places import is_meta, session_of
-from blueplane.capture.claude_code.transcript import SOURCE
+from blueplane.capture.claude_code.places import SOURCE, is_meta, session_of
 from blueplane.capture.claude_code.tree import Tree
 from blueplane.event import derive_id, line_id
 

@@ -13,6 +13,8 @@ from typing import Final
 
 from blueplane.digests import blake2b
 
+#: What the rows of transcripts have for a source.
+SOURCE: Final = "transcript"
 #: The directory with a directory for each project.
 PROJECTS: Final = "projects"
 #: Directories between a project and its deepest transcript: session, subagents, workflows, one.

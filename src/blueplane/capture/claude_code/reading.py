@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from blueplane.capture.claude_code.courier import Courier, Records
 from blueplane.capture.claude_code.files import Transcript
-from blueplane.capture.claude_code.places import is_meta, item_of, session_of
+from blueplane.capture.claude_code.places import SOURCE, is_meta, item_of, session_of
 from blueplane.capture.claude_code.tail import NOTHING, OpenFile, Piece, RefusedFileError
-from blueplane.capture.claude_code.transcript import SOURCE, Place
+from blueplane.capture.claude_code.transcript import Place
 from blueplane.clock import NS_PER_MS, monotonic_s
 from blueplane.event import Mark
 from blueplane.logs import get

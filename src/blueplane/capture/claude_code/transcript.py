@@ -16,6 +16,7 @@ from zlib import crc32
 import orjson
 
 from blueplane.capture.claude_code.hooks import PLATFORM
+from blueplane.capture.claude_code.places import SOURCE
 from blueplane.capture.filters import NO_FILTERS, Filters
 from blueplane.capture.hook_event import FITTING, take_time
 from blueplane.capture.lines import patch_lines, split_lines
@@ -28,7 +29,6 @@ from blueplane.clock import NS_PER_MS
 from blueplane.event import MAX_PAYLOAD_BYTES, Event, derive_id, line_id
 
 #: What an event of a transcript is called.
-SOURCE: Final = "transcript"
 EVENT_TYPE: Final = "transcript_trace"
 #: The native type of a sub-agent's ``meta.json``, and of a line that names none.
 AGENT_META: Final = "agent-meta"
