@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from blueplane.store.endings import end_of
-from blueplane.store.usage_reports import RatesOf, Rows, Scope, amounts
+from blueplane.store.usage_reports import RatesOf, Rows, Scope, amount_of
 
 _ACCEPTANCE: Final = "(m.accepted * 1.0 / nullif(m.decided, 0))"
 #: Orders, all of them with what is most first.
@@ -102,15 +102,9 @@ def dearest(
 ) -> list[Listed]:
     """Return the sessions of a page of which the calls of the scope amount to most."""
     where, parameters = _where(wanted)
-    amount, asked = amounts(wanted.scope, eras, rates)
-    return _page(
-        reader,
-        wanted,
-        f" LEFT JOIN ({amount}) a ON a.session = s.id{where}"
-        " ORDER BY coalesce(a.amount, 0) DESC, s.last_ms",
-        parameters | asked,
-        now_ms,
-    )
+    amount = amount_of(wanted.scope, eras, rates)
+    rest = f"{where} ORDER BY ({amount}) DESC, s.last_ms"
+    return _page(reader, wanted, rest, parameters, now_ms)
 
 
 def _page(

@@ -165,15 +165,17 @@ def _cells(
     return [Cell(row[:at], row[at], row[at + 1], row[at + 2], row[at + 3 :]) for row in rows]
 
 
-def amounts(scope: Scope, eras: Sequence[int], rates: RatesOf) -> tuple[str, dict[str, Any]]:
-    """Return the SELECT of what the calls of each session amount to, and what it is asked with."""
-    where, parameters = _where("usage_sessions", scope)
+def amount_of(scope: Scope, eras: Sequence[int], rates: RatesOf) -> str:
+    """Return the SELECT of what the calls of the session ``s.id`` amount to in a scope.
+
+    It is asked with the fields of the scope.
+    """
+    where, _ = _where("usage_sessions", scope)
     cases = [f"WHEN {model:d} THEN {_amount(each, eras)}" for model, each in rates.items()]
-    amount = f"CASE u.model {' '.join(cases)} END" if cases else "0"
     return (
-        f"SELECT u.session, total({amount}) AS amount FROM usage_sessions u {_joins(where)}"
-        f"{_all_of(where)} GROUP BY u.session"
-    ), parameters
+        f"SELECT total(CASE u.model {' '.join(cases)} END) FROM usage_sessions u"
+        f"{_all_of(['u.session = s.id', *where])}"
+    )
 
 
 def _amount(rates: Mapping[tuple[int, int], Rates], eras: Sequence[int]) -> str:
