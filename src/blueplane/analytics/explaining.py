@@ -6,10 +6,10 @@ Promises that what the parts add up to is reckoned from the parts alone, beside 
 Leaves the rows of a record to ``evidence.py``, files to the interfaces.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nlargest
-from operator import add
+from operator import add, itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from blueplane.analytics.export import call_id, cell_of
@@ -22,11 +22,15 @@ from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Priced, figures
 from blueplane.store import exporting, metric_reports, usage_reports
 from blueplane.store.activity import Activity, read_activity
+from blueplane.store.exporting import CallRow
 from blueplane.store.metric_rollups import BoundedScope, bodies_of_session
 from blueplane.store.queries import Reader
+from blueplane.store.usage_columns import VALUES
 from blueplane.store.usage_reports import Cell, Scope
 
 Row: TypeAlias = dict[str, Any]
+#: Sums over calls by model, band and era.
+_Sums: TypeAlias = dict[tuple[str | None, int, int], tuple[int, ...]]
 
 _COST: Final = (
     "tokens of each kind x the price of the model on the day; 1-hour cache writes at their own"
@@ -84,11 +88,10 @@ def explain_usage(reader: Reader, name: str, wanted: Wanted, prices: PriceTable)
     """Take a figure of usage apart into calls."""
     priced = Priced(prices)
     shown = figures(_cells(reader, wanted, priced), priced)
-    sums: dict[tuple[Any, ...], Cell] = {}
-    rows = nlargest(
-        wanted.limit or exporting.PAGE, _calls(reader, name, wanted, priced, sums), key=_weight
-    )
-    again = figures(sums.values(), priced)
+    sums: _Sums = {}
+    found = _weighed(_calls(reader, wanted, priced, sums), _weight_of(name, priced))
+    largest = nlargest(wanted.limit or exporting.PAGE, found, key=itemgetter(0))
+    again = figures((Cell((), *key, each) for key, each in sums.items()), priced)
     inputs = [each for each in ("calls", *_TOKENS) if each != name]
     return Explained(
         shown[name],
@@ -98,7 +101,7 @@ def explain_usage(reader: Reader, name: str, wanted: Wanted, prices: PriceTable)
         USAGE[name],
         {each: again[each] for each in inputs},
         "calls",
-        rows,
+        [_part(call, figures([cell], priced)[name]) for _, (call, cell) in largest],
         again["calls"],
     )
 
@@ -111,31 +114,41 @@ def _cells(reader: Reader, wanted: Wanted, priced: Priced) -> list[Cell]:
 
 
 def _calls(
-    reader: Reader,
-    name: str,
-    wanted: Wanted,
-    priced: Priced,
-    sums: dict[tuple[Any, ...], Cell],
-) -> Iterator[Row]:
+    reader: Reader, wanted: Wanted, priced: Priced, sums: _Sums
+) -> Iterator[tuple[CallRow, Cell]]:
     """Yield the calls, and add them up."""
     for call in exporting.calls(reader, wanted.scope, wanted.session):
         if wanted.model not in {None, call.model}:
             continue
         cell = cell_of(call, priced)
         key = cell.model, cell.band, cell.era
-        before = sums.get(key)
-        sums[key] = cell if before is None else cell._replace(
-            sums=tuple(map(add, before.sums, cell.sums))
-        )  # fmt: skip
-        yield {
-            "call_id": call_id(call.message, call.request), "at_ms": call.timestamp_ms,
-            "session_id": call.session_id, "model": call.model,
-            "value": figures([cell], priced)[name],
-        }  # fmt: skip
+        sums[key] = tuple(map(add, sums[key], cell.sums)) if key in sums else cell.sums
+        yield call, cell
 
 
-def _weight(row: Row) -> tuple[float, int]:
-    return row["value"] or 0, row["at_ms"]
+def _weighed(
+    calls: Iterable[tuple[CallRow, Cell]], weight: Callable[[Cell], float]
+) -> Iterator[tuple[tuple[float, int], tuple[CallRow, Cell]]]:
+    """Yield calls with what is compared of them."""
+    for call, cell in calls:
+        yield (weight(cell), call.timestamp_ms), (call, cell)
+
+
+def _weight_of(name: str, priced: Priced) -> Callable[[Cell], float]:
+    """Return what tells how large a figure of a call is; all its figures would take far longer."""
+    if name == "cost_usd":
+        return lambda cell: priced.pico_usd(cell) or 0
+    if name in VALUES:
+        place = VALUES.index(name)
+        return lambda cell: cell.sums[place]
+    return lambda cell: figures([cell], priced)[name] or 0
+
+
+def _part(call: CallRow, value: float | None) -> Row:
+    return {
+        "call_id": call_id(call.message, call.request), "at_ms": call.timestamp_ms,
+        "session_id": call.session_id, "model": call.model, "value": value,
+    }  # fmt: skip
 
 
 # -- metrics ---------------------------------------------------------------------------------------
