@@ -44,16 +44,20 @@ def spread(vector: Vector, *path: str, value: int) -> None:
 def merge(whole: Vector, part: Mapping[str, Any]) -> None:
     """Add a vector to another one."""
     for name, value in part.items():
-        if isinstance(value, dict):
-            merge(whole.setdefault(name, {}), value)
-        elif name not in whole:
-            whole[name] = value
+        if name not in whole:
+            whole[name] = _copy(value) if type(value) is dict else value
+        elif type(value) is dict:
+            merge(whole[name], value)
         elif name == "least":
             whole[name] = min(whole[name], value)
         elif name == "most":
             whole[name] = max(whole[name], value)
         else:
             whole[name] += value
+
+
+def _copy(part: Mapping[str, Any]) -> Vector:
+    return {name: _copy(each) if type(each) is dict else each for name, each in part.items()}
 
 
 def merged(parts: Iterable[Mapping[str, Any]]) -> Vector:
