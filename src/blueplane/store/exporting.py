@@ -5,6 +5,7 @@ Promises short reads, each of a page, so that a million rows hold neither memory
 Leaves days and money to ``analytics/``, conversations to ``conversations.py``.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -82,8 +83,8 @@ class CallRow(NamedTuple):
         """How many of ``BANDS`` its prompt is above, as the rollups have it."""
         if self.platform != "claude_code":
             return 0
-        prompt = sum(self.tokens[at] or 0 for at in (0, 4, 5))
-        return sum(prompt > limit for limit in BANDS)
+        tokens = self.tokens
+        return bisect_left(BANDS, (tokens[0] or 0) + (tokens[4] or 0) + (tokens[5] or 0))
 
 
 class SessionRow(NamedTuple):
