@@ -1,5 +1,6 @@
 """``blueplane statusline``: a line and exit code 0, whatever is wrong."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -59,6 +60,10 @@ def test_the_line_says_today_session_block_and_health_when_all_are_known(home: H
         ({"session_id": "unknown", "cost": {"total_cost_usd": "much"}}, None),
         ({"session_id": ["x"], "cost": 3}, None),
         ({"session_id": "\x1b[2J", "cost": {"total_cost_usd": True}}, None),
+        ({"session_id": "\ud800", "cost": {"total_cost_usd": float("nan")}}, None),
+        ({"cost": {"total_cost_usd": float("inf")}}, None),
+        ({"cost": {"total_cost_usd": 10**400}}, None),
+        ({"cost": {"total_cost_usd": -1}}, None),
         ({}, None),
     ],
 )
@@ -108,6 +113,34 @@ def test_a_line_is_printed_when_the_input_stays_open(home: Home) -> None:
     os.close(reading)
     assert ended.returncode == 0
     assert ended.stdout.startswith("today $7.50")
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.fault("D3")
+def test_the_line_has_its_figures_when_the_input_is_nested_without_end(home: Home) -> None:
+    """What cannot be read costs what it would have said, and no more."""
+    # Given / When
+    ended = run(home, "statusline", stdin="[" * 200_000)
+    # Then
+    assert ended.out.startswith("today $7.50")
+
+
+def test_the_input_is_not_waited_for_when_it_comes_in_drops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A drop within each moment of patience could go on for hours."""
+    # Given a clock of which a tenth of a second passes between two drops
+    monkeypatch.setattr(status_line, "monotonic_s", itertools.count(0.0, 0.1).__next__)
+    reading, writing = os.pipe()
+    # When
+    drops = 0
+    pieces = status_line._pieces(reading)
+    while os.write(writing, b"x") and next(pieces, b"") and drops < 100:
+        drops += 1
+    # Then
+    os.close(writing)
+    os.close(reading)
+    assert 0 < drops < 10
 
 
 @pytest.mark.usefixtures("desk")

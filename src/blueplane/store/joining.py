@@ -9,7 +9,8 @@ Leaves reading rows, and the records that are made of them, to ``conversations.p
 A row has the columns of its table; labels are texts.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
@@ -53,23 +54,54 @@ def join_turns(rows: Iterable[Row]) -> list[Row]:
     """Join prompts without an id with those of other witnesses, and ends with what they end."""
     turns: list[Row] = []
     ends: list[Row] = []
+    asked = _Timed()
     for row in sorted(rows, key=lambda row: (not row["named"], row["evidence"], _turn_ms(row))):
         row |= {"keys": [row["key"]], "joined_by": "id"}
-        twin = None if row["named"] else _twin(row, turns)
+        twin = None if row["named"] else _twin(row, asked)
         if row["prompt_ms"] is None and not row["named"]:
             ends.append(row)
         elif twin is None:
             turns.append(row)
+            if row["agent"] is None and row["prompt_ms"] is not None:
+                asked.add(row["prompt_ms"], row)
         else:
             _merge(twin, row)
     turns.sort(key=_turn_ms)
-    for end in ends:
-        before = [
-            turn for turn in turns if turn["agent"] is None and _turn_ms(turn) <= _turn_ms(end)
-        ]
-        if before:
-            _merge(before[-1], end)
+    _end_turns(turns, ends)
     return turns
+
+
+def _end_turns(turns: Iterable[Row], ends: Iterable[Row]) -> None:
+    """Join each end that has no id with the turn before it."""
+    own = _Timed()
+    for turn in turns:
+        if turn["agent"] is None:
+            own.add(_turn_ms(turn), turn)
+    for end in ends:
+        before = own.last_until(_turn_ms(end))
+        if before is not None:
+            _merge(before, end)
+
+
+class _Timed:
+    """Rows in the order of their times: of many, only those near a time are looked at."""
+
+    def __init__(self) -> None:
+        self._times: list[int] = []
+        self._rows: list[Row] = []
+
+    def add(self, at_ms: int, row: Row) -> None:
+        place = bisect_right(self._times, at_ms)
+        self._times.insert(place, at_ms)
+        self._rows.insert(place, row)
+
+    def last_until(self, at_ms: int) -> Row | None:
+        place = bisect_right(self._times, at_ms)
+        return self._rows[place - 1] if place else None
+
+    def within(self, at_ms: int, reach_ms: int) -> list[Row]:
+        first = bisect_left(self._times, at_ms - reach_ms)
+        return self._rows[first : bisect_right(self._times, at_ms + reach_ms)]
 
 
 def _turn_ms(row: Row) -> int:
@@ -77,18 +109,17 @@ def _turn_ms(row: Row) -> int:
     return int(at_ms or 0)
 
 
-def _twin(row: Row, turns: Iterable[Row]) -> Row | None:
+def _twin(row: Row, asked: _Timed) -> Row | None:
     """Return the turn that another witness saw at the time of a prompt."""
     if row["prompt_ms"] is None:
         return None
     near = [
         (abs(turn["prompt_ms"] - row["prompt_ms"]), turn["key"], turn)
-        for turn in turns
-        if turn["agent"] is None and turn["prompt_ms"] is not None
-        and not turn["evidence"] & row["evidence"]
-    ]  # fmt: skip
+        for turn in asked.within(row["prompt_ms"], TWIN_MS)
+        if not turn["evidence"] & row["evidence"]
+    ]
     found = min(near, key=itemgetter(0, 1), default=None)
-    return found[2] if found and found[0] <= TWIN_MS else None
+    return found[2] if found else None
 
 
 def _merge(whole: Row, part: Row) -> None:
@@ -116,20 +147,19 @@ def join_calls(rows: Sequence[Row]) -> list[Row]:
 def _paired(rows: Iterable[Row]) -> list[Row]:
     """Join each end with the first open begin of the same tool and target before it."""
     ended = {row["name"] for row in rows if row["part"] == END}
-    open_ones: list[Row] = []
+    open_ones: defaultdict[Any, deque[Row]] = defaultdict(deque)
     calls: list[Row] = []
     for row in sorted(rows, key=_event_ms):
         row |= {"ends_told": row["name"] in ended}
-        what = (row["turn"], row["name"], row["target"])
-        begun = next((o for o in open_ones if (o["turn"], o["name"], o["target"]) == what), None)
-        if row["part"] == END and begun is not None:
-            open_ones.remove(begun)
+        alike = open_ones[row["turn"], row["name"], row["target"]]
+        if row["part"] == END and alike:
+            begun = alike.popleft()
             begun |= {name: row[name] for name in ("hook_ended_ms", "duration_ms", "outcome")}
             begun["joined_by"] = "time"
         else:
             calls.append(row)
             if row["part"] == BEGIN:
-                open_ones.append(row)
+                alike.append(row)
     return calls
 
 
@@ -177,16 +207,19 @@ def join_subagents(rows: Sequence[Row]) -> list[Row]:
     """Join the begins and ends of Cursor's: of each type the first with the first, and so on."""
     by_child = {row["child"]: row for row in rows if row["part"] == WHOLE}
     agents = list(by_child.values())
-    open_ones = sorted((r for r in rows if r["part"] == BEGIN), key=itemgetter("started_ms", "key"))
-    agents += open_ones
+    begins = sorted((r for r in rows if r["part"] == BEGIN), key=itemgetter("started_ms", "key"))
+    agents += begins
+    open_ones: defaultdict[Any, deque[Row]] = defaultdict(deque)
+    for row in begins:
+        open_ones[row["type"]].append(row)
     for row in sorted((r for r in rows if r["part"] == END), key=itemgetter("ended_ms", "key")):
-        begun = next((each for each in open_ones if each["type"] == row["type"]), None)
-        if begun is None:
-            agents.append(row)
-        else:
-            open_ones.remove(begun)
+        alike = open_ones[row["type"]]
+        if alike:
+            begun = alike.popleft()
             _take(begun, row)
             begun["joined_by"] = "time"
+        else:
+            agents.append(row)
     return _without_copies(agents, by_child)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def test_export_has_every_tool_and_turn_that_the_figures_count(tree: Tree) -> No
 def test_export_gives_other_names_that_can_be_joined_when_it_is_anonymised(tree: Tree) -> None:
     """No name of a project, session or branch is left, and the same one has the same new name."""
     # Given
-    words = ("--anonymize", "--key", "pears")
+    words = ("--anonymize", "--key", "p\udce4rs")  # a byte that is no UTF-8
     plain = exported(tree.home, "calls")
     # When
     calls, sessions = (exported(tree.home, kind, *words) for kind in ("calls", "sessions"))
@@ -185,6 +186,21 @@ def test_export_writes_a_whole_private_file_or_none(tree: Tree, tmp_path: Path) 
     assert wrong == 4
     assert said.count("\n") == 1
     assert "nowhere" in said
+
+
+def test_export_writes_to_a_pipe_when_one_is_named(tree: Tree, tmp_path: Path) -> None:
+    """What is no file, as a device, is not put out of its place by one."""
+    # Given a named pipe whose reader is there, and rows that it has room for
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        # When
+        code, _, said = run(tree.home, "--until", "1970-01-01", "--output", str(pipe))
+        text = reader.read().decode()
+    # Then
+    assert (code, said) == (0, "")
+    assert pipe.is_fifo()
+    assert text == run(tree.home, "--until", "1970-01-01")[1] != ""
 
 
 @pytest.mark.parametrize(

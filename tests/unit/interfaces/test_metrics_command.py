@@ -293,9 +293,21 @@ def _fail(vector):
     raise LookupError("no kettle")
 
 
+def _leave(vector):
+    raise SystemExit("x" * 1_000)
+
+
+def _wash(vector):
+    vector.clear()
+    return Figure(1, 1)
+
+
 KETTLES = Metric("kettles", "tea", "kettles", "exact", "up", _count)
 ALL = [
     KETTLES,
+    Metric("washed", "tea", "count", "exact", "", _wash),
+    Metric("cups", "tea", "count", "exact", "", _count),
+    Metric("leaving", "tea", "count", "exact", "", _leave),
     Metric("spilt", "tea", "count", "exact", "down", _fail),
     Metric("endless", "tea", "count", "exact", "", lambda vector: Figure(float("inf"), 1)),
     Metric("error_rate", "tea", "share", "exact", "", _count),
@@ -315,7 +327,10 @@ def install(directory: Path, name: str, value: str, text: str) -> None:
 def test_metrics_of_others_are_shown_when_a_package_offers_them(
     told: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ours are; one that fails, takes a name, or cannot be loaded is named, and is not fatal."""
+    """As ours are; one that fails, takes a name, or cannot be loaded is named, and is not fatal.
+
+    Nor does one that changes what it is given change the figures of others.
+    """
     # Given
     install(tmp_path, "teahouse", "teahouse_metrics:ALL", KETTLES)
     install(tmp_path, "leaver", "leaver_metrics:ALL", "raise SystemExit(3)")
@@ -328,11 +343,12 @@ def test_metrics_of_others_are_shown_when_a_package_offers_them(
     # Then
     rows = {row["metric"]: row for row in found["rows"]}
     assert (rows["kettles"]["value"], rows["kettles"]["unit"]) == (2 * prompts, "kettles")
-    assert rows["spilt"]["value"] is rows["endless"]["value"] is None
+    assert (rows["washed"]["value"], rows["cups"]["value"]) == (1, 2 * prompts)
+    assert {rows[name]["value"] for name in ("spilt", "endless", "leaving")} == {None}
     assert rows["error_rate"]["category"] == "errors"
-    assert {"spilt", "endless", "error_rate", "leaver", "stranger", "shouter"} == set(
-        found["broken_metrics"]
-    )
+    broken = {"spilt", "endless", "leaving", "error_rate", "leaver", "stranger", "shouter"}
+    assert broken == set(found["broken_metrics"])
+    assert len(found["broken_metrics"]["leaving"]) <= 200
     assert "SystemExit" in found["broken_metrics"]["leaver"]
     text = printed(told, "metrics", "--category", "tea")
     assert f"{2 * prompts} kettles" in text

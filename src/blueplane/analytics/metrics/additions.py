@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -25,6 +26,8 @@ from blueplane.analytics.metrics.catalogue import CATALOGUE, Figure, Metric
 ENTRY_POINTS: Final = "blueplane.metrics"
 #: Metrics of all third parties together.
 _MOST: Final = 100
+#: Characters of what an error says.
+_WORDS: Final = 200
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _CERTAINTIES: Final = ("exact", "estimate", "inferred")
 _WAYS: Final = ("", "up", "down")
@@ -55,7 +58,7 @@ def known_metrics() -> Known:
             for metric in _checked(point.load()):
                 _add(found, metric, point.dist.name)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may do anything
-            found.broken[point.name] = f"{type(error).__name__}: {error}"
+            found.broken[point.name] = _words(error)
     return found
 
 
@@ -99,13 +102,18 @@ def _guarded(metric: Metric, broken: dict[str, str]) -> Any:  # noqa: ANN401 - a
 
     def make(vector: Mapping[str, Any]) -> Figure:
         try:
-            figure = metric.make(vector)
+            figure = metric.make(deepcopy(vector))  # others have figures of it, too
             value = None if figure.value is None else float(figure.value)
             if value is None or isfinite(value):
                 return Figure(value, int(figure.n))
             broken[metric.name] = f"{value} is no figure"
-        except Exception as error:  # noqa: BLE001 - a stranger's function may do anything
-            broken[metric.name] = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's function may do anything
+            broken[metric.name] = _words(error)
         return Figure(None, 0)
 
     return make
+
+
+def _words(error: BaseException) -> str:
+    """Say what was raised, in as many characters as a note has room for."""
+    return f"{type(error).__name__}: {error}"[:_WORDS]

@@ -213,9 +213,9 @@ def judged(talk: Conversation, last_ms: int) -> Iterator[Judged]:
         if not change.tab:
             by_file[change.file].append(change)
     for file, changes in by_file.items():
-        for place, change in enumerate(changes):
-            later = changes[place + 1 :] if file is not None else []
-            verdict = _DENIED if change.tool in denied else _verdict(change, later, last_ms)
+        fates = _fates(changes) if file is not None else [None] * len(changes)
+        for place, (change, fate) in enumerate(zip(changes, fates, strict=True)):
+            verdict = _DENIED if change.tool in denied else _verdict(change, fate, last_ms)
             yield Judged(change, *verdict, again=file is not None and place > 0)
 
 
@@ -223,25 +223,38 @@ def _denied(talk: Conversation) -> dict[int, ToolCall]:
     return {each.key: each for each in talk.tool_calls if each.outcome == "denied"}
 
 
-def _verdict(change: CodeChange, later: Sequence[CodeChange], last_ms: int) -> tuple[str, str]:
+def _verdict(change: CodeChange, fate: str | None, last_ms: int) -> tuple[str, str]:
     """Return the evidence and what an edit came to; ``provisional`` may still change."""
     if change.decision in {"accepted", "rejected"}:
         return "explicit", str(change.decision)
+    if fate is not None:
+        return "inferred", fate
     age_ms = last_ms - change.at_ms
-    soon = [each for each in later if each.at_ms <= change.at_ms + SETTLED_MS]
-    if any(_undoes(each, change) for each in soon):
-        return "inferred", "rejected"
-    if soon:
-        return "inferred", "modified"
     if age_ms < UNDO_MS:
         return "inferred", "undecided"
     return "inferred", "accepted" if age_ms >= SETTLED_MS else "provisional"
 
 
-def _undoes(later: CodeChange, change: CodeChange) -> bool:
-    """Whether an edit puts back what another one replaced, and soon."""
-    exchanged = (later.old_hash, later.new_hash) == (change.new_hash, change.old_hash)
-    return change.new_hash is not None and exchanged and later.at_ms <= change.at_ms + UNDO_MS
+def _fates(changes: Sequence[CodeChange]) -> list[str | None]:
+    """Return what later edits of their file made of edits: ``rejected``, ``modified`` or nothing.
+
+    An edit is undone when another one soon puts back what it replaced.
+    """
+    fates: list[str | None] = []
+    next_ms: int | None = None
+    exchanged: dict[tuple[int | None, int | None], int] = {}
+    for each in reversed(changes):
+        undone_ms = exchanged.get((each.new_hash, each.old_hash))
+        if each.new_hash is not None and _is_soon(undone_ms, each, UNDO_MS):
+            fates.append("rejected")
+        else:
+            fates.append("modified" if _is_soon(next_ms, each, SETTLED_MS) else None)
+        exchanged[each.old_hash, each.new_hash] = next_ms = each.at_ms
+    return fates[::-1]
+
+
+def _is_soon(at_ms: int | None, change: CodeChange, within_ms: int) -> bool:
+    return at_ms is not None and at_ms <= change.at_ms + within_ms
 
 
 def _count_lines(change: CodeChange, vector: Vector, *, again: bool) -> None:

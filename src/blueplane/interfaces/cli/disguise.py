@@ -6,6 +6,7 @@ of the install can test a guess.
 Leaves everything else as it is.
 """
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -32,7 +33,7 @@ class Disguise:
     """New names under one key: that of a word, or one that is never used again."""
 
     def __init__(self, secret: bytes, word: str | None) -> None:
-        chosen = random_bytes(_DIGEST_BYTES * 4) if word is None else word.encode()
+        chosen = random_bytes(_DIGEST_BYTES * 4) if word is None else os.fsencode(word)
         self._key = blake2b(chosen, key=secret, person=b"export").digest()
         self._digest = lru_cache(_CACHED)(self._make)
 

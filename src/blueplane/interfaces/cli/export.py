@@ -111,12 +111,16 @@ def _progress(output: Path | None) -> Iterator[Report]:
 
 @contextmanager
 def _target(output: Path | None) -> Iterator[BinaryIO]:
-    """Give standard output, or a private file that is there when all of it is."""
+    """Give standard output, a private file that is there when all of it is, or what is no file.
+
+    A device, or a pipe, is written to: a file in its place would take it away from everybody.
+    """
     if output is None:
         yield sys.stdout.buffer
         return
     try:
-        with replacing(output) as stream:
+        is_kept = output.exists() and not output.is_file()
+        with output.open("wb") if is_kept else replacing(output) as stream:
             yield stream
     except OSError as error:
         message = f"{output}: {error.strerror or error}; name a file that can be written"

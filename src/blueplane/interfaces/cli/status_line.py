@@ -17,7 +17,7 @@ from typing import Any, Final
 from blueplane.analytics.blocks import current
 from blueplane.analytics.prices import PriceTable, load_prices
 from blueplane.analytics.usage_report import Priced, Row, figures, total
-from blueplane.clock import MS_PER_MINUTE, wall_ms
+from blueplane.clock import MS_PER_MINUTE, monotonic_s, wall_ms
 from blueplane.days import today
 from blueplane.errors import BlueplaneError, ConfigError
 from blueplane.figures import UNKNOWN, dollars, lasting, tokens
@@ -34,8 +34,12 @@ _NAME: Final = "blueplane"
 _SEPARATOR: Final = " | "
 #: Seconds for the input to begin, and to go on: who hands over nothing may leave it open.
 _PATIENCE_S: Final = 0.1
+#: Seconds for all of the input: who hands it over in drops is not waited for either.
+_ALL_S: Final = 0.5
 #: Bytes of input that are read: Claude Code hands over a few kilobytes.
 _MOST: Final = 256 * 1024
+#: Dollars that no session costs: what says more is nonsense.
+_MOST_USD: Final = 1_000_000
 #: Seconds for a read of the database: a line that comes late is of no use.
 _READ_S: Final = 0.5
 _PLATFORM: Final = "claude_code"
@@ -62,7 +66,7 @@ def run(home: Home | None) -> int:
 
 def read_input() -> Mapping[str, Any]:
     """Return what was handed over; nothing for nobody, and for what is no JSON."""
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
         if not sys.stdin.isatty():
             said = json.loads(b"".join(_pieces(sys.stdin.fileno())))
             return said if isinstance(said, dict) else {}
@@ -70,8 +74,8 @@ def read_input() -> Mapping[str, Any]:
 
 
 def _pieces(source: int) -> Iterator[bytes]:
-    left = _MOST
-    while left > 0 and select.select([source], [], [], _PATIENCE_S)[0]:
+    left, until_s = _MOST, monotonic_s() + _ALL_S
+    while left > 0 and monotonic_s() < until_s and select.select([source], [], [], _PATIENCE_S)[0]:
         piece = os.read(source, left)
         if not piece:
             return
@@ -115,15 +119,17 @@ def _today(reader: Reads, prices: PriceTable) -> str:
 
 def _session(reader: Reads, prices: PriceTable, said: Mapping[str, Any]) -> str:
     name, cost = said.get("session_id"), said.get("cost")
-    number = stored.session_number(reader, name) if isinstance(name, str) else None
+    known = isinstance(name, str) and name.isprintable()  # half a character is no text to SQLite
+    number = stored.session_number(reader, str(name)) if known else None
     if number is not None:
         priced = Priced(prices)
         row = figures(stored.cells(reader, "session", Scope(), priced.eras, [number]), priced)
         if row["calls"]:
             return f"session {_amount(row)}"
     reported = cost.get("total_cost_usd") if isinstance(cost, dict) else None
-    known = isinstance(reported, int | float) and not isinstance(reported, bool)
-    return f"session {dollars(reported)}" if known else ""
+    if isinstance(reported, bool) or not isinstance(reported, int | float):
+        return ""
+    return f"session {dollars(reported)}" if 0 <= reported <= _MOST_USD else ""
 
 
 def _block(reader: Reads, prices: PriceTable) -> str:

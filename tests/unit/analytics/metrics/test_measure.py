@@ -106,6 +106,29 @@ def test_measure_judges_edits_by_what_followed_them() -> None:
     assert value_of(vector, "lines_net") == 8
 
 
+def test_measure_looks_at_each_edit_a_few_times_when_there_are_many() -> None:
+    """Edits of one file at one moment cost as many looks as there are edits."""
+    # Given
+    looks = 0
+
+    class Counted(CodeChange):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looks
+            looks += 1
+            return super().__getattribute__(name)
+
+    many = 500
+    names = [field.name for field in fields(CodeChange)]
+    values = {name: getattr(change(NOON, 1, 2), name) for name in names}
+    edits = tuple(Counted(**values) for _ in range(many))
+    # When
+    looks = 0
+    vector = vector_of(code_changes=edits)
+    # Then
+    assert vector["edits"]["inferred"] == {"modified": many - 1, "undecided": 1}
+    assert looks < many * 100
+
+
 @pytest.mark.parametrize(
     ("age_ms", "verdict"),
     [
