@@ -18,7 +18,10 @@ import pytest
 from blueplane.paths import Home
 from helpers.redis_server import RedisServer, find_binary, missing
 
-FAULT_IDS = Path(__file__).parent / "contract" / "fault_ids.txt"
+TESTS = Path(__file__).parent
+FAULT_IDS = TESTS / "contract" / "fault_ids.txt"
+#: The tests that are to cover pipeline and store; measuring slows down every other.
+MEASURED = TESTS / "unit"
 #: Variables that lead a program out of the test's home.
 OUTSIDE = ("CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 
@@ -94,10 +97,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Write the fault IDs of a test into its report, which reaches us from workers too."""
+    """Measure coverage where it counts, and have reports, also those of workers, name faults."""
     for item in items:
         for marker in item.iter_markers("fault"):
             item.user_properties.extend(("fault", fault) for fault in marker.args)
+        if not item.path.is_relative_to(MEASURED):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
