@@ -17,10 +17,9 @@ from helpers.road import Road
 from helpers.server import Server, environment
 
 
-@pytest.fixture
-def nursery(home: Home) -> Iterator[Nursery]:
-    """Give cheap servers of ``home``."""
-    assert home, "the fixture sets the environment that servers inherit"
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Give cheap servers, of any home."""
     with Nursery(environment()) as nursery:
         yield nursery
 
@@ -32,9 +31,9 @@ def issued(home: Home) -> Issued:
 
 
 @pytest.fixture
-def server(home: Home, redis_server: RedisServer) -> Iterator[Server]:
+def server(home: Home, redis_server: RedisServer, nursery: Nursery) -> Iterator[Server]:
     """Give a server, not started, of ``home`` on the test's own Redis."""
-    with Server(home, redis_server) as server:
+    with Server(home, redis_server, nursery) as server:
         yield server
 
 
