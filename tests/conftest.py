@@ -1,6 +1,7 @@
 """What every test may use.
 
-Owns the fixtures ``home``, ``redis_server`` and ``unchanged``, and the option ``--fault-report``.
+Owns the fixtures ``home``, ``redis_server``, ``nursery`` and ``unchanged``, the option
+``--fault-report``, and of which tests the coverage is measured.
 Promises that no test sees the user's own home, and that every server ends with its test.
 Leaves helpers with more to say to ``tests/helpers``.
 """
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from blueplane.paths import Home
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer, find_binary, missing
+from helpers.server import environment
 
 TESTS = Path(__file__).parent
 FAULT_IDS = TESTS / "contract" / "fault_ids.txt"
@@ -71,6 +74,13 @@ def redis_server() -> Iterator[RedisServer]:
         missing("redis-server")
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Give cheap servers, of any home."""
+    with Nursery(environment()) as nursery:
+        yield nursery
 
 
 @pytest.fixture

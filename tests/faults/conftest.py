@@ -1,6 +1,6 @@
 """What the fault tests share: servers, cheap and real ones, and events to issue.
 
-Owns the fixtures ``nursery``, ``server``, ``road`` and ``issued``.
+Owns the fixtures ``server``, ``road`` and ``issued``.
 Promises that every server of it ends with the test.
 Leaves the faults to the tests.
 """
@@ -14,14 +14,7 @@ from helpers.issued import Issued
 from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.road import Road
-from helpers.server import Server, environment
-
-
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """Give cheap servers, of any home."""
-    with Nursery(environment()) as nursery:
-        yield nursery
+from helpers.server import Server
 
 
 @pytest.fixture
