@@ -117,12 +117,12 @@ def test_port_is_taken_when_it_becomes_free(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.fault("F3")
 def test_trouble_names_us_when_another_home_has_the_port(
-    home: Home, redis_server: RedisServer, nursery: Nursery
+    home: Home, redis_server: RedisServer
 ) -> None:
     """Another server of ours is called that; one that has ::1 only is in nobody's way."""
     port = free_port()
-    with Server(home, redis_server, nursery, BLUEPLANE_HTTP_PORT=str(port)) as other:
-        # Given a server of another home
+    with Server(home, redis_server, BLUEPLANE_HTTP_PORT=str(port)) as other:
+        # Given a server of another home, which is known by its command line
         other.start_ready()
         wait_until(lambda: listens(port), WAIT_S, "it listens")
         # When ours wants the same port
