@@ -1,6 +1,7 @@
 """What every test may use.
 
-Owns the fixtures ``home``, ``redis_server`` and ``unchanged``, and the option ``--fault-report``.
+Owns the fixtures ``home``, ``redis_server``, ``nursery`` and ``unchanged``, the option
+``--fault-report``, and of which tests the coverage is measured.
 Promises that no test sees the user's own home, and that every server ends with its test.
 Leaves helpers with more to say to ``tests/helpers``.
 """
@@ -16,9 +17,14 @@ from pathlib import Path
 import pytest
 
 from blueplane.paths import Home
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer, find_binary, missing
+from helpers.server import environment
 
-FAULT_IDS = Path(__file__).parent / "contract" / "fault_ids.txt"
+TESTS = Path(__file__).parent
+FAULT_IDS = TESTS / "contract" / "fault_ids.txt"
+#: The tests that are to cover pipeline and store; measuring slows down every other.
+MEASURED = TESTS / "unit"
 #: Variables that lead a program out of the test's home.
 OUTSIDE = ("CLAUDE_CONFIG_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 
@@ -70,6 +76,13 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Give cheap servers, of any home."""
+    with Nursery(environment()) as nursery:
+        yield nursery
+
+
 @pytest.fixture
 def unchanged() -> Iterator[None]:
     """Put back what a server changes for its whole process."""
@@ -94,10 +107,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Write the fault IDs of a test into its report, which reaches us from workers too."""
+    """Measure coverage where it counts, and have reports, also those of workers, name faults."""
     for item in items:
         for marker in item.iter_markers("fault"):
             item.user_properties.extend(("fault", fault) for fault in marker.args)
+        if not item.path.is_relative_to(MEASURED):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

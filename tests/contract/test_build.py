@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,8 @@ from helpers.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 #: What a program does that a test puts in place of the real one.
 ECHO = "import json, os, sys; print(json.dumps([os.getcwd(), *sys.argv[1:]]))\n"
+#: In the order in which they run.
+LINTERS = ("zizmor", "ruff", "ruff", "mypy")
 LOCKED = re.compile(r"^([A-Za-z0-9_.-]+)==([^ ;]+)", re.MULTILINE)
 
 
@@ -167,6 +169,44 @@ def test_run_starts_the_server_when_set_up_for_development(finished: Path, tmp_p
     # Then
     assert json.loads(ran.stdout) == [str(tmp_path), "serve", "--canary", "--once"]
     assert "setting up" not in ran.stderr
+
+
+@pytest.fixture
+def tools(finished: Path) -> Iterator[Path]:
+    """Give a directory of tools that only say that they ran, and end with ``FAIL_`` their name.
+
+    The first linter waits for the tests to begin, and the tests for that linter.
+    """
+    meeting = finished / "meeting"
+    os.mkfifo(meeting)
+    tools = {name: finished / ".venv" / "bin" / name for name in ("pytest", *LINTERS)}
+    for name, path in tools.items():
+        meet = {"pytest": f": <'{meeting.name}'", "zizmor": f": >'{meeting.name}'"}.get(name, "")
+        path.write_text(f'#!/bin/sh\n{meet}\necho {name} "$@"\nexit "${{FAIL_{name}:-0}}"\n')
+        path.chmod(0o755)
+    yield finished
+    for path in (meeting, *tools.values()):
+        path.unlink()
+
+
+@pytest.mark.parametrize("failing", ["", "pytest", "mypy"])
+def test_test_runs_linters_beside_the_tests_and_fails_when_one_of_them_does(
+    tools: Path, failing: str
+) -> None:
+    """Linters take no time of their own, say what they say after the tests, and all must pass."""
+    # Given tools that wait for one another, of which one may fail
+    change = (
+        f"import os, runpy, sys; os.environ['FAIL_{failing}'] = '1';"
+        f" names = runpy.run_path({str(tools / 'build.py')!r}); main = names['main'];"
+        " main.__globals__.update(install_test_programs=lambda: None); sys.exit(main(['test']))"
+    )
+
+    # When
+    ran = done([sys.executable, "-c", change])
+
+    # Then
+    assert ran.returncode == bool(failing), ran.stderr
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == ["pytest", *LINTERS]
 
 
 def test_bench_prints_one_object_when_one_benchmark_fails(finished: Path) -> None:

@@ -6,6 +6,7 @@ Sources are read with ast: every text of the program that is a statement, and ev
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ COMMITS = "pipeline/commits.py"
 RECOVERY = "store/recovery.py"
 
 
+@cache
 def sources() -> dict[str, str]:
     """Return the texts of all modules by path."""
     return {
@@ -31,16 +33,21 @@ def sources() -> dict[str, str]:
     }  # fmt: skip
 
 
+@cache
+def nodes(source: str) -> list[ast.AST]:
+    """Return every node of a module: all rules look at the same ones."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def statements(source: str) -> Iterator[str]:
     """Yield every text that is not a docstring."""
-    tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docs = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes(source)
         if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
+    for node in nodes(source):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
             yield node.value
 
@@ -48,7 +55,7 @@ def statements(source: str) -> Iterator[str]:
 def names(source: str) -> set[str]:
     """Return every name, attribute and import of a module."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Name):
             found.add(node.id)
         elif isinstance(node, ast.Attribute):

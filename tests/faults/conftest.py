@@ -1,6 +1,6 @@
 """What the fault tests share: servers, cheap and real ones, and events to issue.
 
-Owns the fixtures ``nursery``, ``server``, ``road`` and ``issued``.
+Owns the fixtures ``server``, ``road`` and ``issued``.
 Promises that every server of it ends with the test.
 Leaves the faults to the tests.
 """
@@ -14,15 +14,7 @@ from helpers.issued import Issued
 from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.road import Road
-from helpers.server import Server, environment
-
-
-@pytest.fixture
-def nursery(home: Home) -> Iterator[Nursery]:
-    """Give cheap servers of ``home``."""
-    assert home, "the fixture sets the environment that servers inherit"
-    with Nursery(environment()) as nursery:
-        yield nursery
+from helpers.server import Server
 
 
 @pytest.fixture
@@ -32,9 +24,9 @@ def issued(home: Home) -> Issued:
 
 
 @pytest.fixture
-def server(home: Home, redis_server: RedisServer) -> Iterator[Server]:
+def server(home: Home, redis_server: RedisServer, nursery: Nursery) -> Iterator[Server]:
     """Give a server, not started, of ``home`` on the test's own Redis."""
-    with Server(home, redis_server) as server:
+    with Server(home, redis_server, nursery) as server:
         yield server
 
 

@@ -21,6 +21,7 @@ from blueplane.errors import MalformedPayloadError
 from blueplane.paths import Home
 from blueplane.store.queries import reading
 from helpers.issued import SCRIPT, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.road import CAPTURED_NS, Road, ids, make_event
 from helpers.server import Server
@@ -90,10 +91,10 @@ ACCEPTED = {
 
 @pytest.mark.fault("D1", "D2", "D3", "D4", "D5", "D6", "D8", "D9", "D10")
 def test_payload_is_a_row_or_set_aside_whatever_the_editor_says(
-    home: Home, issued: Issued, redis_server: RedisServer
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """Through the real hook: a bad payload costs only itself, and each odd one is a whole row."""
-    with Server(home, redis_server, BLUEPLANE_PRIVACY_LEVEL="full") as server:
+    with Server(home, redis_server, nursery, BLUEPLANE_PRIVACY_LEVEL="full") as server:
         # Given a server that stores everything
         server.start_ready()
         # When an editor sends every kind of payload

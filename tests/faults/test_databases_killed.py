@@ -2,7 +2,6 @@
 
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -28,13 +27,6 @@ POINTS = (
 )  # fmt: skip
 #: Hooks and what the program itself sends are not of these tests.
 OURS = "platform = 'cursor' AND source IN ('database', 'transcript')"
-
-
-@pytest.fixture
-def nursery(home: Home) -> Iterator[Nursery]:
-    """Give a parent of cheap servers."""
-    with Nursery({**environment(), "BLUEPLANE_HOME": str(home.root)}) as nursery:
-        yield nursery
 
 
 def seen(home: Home) -> list[Seen]:
@@ -175,7 +167,9 @@ def test_forgotten_conversation_stays_away_when_everything_is_read_anew(
         assert [row for row in rows if row.session == stays] == kept
 
 
-def test_no_word_is_left_anywhere_when_everything_was_captured(home: Home) -> None:
+def test_no_word_is_left_anywhere_when_everything_was_captured(
+    home: Home, nursery: Nursery
+) -> None:
     """Nothing planted in Cursor's stores is in the database, Redis' files, the log or the spool."""
     # Given all there is, of two versions, and a database that cannot be read
     stores = CursorStores(Path.home(), 18)
@@ -184,7 +178,7 @@ def test_no_word_is_left_anywhere_when_everything_was_captured(home: Home) -> No
     broken = stores.user / "workspaceStorage" / "broken" / "state.vscdb"
     broken.parent.mkdir()
     broken.write_bytes(CANARY.encode() * 1000)
-    with Server(home) as server:
+    with Server(home, nursery=nursery) as server:
         # When
         server.start_ready()
         wait_captured(stores, home)
@@ -198,13 +192,13 @@ def test_no_word_is_left_anywhere_when_everything_was_captured(home: Home) -> No
 
 
 @pytest.mark.fault("G14")
-def test_no_secret_is_left_anywhere_when_the_level_is_full(home: Home) -> None:
+def test_no_secret_is_left_anywhere_when_the_level_is_full(home: Home, nursery: Nursery) -> None:
     """Logins and keys of Cursor are in no file of the home, while texts are; nor what is packed."""
     # Given a home that keeps everything, and a value with keys in it that cannot be read
     stores = CursorStores(Path.home(), 18)
     stores.fill()
     stores.run(f"INSERT INTO cursorDiskKV VALUES ('composerData:x', '{{\"{CANARY}-key')")
-    with Server(home, BLUEPLANE_PRIVACY_LEVEL="full") as server:
+    with Server(home, nursery=nursery, BLUEPLANE_PRIVACY_LEVEL="full") as server:
         # When
         server.start_ready()
 
@@ -245,10 +239,10 @@ def holding(directory: Path, needle: bytes) -> list[Path]:
     ]
 
 
-def test_monitor_is_shown_when_cursor_is_there(home: Home) -> None:
+def test_monitor_is_shown_when_cursor_is_there(home: Home, nursery: Nursery) -> None:
     """Health has the figures of the monitor; the end of a turn has it look at once."""
     # Given a server, and a user who has no Cursor yet
-    with Server(home) as server:
+    with Server(home, nursery=nursery) as server:
         server.start_ready()
         wait_until(lambda: "capture" in server.ask("health"), PATIENCE_S, "it has looked")
         assert server.ask("health")["capture"]["database_monitor"]["state"] == "not installed"

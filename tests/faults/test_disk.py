@@ -7,6 +7,7 @@ import pytest
 
 from blueplane.paths import Home
 from helpers.issued import EVENTS, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.smallfs import SmallFs
@@ -29,12 +30,12 @@ def other_spool(home: Home) -> SmallFs:
 
 @pytest.mark.fault("C1")
 def test_events_wait_when_the_disk_of_the_store_is_full(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """A full disk pauses the writer; batch and files wait; with room it goes on by itself."""
     with small_home(home) as disk:
         home.prepare()
-        with other_spool(home), Server(home, redis_server) as server:
+        with other_spool(home), Server(home, redis_server, nursery) as server:
             # Given a running server and a full disk
             server.start_ready()
             issued.issue(10)
@@ -60,12 +61,12 @@ def test_events_wait_when_the_disk_of_the_store_is_full(
 
 @pytest.mark.fault("C1")
 def test_the_server_stops_in_order_when_the_disk_of_the_store_is_full(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """SIGTERM ends a server whose store is full within 10 s; the next one writes all of it."""
     with small_home(home) as disk:
         home.prepare()
-        with other_spool(home), Server(home, redis_server) as server:
+        with other_spool(home), Server(home, redis_server, nursery) as server:
             # Given a full disk, events that wait for it, and files that cannot be settled for it
             server.start_ready()
             issued.issue(10)
@@ -88,12 +89,12 @@ def test_the_server_stops_in_order_when_the_disk_of_the_store_is_full(
 
 @pytest.mark.fault("C1")
 def test_the_server_starts_when_the_disk_has_room_again(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """On a full disk a start fails with one line or waits; it never damages, and later it works."""
     with small_home(home) as disk:
         home.prepare()
-        with other_spool(home), Server(home, redis_server) as server:
+        with other_spool(home), Server(home, redis_server, nursery) as server:
             # Given a server that was killed, with events that it has not seen
             server.start_ready()
             issued.issue(10)
@@ -122,13 +123,13 @@ def test_the_server_starts_when_the_disk_has_room_again(
 
 @pytest.mark.fault("C1")
 def test_the_server_goes_on_when_its_whole_home_was_full(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """With the whole home full, flags and logs included, no thread dies and no event is lost."""
     with small_home(home) as disk:
         home.prepare()
         # Given a server whose whole home is full
-        with Server(home, redis_server) as server:
+        with Server(home, redis_server, nursery) as server:
             server.start_ready()
             issued.issue(10)
             issued.settle(server, redis_server)

@@ -13,6 +13,7 @@ from blueplane.capture.spool import CHUNK
 from blueplane.paths import Home
 from blueplane.store.queries import reading
 from helpers.issued import EVENTS, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -109,12 +110,12 @@ def _inversions(issued: Issued) -> int:
 
 @pytest.mark.fault("F5")
 def test_hooks_are_refused_and_counted_when_the_spool_is_at_its_cap(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """At the cap real hooks stop, silently; each refusal is counted once, and room reopens."""
     # Given a server without Redis, a cap of 1 MB and more than that in the spool
     redis_server.kill()
-    with Server(home, redis_server, BLUEPLANE_SPOOL_MAX_MB="1") as server:
+    with Server(home, redis_server, nursery, BLUEPLANE_SPOOL_MAX_MB="1") as server:
         server.start()
         server.wait_running()
         issued.issue(40, prompt="x" * 30_000)
@@ -147,11 +148,12 @@ def test_hooks_are_refused_and_counted_when_the_spool_is_at_its_cap(
 )
 @pytest.mark.fault("F8", "F5")
 def test_the_spool_is_bounded_when_the_writer_cannot_keep_up(
-    home: Home, issued: Issued, redis_server: RedisServer, hold: Callable[[Home], object] | None,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
+    hold: Callable[[Home], object] | None,
 ) -> None:  # fmt: skip
     """With the window full the spooler still looks after the cap: the disk is bounded."""
     settings = {"BLUEPLANE_SPOOL_MAX_MB": "1", "BLUEPLANE_QUEUE_MAX_ENTRIES": "100"}
-    with Server(home, redis_server, **settings) as server:
+    with Server(home, redis_server, nursery, **settings) as server:
         # Given a server whose writer does not get on, and a full window
         server.start_ready("" if hold else "before_commit:sleep=2@1+")
         stranger = hold(home) if hold else None
@@ -171,11 +173,11 @@ def test_the_spool_is_bounded_when_the_writer_cannot_keep_up(
 
 @pytest.mark.fault("F8", "B10")
 def test_sources_wait_when_the_writer_is_slow(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """Slow commits fill the window and no memory: files wait, and all are written in the end."""
     # Given a window of 500 and a writer that takes a third of a second for each commit
-    with Server(home, redis_server, BLUEPLANE_QUEUE_MAX_ENTRIES="500") as server:
+    with Server(home, redis_server, nursery, BLUEPLANE_QUEUE_MAX_ENTRIES="500") as server:
         server.start_ready("before_commit:sleep=0.3@1+")
         before = psutil.Process(server.pid).memory_info().rss
         # When 3,000 events arrive
@@ -199,11 +201,11 @@ def test_sources_wait_when_the_writer_is_slow(
 
 @pytest.mark.fault("B10")
 def test_nothing_is_trimmed_when_the_backlog_is_larger_than_the_window(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """With the consumer held the window fills and stops there; files stay, and none is lost."""
     # Given a held consumer and a window of 1,000
-    with Server(home, redis_server, BLUEPLANE_QUEUE_MAX_ENTRIES="1000") as server:
+    with Server(home, redis_server, nursery, BLUEPLANE_QUEUE_MAX_ENTRIES="1000") as server:
         server.start_ready("after_read:sleep=600")
         # When 5,000 events arrive
         issued.issue(5_000)

@@ -11,6 +11,7 @@ import pytest
 
 from blueplane.paths import Home
 from helpers.issued import EVENTS, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.road import Road, ids, make_event, turn_clock
 from helpers.server import Server, environment
@@ -26,9 +27,9 @@ HELD = "after_read:sleep=3"
 
 
 @pytest.fixture
-def whole(home: Home) -> Iterator[Server]:
+def whole(home: Home, nursery: Nursery) -> Iterator[Server]:
     """Give a server with its own private Redis, as it is on a laptop."""
-    with Server(home) as server:
+    with Server(home, nursery=nursery) as server:
         yield server
 
 

@@ -91,12 +91,12 @@ def test_the_database_is_orange_when_it_was_removed_under_the_server(
 
 @pytest.mark.fault("C1")
 def test_the_database_is_red_when_its_disk_is_full(
-    home: Home, issued: Issued, redis_server: RedisServer
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """A full disk is red with the free bytes, and over when there is room; the failures stay."""
     with SmallFs(home.root, size_mb=4) as disk:
         home.prepare()
-        with SmallFs(home.spool, size_mb=64), Server(home, redis_server) as server:
+        with SmallFs(home.spool, size_mb=64), Server(home, redis_server, nursery) as server:
             # Given a server whose disk is full
             server.start_ready()
             issued.issue(10)

@@ -18,6 +18,7 @@ from blueplane.pipeline.pressure import CALM_S, Pressure
 from blueplane.store.connection import transaction
 from blueplane.store.letters import Letter, Letters
 from helpers.issued import Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.road import Road, TurnedClock, make_event, turn_clock
 from helpers.server import Server
@@ -451,10 +452,10 @@ def colours(health: dict[str, Any]) -> dict[str, str]:
 
 
 def test_health_turns_and_returns_when_the_writer_of_a_server_is_frozen(
-    home: Home, issued: Issued, redis_server: RedisServer
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """A frozen writer and 12,000 events: depth orange, lag yellow; released, all is green."""
-    with Server(home, redis_server) as server:
+    with Server(home, redis_server, nursery) as server:
         # Given a server whose first commit takes nine seconds
         server.start_ready("before_commit:sleep=9")
         # When 12,000 events come

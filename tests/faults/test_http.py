@@ -37,6 +37,7 @@ from helpers.http import (
     split,
 )
 from helpers.issued import Issued
+from helpers.nursery import Nursery
 from helpers.prometheus import read
 from helpers.redis_server import RedisServer
 from helpers.server import Server
@@ -68,14 +69,14 @@ def clients() -> int:
 
 @pytest.mark.fault("F3")
 def test_capture_goes_on_when_a_stranger_has_the_port(
-    home: Home, issued: Issued, redis_server: RedisServer
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """Events are written, status and one line of the log name who has it; it is taken when free."""
     port = free_port()
     # Given a stranger on our port
     with (
         socket.create_server((ADDRESS, port)),
-        Server(home, redis_server, BLUEPLANE_HTTP_PORT=str(port)) as server,
+        Server(home, redis_server, nursery, BLUEPLANE_HTTP_PORT=str(port)) as server,
     ):
         # When a server starts, and events come
         server.start_ready()
@@ -121,7 +122,7 @@ def test_trouble_names_us_when_another_home_has_the_port(
     """Another server of ours is called that; one that has ::1 only is in nobody's way."""
     port = free_port()
     with Server(home, redis_server, BLUEPLANE_HTTP_PORT=str(port)) as other:
-        # Given a server of another home
+        # Given a server of another home, which is known by its command line
         other.start_ready()
         wait_until(lambda: listens(port), WAIT_S, "it listens")
         # When ours wants the same port
@@ -178,11 +179,11 @@ def test_server_turns_away_when_too_many_connect(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.fault("F6")
 def test_server_answers_again_when_descriptors_come_back(
-    home: Home, redis_server: RedisServer
+    home: Home, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """With no descriptor left a client waits, nothing dies, and it is answered later."""
     port = free_port()
-    with Server(home, redis_server, BLUEPLANE_HTTP_PORT=str(port)) as server:
+    with Server(home, redis_server, nursery, BLUEPLANE_HTTP_PORT=str(port)) as server:
         # Given a server that may open nothing more
         server.start_ready()
         wait_until(lambda: listens(port), WAIT_S, "it listens")
@@ -601,11 +602,11 @@ def test_answer_gives_nothing_away_when_something_fails(
 
 @pytest.mark.fault("G3", "G15")
 def test_pages_hold_nothing_personal_when_events_are_written(
-    home: Home, issued: Issued, redis_server: RedisServer
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """What everybody may read has no path, session, version or token; reading changes nothing."""
     port = free_port()
-    with Server(home, redis_server, BLUEPLANE_HTTP_PORT=str(port)) as server:
+    with Server(home, redis_server, nursery, BLUEPLANE_HTTP_PORT=str(port)) as server:
         # Given a server that has written events of a session
         server.start_ready()
         sessions = issued.issue(20)
@@ -655,11 +656,13 @@ def test_threads_end_when_the_server_is_stopped() -> None:
 
 
 @pytest.mark.fault("F6")
-def test_server_stops_in_time_when_clients_hold_on(home: Home, redis_server: RedisServer) -> None:
+def test_server_stops_in_time_when_clients_hold_on(
+    home: Home, redis_server: RedisServer, nursery: Nursery
+) -> None:
     """A stop waits for no client: connections that are silent are ended."""
     port = free_port()
     with (
-        Server(home, redis_server, BLUEPLANE_HTTP_PORT=str(port)) as server,
+        Server(home, redis_server, nursery, BLUEPLANE_HTTP_PORT=str(port)) as server,
         ExitStack() as stack,
     ):
         # Given a server with clients

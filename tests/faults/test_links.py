@@ -11,6 +11,7 @@ import pytest
 
 from blueplane.paths import Home, private_touch
 from helpers.issued import SCRIPT, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server, environment
 from helpers.waiting import wait_until
@@ -55,7 +56,7 @@ def hook(home: Home) -> None:
 @pytest.mark.fault("G9")
 @plants
 def test_server_goes_on_when_links_are_where_its_files_will_be(
-    home: Home, issued: Issued, target: Path, plant: Plant
+    home: Home, issued: Issued, target: Path, plant: Plant, nursery: Nursery
 ) -> None:
     """Flags, sockets, pid files and logs replace a link; none is written through."""
     # Given links in every place that the server or its Redis makes anew
@@ -71,7 +72,7 @@ def test_server_goes_on_when_links_are_where_its_files_will_be(
     bad.write_bytes(b"no json\n\x1eclaude_code Stop\n")
     os.utime(bad, ns=(OLD_NS, OLD_NS))
     before = looks(target)
-    with Server(home) as server:
+    with Server(home, nursery=nursery) as server:
         # When a server runs, sets a file aside, and a hook is refused
         server.start_ready()
         wait_until(lambda: not bad.exists(), PATIENCE_S, "the bad file is set aside")
@@ -221,11 +222,11 @@ def redirected(home: Home, tmp_path: Path) -> Path:
 
 @pytest.mark.fault("G9")
 def test_directory_that_leads_elsewhere_is_used_and_nothing_else_in_it_is_touched(
-    home: Home, issued: Issued, redirected: Path
+    home: Home, issued: Issued, redirected: Path, nursery: Nursery
 ) -> None:
     """A directory on another disk is the user's choice; other files in it are not."""
     # Given / When
-    with Server(home) as server:
+    with Server(home, nursery=nursery) as server:
         server.start_ready()
         issued.issue(5)
         issued.settle(server, None)

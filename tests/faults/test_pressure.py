@@ -18,6 +18,7 @@ from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.pipeline.entry import MAX_BYTES, MAX_PARTS
 from helpers.cli import run
 from helpers.issued import EVENTS, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.smallfs import SmallFs
@@ -50,10 +51,10 @@ def waits(server: Server) -> bool:
 
 @pytest.mark.fault("F8", "F5")
 def test_memory_is_bounded_when_a_flood_meets_a_slow_disk(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """30,000 files and 50 ms a commit: files wait, the state is told, and all is written."""
-    with Server(home, redis_server, BLUEPLANE_QUEUE_MAX_ENTRIES="2000") as server:
+    with Server(home, redis_server, nursery, BLUEPLANE_QUEUE_MAX_ENTRIES="2000") as server:
         # Given more files than are kept in mind, and a disk that takes 50 ms a commit
         issued.issue(30_000)
         # When a server drains them
@@ -202,12 +203,12 @@ def test_the_reason_is_told_when_redis_refuses(
 
 @pytest.mark.fault("C2", "C1")
 def test_hooks_stay_silent_when_the_disk_of_the_home_is_full(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """Hooks end well on a full disk, `status` says what is wrong, and room mends it by itself."""
     with SmallFs(home.root, size_mb=4) as disk:
         home.prepare()
-        with Server(home, redis_server) as server:
+        with Server(home, redis_server, nursery) as server:
             # Given a server, and a home on a full disk: spool, database, logs and flags
             server.start_ready()
             issued.issue(10)
@@ -240,11 +241,11 @@ def is_whole(home: Home, issued: Issued, chosen: str) -> bool:
 
 @pytest.mark.fault("F6")
 def test_the_server_goes_on_when_it_runs_out_of_descriptors(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """With no descriptor left nothing dies; when its clients leave, all is written."""
     # Given a server that may have 64 descriptors, and clients that say nothing
-    with Server(home, redis_server) as server:
+    with Server(home, redis_server, nursery) as server:
         server.start(prefix=["prlimit", "--nofile=64:64"])
         server.wait_ready()
         issued.issue(10)

@@ -11,6 +11,7 @@ import pytest
 
 from blueplane.paths import Home
 from helpers.issued import Issued
+from helpers.nursery import Nursery
 from helpers.payloads import payloads
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -27,12 +28,14 @@ def walk(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 @pytest.mark.fault("G10")
-def test_files_are_private_when_the_umask_is_not(home: Home, issued: Issued) -> None:
+def test_files_are_private_when_the_umask_is_not(
+    home: Home, issued: Issued, nursery: Nursery
+) -> None:
     """After a full run on a private Redis, with bad files, nothing is open to others."""
     # Given a server that was started with an open umask, and has seen everything
     before = os.umask(0)
     try:
-        with Server(home) as server:
+        with Server(home, nursery=nursery) as server:
             server.start_ready()
             for path in full_run(server, issued):
                 # When the home is walked while it runs / Then all of it is ours alone
@@ -87,10 +90,12 @@ def with_canaries(value: Any, path: str) -> Any:
 
 
 @pytest.mark.fault("G14")
-def test_no_word_of_a_payload_is_left_when_the_level_is_strict(home: Home, issued: Issued) -> None:
+def test_no_word_of_a_payload_is_left_when_the_level_is_strict(
+    home: Home, issued: Issued, nursery: Nursery
+) -> None:
     """Canaries in every text of every payload are nowhere: database, WAL, AOF, log, letters."""
     # Given a server at level strict
-    with Server(home) as server:
+    with Server(home, nursery=nursery) as server:
         server.start_ready()
         # When payloads of both editors pass, with canaries in every key and text
         sent = 0
@@ -138,11 +143,11 @@ def assert_no_canary(home: Home) -> None:
 
 @pytest.mark.fault("G14")
 def test_a_payload_that_cannot_be_read_is_kept_in_quarantine_alone(
-    home: Home, issued: Issued,
+    home: Home, issued: Issued, nursery: Nursery,
 ) -> None:  # fmt: skip
     """What is quarantined is kept raw, there and nowhere else: no log line quotes it."""
     # Given a server
-    with Server(home) as server:
+    with Server(home, nursery=nursery) as server:
         server.start_ready()
         # When payloads come that cannot be read
         half = f'{{"prompt": "{CANARY}", '.encode()

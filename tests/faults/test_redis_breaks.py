@@ -12,6 +12,7 @@ import pytest
 
 from blueplane.paths import Home
 from helpers.issued import EVENTS, GROUP, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -142,13 +143,13 @@ def test_entries_are_taken_over_when_delivered_to_a_consumer_that_is_gone(
 @pytest.mark.parametrize("command", [b"XREADGROUP", b"NOMKSTREAM", b"XACK"])
 @pytest.mark.fault("B16")
 def test_nothing_is_lost_or_twice_when_a_reply_is_cut(
-    home: Home, issued: Issued, redis_server: RedisServer, command: bytes,
+    home: Home, issued: Issued, redis_server: RedisServer, command: bytes, nursery: Nursery,
 ) -> None:  # fmt: skip
     """A command that was carried out, and whose answer was lost, is not repeated."""
     # Given a server behind a proxy that cuts the first such answer and its connection
     with (
         cutting_proxy(redis_server, command) as (url, was_cut),
-        Server(home, BLUEPLANE_REDIS_URL=url) as server,
+        Server(home, nursery=nursery, BLUEPLANE_REDIS_URL=url) as server,
     ):
         server.start_ready()
         # When events pass

@@ -10,6 +10,7 @@ from blueplane.errors import QueueUnusableError
 from blueplane.paths import Home
 from blueplane.pipeline.stream import Stream
 from helpers.issued import Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.resetting import ResettingProxy
 from helpers.server import Server
@@ -110,12 +111,12 @@ def test_nothing_leaks_when_redis_takes_too_few_clients(
 
 @pytest.mark.fault("B21", "B16")
 def test_nothing_leaks_when_connections_are_reset_again_and_again(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """Every few commands the connection is reset: attaches stay rare, and nothing is lost."""
     with (
         ResettingProxy(redis_server) as proxy,
-        Server(home, BLUEPLANE_REDIS_URL=proxy.url) as server,
+        Server(home, nursery=nursery, BLUEPLANE_REDIS_URL=proxy.url) as server,
     ):
         # Given a running server that has attached twice, and what it holds
         server.start_ready()

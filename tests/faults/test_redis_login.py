@@ -9,6 +9,7 @@ from blueplane.errors import QueueUnusableError
 from blueplane.paths import Home
 from blueplane.pipeline.stream import Stream
 from helpers.issued import EVENTS, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -56,14 +57,14 @@ def connections(redis: RedisServer) -> int:
 @pytest.mark.fault("B19")
 @pytest.mark.parametrize("login", ["", "nobody:wrong-one"])
 def test_login_is_tried_seldom_when_it_is_refused(
-    home: Home, issued: Issued, redis_server: RedisServer, login: str,
+    home: Home, issued: Issued, redis_server: RedisServer, login: str, nursery: Nursery,
 ) -> None:  # fmt: skip
     """Without a right password files wait, one line says why, and no storm of tries begins."""
     # Given a Redis with a password, and a server with another one, or none
     redis_server.config_set("requirepass", PASSWORD)
     redis_server.command("AUTH", PASSWORD)
     address = url(redis_server, login) if login else redis_server.url
-    with Server(home, BLUEPLANE_REDIS_URL=address) as server:
+    with Server(home, nursery=nursery, BLUEPLANE_REDIS_URL=address) as server:
         server.start()
         server.wait_running()
         # When it tries while events come / Then it says what to do, and tries seldom
@@ -80,13 +81,15 @@ def test_login_is_tried_seldom_when_it_is_refused(
 
 @pytest.mark.fault("B19")
 def test_events_wait_when_the_password_is_changed_while_the_server_runs(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """With another password, and its connections cut, it waits, says so, and loses nothing."""
     # Given a running server with the right password
     redis_server.config_set("requirepass", PASSWORD)
     redis_server.command("AUTH", PASSWORD)
-    with Server(home, BLUEPLANE_REDIS_URL=url(redis_server, f":{PASSWORD}")) as server:
+    with Server(
+        home, nursery=nursery, BLUEPLANE_REDIS_URL=url(redis_server, f":{PASSWORD}")
+    ) as server:
         server.start_ready("after_read:sleep=1")
         issued.put_in_flight(redis_server, 150)
         # When the password becomes another one and every client is cut off
@@ -105,13 +108,15 @@ def test_events_wait_when_the_password_is_changed_while_the_server_runs(
 
 @pytest.mark.fault("B19")
 def test_events_wait_when_the_user_may_not_read_the_stream(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """A user who lacks one command gets nothing to do: it is named, and how to allow it."""
     # Given a user who may do everything but read as a group
     allowed = ("on", f">{PASSWORD}", "~*", "+@all")
     redis_server.command("ACL", "SETUSER", "poor", *allowed, "-xreadgroup")
-    with Server(home, BLUEPLANE_REDIS_URL=url(redis_server, f"poor:{PASSWORD}")) as server:
+    with Server(
+        home, nursery=nursery, BLUEPLANE_REDIS_URL=url(redis_server, f"poor:{PASSWORD}")
+    ) as server:
         server.start()
         server.wait_running()
         # When events come / Then they wait, nothing is added, and what is missing is said

@@ -9,6 +9,7 @@ import pytest
 
 from blueplane.paths import Home
 from helpers.issued import EVENTS, GROUP, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.waiting import wait_until
@@ -25,11 +26,13 @@ IN_HAND = 100
 
 
 @pytest.mark.fault("B1")
-def test_redis_is_waited_for_when_not_running_at_start(home: Home, issued: Issued) -> None:
+def test_redis_is_waited_for_when_not_running_at_start(
+    home: Home, issued: Issued, nursery: Nursery
+) -> None:
     """Without Redis the server runs, hooks spool, one line is logged, and it drains by itself."""
     redis = RedisServer()
     try:
-        with Server(home, redis) as server:
+        with Server(home, redis, nursery) as server:
             # Given a server without its Redis, and events
             server.start()
             server.wait_running()
@@ -72,10 +75,10 @@ def test_nothing_is_lost_when_redis_is_killed_and_comes_back_with_its_log(
 
 @pytest.mark.fault("B3")
 def test_events_in_flight_are_recovered_when_redis_comes_back_empty(
-    home: Home, issued: Issued,
+    home: Home, issued: Issued, nursery: Nursery,
 ) -> None:  # fmt: skip
     """A Redis without persistence costs only time: what was in flight is sent again and counted."""
-    with RedisServer(aof=False) as redis, Server(home, redis) as server:
+    with RedisServer(aof=False) as redis, Server(home, redis, nursery) as server:
         # Given 300 events in flight, some of them in hand
         server.start_ready(HELD)
         issued.put_in_flight(redis, IN_FLIGHT)

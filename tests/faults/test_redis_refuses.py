@@ -9,6 +9,7 @@ import pytest
 
 from blueplane.paths import Home
 from helpers.issued import EVENTS, Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer, _free_port
 from helpers.server import Server
 from helpers.smallfs import SmallFs
@@ -65,14 +66,14 @@ def test_pending_entries_are_written_when_redis_was_loading(
 @pytest.mark.parametrize("fsync", ["everysec", "always"])
 @pytest.mark.fault("B9")
 def test_events_wait_when_the_disk_of_redis_is_full(
-    home: Home, issued: Issued, fsync: str,
+    home: Home, issued: Issued, fsync: str, nursery: Nursery,
 ) -> None:  # fmt: skip
     """A Redis that cannot write its log refuses, or ends: the reason is said, and none is lost."""
     redis = RedisServer("--appendfsync", fsync)
     with SmallFs(redis.directory, size_mb=4) as disk:
         try:
             redis.start()
-            with Server(home, redis) as server:
+            with Server(home, redis, nursery) as server:
                 # Given a running server, and a full disk under the log of its Redis
                 server.start_ready()
                 issued.issue(20)
@@ -96,13 +97,15 @@ def test_events_wait_when_the_disk_of_redis_is_full(
 
 
 @pytest.mark.fault("B9")
-def test_events_wait_when_redis_cannot_save_its_snapshot(home: Home, issued: Issued) -> None:
+def test_events_wait_when_redis_cannot_save_its_snapshot(
+    home: Home, issued: Issued, nursery: Nursery
+) -> None:
     """A Redis that keeps snapshots, and could not save the last one, refuses: it is said why."""
     redis = RedisServer(aof=False)
     with SmallFs(redis.directory, size_mb=4) as disk:
         try:
             redis.start()
-            with Server(home, redis) as server:
+            with Server(home, redis, nursery) as server:
                 # Given a running server, and a Redis that fails to save on its full disk
                 server.start_ready()
                 issued.issue(20)
@@ -158,14 +161,17 @@ def test_redis_is_refused_when_it_may_evict(
 
 @pytest.mark.fault("B20", "F2")
 def test_redis_is_refused_when_it_belongs_to_another_home(
-    home: Home, tmp_path: Path, issued: Issued, redis_server: RedisServer,
+    home: Home, tmp_path: Path, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """The second home on one Redis is refused with both ids; with a prefix of its own it is not."""
     other_home = Home(tmp_path / "second" / "home")
     other_home.root.parent.mkdir()
     other_home.prepare()
     other = Issued(other_home)
-    with Server(home, redis_server) as server, Server(other_home, redis_server) as second:
+    with (
+        Server(home, redis_server, nursery) as server,
+        Server(other_home, redis_server, nursery) as second,
+    ):
         # Given a Redis that one home uses
         server.start_ready()
         issued.issue(10)
@@ -183,8 +189,8 @@ def test_redis_is_refused_when_it_belongs_to_another_home(
         issued.settle(server, redis_server)
         second.stop()
     # When the second gets a prefix of its own
-    prefixed = Server(other_home, redis_server, BLUEPLANE_REDIS_KEY_PREFIX="second:")
-    with Server(home, redis_server) as server, prefixed as second:
+    prefixed = Server(other_home, redis_server, nursery, BLUEPLANE_REDIS_KEY_PREFIX="second:")
+    with Server(home, redis_server, nursery) as server, prefixed as second:
         server.start_ready()
         second.start_ready()
         # Then each of them has its own events, and no other
@@ -196,14 +202,17 @@ def test_redis_is_refused_when_it_belongs_to_another_home(
 
 @pytest.mark.fault("B20")
 def test_one_home_alone_uses_a_redis_when_two_start_at_once(
-    home: Home, tmp_path: Path, issued: Issued, redis_server: RedisServer,
+    home: Home, tmp_path: Path, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """Of two homes that find an empty Redis at the same moment one is refused, and none loses."""
     other_home = Home(tmp_path / "second" / "home")
     other_home.root.parent.mkdir()
     other_home.prepare()
     other = Issued(other_home)
-    with Server(home, redis_server) as server, Server(other_home, redis_server) as second:
+    with (
+        Server(home, redis_server, nursery) as server,
+        Server(other_home, redis_server, nursery) as second,
+    ):
         # Given events in two homes
         issued.issue(20)
         other.issue(20)
@@ -224,13 +233,13 @@ def test_one_home_alone_uses_a_redis_when_two_start_at_once(
 
 @pytest.mark.fault("B19")
 def test_a_password_is_used_and_never_shown_when_redis_asks_for_one(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """A wrong password is said plainly and seldom, and the right one works; neither is logged."""
     # Given a Redis with a password, and a server that knows another
     redis_server.config_set("requirepass", "the-right-one-71")
     url = f"unix://:{PASSWORD}@{redis_server.socket_path}"
-    with Server(home, BLUEPLANE_REDIS_URL=url) as server:
+    with Server(home, nursery=nursery, BLUEPLANE_REDIS_URL=url) as server:
         server.start()
         server.wait_running()
         issued.issue(20)
@@ -250,7 +259,7 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def test_events_pass_when_redis_is_reached_by_tls(
-    home: Home, issued: Issued, tmp_path: Path,
+    home: Home, issued: Issued, tmp_path: Path, nursery: Nursery,
 ) -> None:  # fmt: skip
     """A rediss:// address works with a certificate of its own, and is refused without its CA."""
     certificate, key = _make_certificate(tmp_path)
@@ -260,14 +269,16 @@ def test_events_pass_when_redis_is_reached_by_tls(
     with RedisServer(*tls) as redis:
         # Given a Redis that speaks TLS with a certificate that nobody has signed
         url = f"rediss://localhost:{port}/0"
-        with Server(home, BLUEPLANE_REDIS_URL=url) as server:
+        with Server(home, nursery=nursery, BLUEPLANE_REDIS_URL=url) as server:
             # When the certificate cannot be checked / Then it is not trusted, and events wait
             server.start()
             server.wait_running()
             issued.issue(10)
             wait_for_trouble(server, "CERTIFICATE_VERIFY_FAILED")
             assert server.stop() == 0
-        with Server(home, BLUEPLANE_REDIS_URL=f"{url}?ssl_ca_certs={certificate}") as server:
+        with Server(
+            home, nursery=nursery, BLUEPLANE_REDIS_URL=f"{url}?ssl_ca_certs={certificate}"
+        ) as server:
             # When it can / Then they pass
             server.start_ready()
             issued.settle(server, redis)

@@ -6,6 +6,7 @@ import pytest
 
 from blueplane.paths import Home
 from helpers.issued import Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer
 from helpers.server import Server
 from helpers.smallfs import SmallFs
@@ -31,7 +32,7 @@ def make_old(issued: Issued, days: int) -> int:
 
 @pytest.mark.fault("C1", "C18")
 def test_the_server_makes_room_when_the_disk_is_full_and_rows_are_old(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """The reserve is given back, a share of the old rows goes, and new ones take their place."""
     settings = {"BLUEPLANE_RETENTION_RAW_DAYS": "30"}
@@ -39,7 +40,7 @@ def test_the_server_makes_room_when_the_disk_is_full_and_rows_are_old(
         home.prepare()
         with (
             SmallFs(home.spool, size_mb=64),
-            Server(home, redis_server, **settings) as server,
+            Server(home, redis_server, nursery, **settings) as server,
         ):
             # Given a server with old rows, which keeps a reserve
             server.start_ready()
@@ -69,12 +70,12 @@ def test_the_server_makes_room_when_the_disk_is_full_and_rows_are_old(
 
 @pytest.mark.fault("C1")
 def test_the_server_says_how_much_is_free_when_the_disk_is_full(
-    home: Home, issued: Issued, redis_server: RedisServer,
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery,
 ) -> None:  # fmt: skip
     """With nothing to remove it waits, keeps its reserve, and status names the free bytes."""
     with SmallFs(home.root, size_mb=4) as disk:
         home.prepare()
-        with SmallFs(home.spool, size_mb=64), Server(home, redis_server) as server:
+        with SmallFs(home.spool, size_mb=64), Server(home, redis_server, nursery) as server:
             # Given
             server.start_ready()
             issued.issue(10)

@@ -3,7 +3,7 @@
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,6 @@ PATIENCE_S = 30.0
 BEFORE, LATER = 20, 5
 FLIPS = 200
 PAGE = 4096
-
-
-@pytest.fixture
-def cheap(home: Home, redis_server: RedisServer, nursery: Nursery) -> Iterator[Server]:
-    """Give a server of ``home``, not started."""
-    with Server(home, redis_server, nursery) as server:
-        yield server
 
 
 def live_a_day(server: Server, issued: Issued, redis: RedisServer) -> int:
@@ -68,12 +61,12 @@ def problems(home: Home) -> list[str]:
 @pytest.mark.fault("C8")
 @pytest.mark.parametrize("content", ["header", "text"])
 def test_a_damaged_database_is_set_aside_when_the_server_starts(
-    cheap: Server, issued: Issued, redis_server: RedisServer, content: str
+    server: Server, issued: Issued, redis_server: RedisServer, content: str
 ) -> None:
     """The damaged file is kept, a new one begun, and what was in it is lost, named and shown."""
     # Given a database whose header is damaged, or that is no database at all
-    gone = live_a_day(cheap, issued, redis_server)
-    assert cheap.stop() == 0
+    gone = live_a_day(server, issued, redis_server)
+    assert server.stop() == 0
     database = issued.home.database
     if content == "text":
         database.write_bytes(b"a letter to my aunt\n" * 1_000)
@@ -81,21 +74,21 @@ def test_a_damaged_database_is_set_aside_when_the_server_starts(
         spoil(database, 0)
     damaged = database.read_bytes()
     # When a server starts / Then it takes events
-    cheap.start_ready()
+    server.start_ready()
     issued.ids = []
     issued.issue(LATER)
-    assert issued.settle(cheap, redis_server)["lost"] == gone
+    assert issued.settle(server, redis_server)["lost"] == gone
     # and the damaged file is there, byte for byte
     (aside,) = issued.home.root.glob("telemetry.db.damaged-*Z")
     assert aside.read_bytes() == damaged
     # and it is said in the log, among the incidents and by status
     assert incidents(issued) == [("store_damaged", gone)]
-    assert "ERROR store damaged" in cheap.log()
+    assert "ERROR store damaged" in server.log()
     assert any("damaged" in each and f"{gone} rows" in each for each in problems(issued.home))
     # When it starts again / Then there is no more to say
-    cheap.stop()
-    cheap.start_ready()
-    assert issued.settle(cheap, redis_server)["lost"] == gone
+    server.stop()
+    server.start_ready()
+    assert issued.settle(server, redis_server)["lost"] == gone
     assert len(incidents(issued)) == 1
 
 
@@ -140,11 +133,11 @@ def pages(home: Home) -> int:
 @pytest.mark.fault("C8")
 @pytest.mark.parametrize("part", ["all", "index"])
 def test_a_database_is_replaced_in_place_when_it_is_damaged_while_the_server_runs(
-    cheap: Server, issued: Issued, redis_server: RedisServer, part: str
+    server: Server, issued: Issued, redis_server: RedisServer, part: str
 ) -> None:
     """The writer sets it aside, begins a new one, and writes what was in hand into that one."""
     # Given a running server, and a database under it that is rubbish, or has one page of it
-    gone = live_a_day(cheap, issued, redis_server)
+    gone = live_a_day(server, issued, redis_server)
     checkpoint(issued.home)
     ((page,),) = issued.select(
         "SELECT rootpage - 1 FROM sqlite_master WHERE name = 'sqlite_autoindex_traces_1'"
@@ -161,10 +154,10 @@ def test_a_database_is_replaced_in_place_when_it_is_damaged_while_the_server_run
             return False
 
     wait_until(there, PATIENCE_S, "rows in a new database")
-    assert issued.settle(cheap, redis_server)["lost"] == gone
+    assert issued.settle(server, redis_server)["lost"] == gone
     assert incidents(issued) == [("store_damaged", gone)]
     assert len(list(issued.home.root.glob("telemetry.db.damaged-*Z"))) == 1
-    assert cheap.status()["deaths"] == 0
+    assert server.status()["deaths"] == 0
 
 
 @pytest.mark.fault("C8")

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -25,12 +26,20 @@ ROUNDS = 12
 ROWS = 40_000
 #: The version of the schema that began to count executions of hooks.
 COUNTS_HOOKS = 3
-#: Opens a database as the program does.
+#: Opens a database as the program does, in a new process for each line: fault point and path.
 OPEN = """
-import sys
+import os, sys
 from pathlib import Path
+from blueplane import faults
 from blueplane.pipeline.commits import Commits
-Commits(Path(sys.argv[1])).close()
+for line in sys.stdin:
+    planned, path = line.rstrip().split(" ", 1)
+    process = os.fork()
+    if process == 0:
+        faults.point = faults._Armed(planned)
+        Commits(Path(path)).close()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 """
 #: Changes a database all the time, and has its pages moved.
 CHANGE = """
@@ -45,14 +54,32 @@ for number in range(100_000):
 """
 
 
-def run(script: str, *arguments: str, faults: str = "") -> subprocess.Popen[bytes]:
+def run(script: str, *arguments: str) -> subprocess.Popen[bytes]:
     """Run a script in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
-        env={**environment(), "BLUEPLANE_FAULTS": faults},
+        env=environment(),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+
+
+@pytest.fixture
+def opener() -> Iterator[subprocess.Popen[bytes]]:
+    """Give a process whose children open databases."""
+    process = run(OPEN)
+    yield process
+    process.communicate(timeout=PATIENCE_S)
+
+
+def open_killed(opener: subprocess.Popen[bytes], path: Path, passes: int) -> int:
+    """Open a database, to be killed at a statement of a migration; return the exit code."""
+    assert opener.stdin is not None
+    assert opener.stdout is not None
+    opener.stdin.write(f"migration_statement:kill@{passes} {path}\n".encode())
+    opener.stdin.flush()
+    return int(opener.stdout.readline())
 
 
 # --- migrations -----------------------------------------------------------------------------------
@@ -107,7 +134,7 @@ def schema(path: Path) -> list[tuple[object, ...]]:
 @pytest.mark.fault("A9")
 @pytest.mark.parametrize("steps", range(1, len(STEPS)))
 def test_the_schema_is_old_or_new_when_killed_at_any_statement_of_a_migration(
-    tmp_path: Path, steps: int
+    tmp_path: Path, opener: subprocess.Popen[bytes], steps: int
 ) -> None:
     """Killed after the n-th statement, for every n, the next start completes with the same rows."""
     # Given a database of an older version, and what it becomes
@@ -126,9 +153,8 @@ def test_the_schema_is_old_or_new_when_killed_at_any_statement_of_a_migration(
         # When the program is killed after one statement of the migration, and then the next
         path = database_file(tmp_path)
         shutil.copy(old, path)
-        ended = run(OPEN, str(path), faults=f"migration_statement:kill@{killed + 1}")
-        ended.communicate(timeout=PATIENCE_S)
-        if ended.returncode != -signal.SIGKILL:
+        code = open_killed(opener, path, killed + 1)
+        if code != -signal.SIGKILL:
             break
         killed += 1
         # Then the schema is that of one version, whole, and the next start makes the new one of it
@@ -139,19 +165,19 @@ def test_the_schema_is_old_or_new_when_killed_at_any_statement_of_a_migration(
         assert contents(path)["duplicates"] == before["duplicates"]
         assert hooks(path) == hooks(new)
         path.unlink()
-    assert ended.returncode == 0
+    assert code == 0
     assert killed >= len(STEPS) - steps
 
 
 @pytest.mark.fault("A9")
-def test_a_new_database_is_whole_when_killed_while_it_is_made(tmp_path: Path) -> None:
+def test_a_new_database_is_whole_when_killed_while_it_is_made(
+    tmp_path: Path, opener: subprocess.Popen[bytes]
+) -> None:
     """Killed in the first migration, a database has all of it or nothing, and is made then."""
     for passes in (1, 5, 15):
         # Given a start that is killed in the middle of the first step
         path = tmp_path / f"{passes}.db"
-        ended = run(OPEN, str(path), faults=f"migration_statement:kill@{passes}")
-        ended.communicate(timeout=PATIENCE_S)
-        assert ended.returncode == -signal.SIGKILL
+        assert open_killed(opener, path, passes) == -signal.SIGKILL
         # When / Then
         assert schema(path) == [(0,)]
         commits = Commits(path)

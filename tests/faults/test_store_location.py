@@ -13,6 +13,7 @@ from helpers.redis_server import RedisServer
 from helpers.server import Server
 
 
+@pytest.mark.usefixtures("home")
 @pytest.mark.fault("C17")
 def test_a_synced_folder_is_a_note_and_a_warning_when_the_home_is_in_it(
     tmp_path: Path, redis_server: RedisServer, nursery: Nursery

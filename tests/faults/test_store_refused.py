@@ -16,6 +16,7 @@ from blueplane.errors import StoreBrokenError, StoreError
 from blueplane.paths import Home
 from blueplane.pipeline.commits import Commits
 from helpers.issued import Issued
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer, missing
 from helpers.road import database_file, make_event, make_row
 from helpers.server import Server
@@ -86,7 +87,7 @@ def test_rows_are_written_when_the_mark_cannot_be(private: Path) -> None:
 
 @pytest.mark.fault("C16")
 def test_events_wait_when_the_disk_of_the_database_fails(
-    home: Home, issued: Issued, redis_server: RedisServer
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """While every sync of the -wal fails nothing is let go of; afterwards all of it is written."""
     # Given a server on a disk that fails for a while: of each thread the third sync and some more
@@ -94,7 +95,7 @@ def test_events_wait_when_the_disk_of_the_database_fails(
     Commits(home.database).close()
     fails = ["-P", f"{home.database}-wal", "-e", "trace=fdatasync,fsync"]
     fails += ["-e", "inject=fdatasync,fsync:error=EIO:when=3..5"]
-    with Server(home, redis_server) as server:
+    with Server(home, redis_server, nursery) as server:
         server.start(prefix=[program, "-f", "-o", os.devnull, *fails])
         server.wait_ready()
 
@@ -117,12 +118,12 @@ def test_events_wait_when_the_disk_of_the_database_fails(
 
 @pytest.mark.fault("C16")
 def test_the_server_ends_in_one_line_when_its_file_system_is_read_only(
-    home: Home, issued: Issued, redis_server: RedisServer
+    home: Home, issued: Issued, redis_server: RedisServer, nursery: Nursery
 ) -> None:
     """A home that became read-only is refused with 4; once it can be written all is as before."""
     with SmallFs(home.root, size_mb=64) as disk:
         home.prepare()
-        with Server(home, redis_server) as server:
+        with Server(home, redis_server, nursery) as server:
             # Given a home with rows, on a file system that became read-only
             server.start_ready()
             issued.issue(5)

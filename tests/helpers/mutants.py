@@ -40,7 +40,7 @@ def _read_no_history() -> None:
 
 
 #: Seconds for the spooler's own thread to remove what is released.
-REMOVED_S = 5.0
+REMOVED_S = 30.0
 
 
 def _release_before_commit() -> None:

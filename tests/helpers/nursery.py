@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, Self
 
 #: Loaded before the first fork; what a command loads lazily would be loaded by each child again.
@@ -40,9 +41,14 @@ class Nursery:
         self._process.wait(30)
         self._process.stdout.close()
 
-    def fork(self, arguments: Sequence[str], output: str, **environment: str) -> "Child":
-        """Fork a server; ``environment`` is added to that of the nursery."""
-        pid = self.call("fork", arguments=arguments, output=output, environment=environment)
+    def fork(
+        self, arguments: Sequence[str], output: str, environment: Mapping[str, str]
+    ) -> "Child":
+        """Fork a server with this environment, and with the directory that we are in."""
+        pid = self.call(
+            "fork", arguments=arguments, output=output, directory=str(Path.cwd()),
+            environment=dict(environment),
+        )  # fmt: skip
         return Child(self, int(pid))
 
     def call(self, word: str, **arguments: object) -> Any:
@@ -79,16 +85,18 @@ class Child:
 # --- the process ----------------------------------------------------------------------------------
 
 
-def _fork(arguments: Sequence[str], output: str, environment: Mapping[str, str]) -> int:
+def _fork(
+    arguments: Sequence[str], output: str, directory: str, environment: Mapping[str, str]
+) -> int:
     pid = os.fork()
     if pid == 0:
-        _become_server(arguments, output, environment)
+        _become_server(arguments, output, directory, environment)
     _CHILDREN.add(pid)
     return pid
 
 
 def _become_server(
-    arguments: Sequence[str], output: str, environment: Mapping[str, str]
+    arguments: Sequence[str], output: str, directory: str, environment: Mapping[str, str]
 ) -> NoReturn:
     """Be a server in the forked process, and leave it without what belongs to the nursery."""
     code = 70
@@ -97,6 +105,8 @@ def _become_server(
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (descriptor, 1), (descriptor, 2)):
             os.dup2(source, target)
+        os.chdir(directory)
+        os.environ.clear()
         os.environ.update(environment)
         code = _serve(arguments)
         sys.stdout.flush()

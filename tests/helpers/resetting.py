@@ -64,7 +64,10 @@ class ResettingProxy:
                 server.sendall(data)
                 if self._is_due():
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    return
+                    client.close()
+                    break
+            # Closing would not end a connection on which the other thread reads: a read that waits
+            # in Redis would be given entries for half a minute.
             server.shutdown(socket.SHUT_RDWR)
 
     def _is_due(self) -> bool:

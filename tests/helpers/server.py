@@ -66,9 +66,9 @@ class Server:
         """Start it and return at once; ``prefix`` is a command line to run it under."""
         assert not self.alive(), "the server runs already"
         arguments = ["serve", "--home", str(self.home.root)]
-        if self._nursery is not None:
-            settings = {**self._settings, "BLUEPLANE_FAULTS": faults}
-            self._process = self._nursery.fork(arguments, str(self.output), **settings)
+        variables = {**environment(), **self._settings, "BLUEPLANE_FAULTS": faults}
+        if self._nursery is not None and not prefix:
+            self._process = self._nursery.fork(arguments, str(self.output), variables)
             return
         module = "helpers.mutants" if self._settings.get("MUTANT") else "blueplane"
         with self.output.open("ab") as output:
@@ -77,7 +77,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**environment(), **self._settings, "BLUEPLANE_FAULTS": faults},
+                env=variables,
             )
 
     def start_ready(self, faults: str = "") -> None:

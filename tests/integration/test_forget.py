@@ -20,6 +20,7 @@ from blueplane.store.codec import load_codec
 from blueplane.store.queries import reading
 from helpers.cli import run
 from helpers.desk import Desk
+from helpers.nursery import Nursery
 from helpers.redis_server import RedisServer, find_binary
 from helpers.road import make_event
 from helpers.server import Server
@@ -76,9 +77,9 @@ def spool(home: Home, tmp_path: Path) -> Spool:
 
 
 @pytest.fixture
-def server(home: Home) -> Iterator[Server]:
+def server(home: Home, nursery: Nursery) -> Iterator[Server]:
     """Give a server with its own private Redis, which stores everything in clear."""
-    with Server(home, BLUEPLANE_PRIVACY_LEVEL="full") as server:
+    with Server(home, nursery=nursery, BLUEPLANE_PRIVACY_LEVEL="full") as server:
         yield server
 
 

@@ -1,6 +1,8 @@
 """The doctor's report: what is a user's own is not in it, and what helps is."""
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -17,12 +19,14 @@ def nobody(*_: object, **__: object) -> None:
 
 
 @pytest.fixture(autouse=True)
-def user_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test's user a home directory: what the editors keep is planted there."""
-    path = tmp_path / "user"
-    path.mkdir()
-    monkeypatch.setenv("HOME", str(path))
-    return path
+def user_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the test's user a home directory: what the editors keep is planted there.
+
+    Below /tmp wherever other tests write: what is in /dev is no user's.
+    """
+    with tempfile.TemporaryDirectory(prefix="bp-", dir="/tmp") as path:
+        monkeypatch.setenv("HOME", path)
+        yield Path(path)
 
 
 def told(evidence: str, user_home: Path) -> str:

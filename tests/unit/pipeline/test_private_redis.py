@@ -31,6 +31,7 @@ server.start()
 print(server.pid, server.adopted, flush=True)
 sys.stdin.read()
 """
+PATIENCE_S = 30.0
 INCREMENTS = "appendonlydir/appendonly.aof.1.incr.aof"
 MANIFEST = "appendonlydir/appendonly.aof.manifest"
 
@@ -55,7 +56,7 @@ def server(home: Home) -> Iterator[PrivateRedis]:
     server.stop(5)
     for process in servers_of(home):
         process.kill()
-    wait_until(lambda: not any(map(private_redis._runs, servers_of(home))), 5, "all ended")
+    wait_until(lambda: not any(map(private_redis._runs, servers_of(home))), PATIENCE_S, "all ended")
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ def test_private_redis_keeps_its_data_when_killed(server: PrivateRedis) -> None:
     # When the server is killed and started again
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: not server.alive(), 5, "the death is seen")
+    wait_until(lambda: not server.alive(), PATIENCE_S, "the death is seen")
     server.start()
     # Then all of it is there
     stream = command(server, "XINFO", "STREAM", "events")
@@ -267,7 +268,7 @@ def test_private_redis_adopts_the_orphan_when_its_parent_was_killed(
     # When it is stopped / Then it is gone
     server.stop(5)
     assert not server.alive()
-    wait_until(lambda: not private_redis._runs(left), 5, "the orphan has ended")
+    wait_until(lambda: not private_redis._runs(left), PATIENCE_S, "the orphan has ended")
 
 
 def test_private_redis_replaces_the_orphan_when_it_is_frozen(
@@ -298,7 +299,7 @@ def test_private_redis_signals_nobody_when_the_lock_is_held_by_a_stranger(
     ready = server._home.redis / "ready"
     text = f"exec 9>{lock}; flock 9; : > {ready}; read end"
     with subprocess.Popen(["sh", "-c", text], stdin=subprocess.PIPE) as stranger:
-        wait_until(ready.exists, 5, "the stranger holds the lock")
+        wait_until(ready.exists, PATIENCE_S, "the stranger holds the lock")
         (server._home.redis / "pid").write_text(f"{stranger.pid}\n")
         # When the server is started / Then the error names the lock, and the process lives
         with pytest.raises(QueueUnavailableError, match=r"held by a process .* 'fuser"):
