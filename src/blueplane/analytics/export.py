@@ -203,7 +203,7 @@ def _metrics(source: Source) -> Iterator[Row]:
     scope = source.scope
     for part in _parts(metric_reports.days(source.reader), scope):
         bounded = BoundedScope(part.start, part.stop - 1, scope.platform, scope.project)
-        for cell, body in days_between(source.reader, bounded):
+        for cell, body in days_between(source.reader, bounded, apart=True):
             head = {
                 "day": date_of(cell.span).isoformat(), "platform": cell.platform,
                 "project": names.get(cell.project),

@@ -35,7 +35,9 @@ def days(reader: Reads) -> range:
 
 def platforms(reader: Reads) -> list[str]:
     """Return the platforms of which something was measured."""
-    found = reader.rows("SELECT DISTINCT platform FROM monthly_rollups ORDER BY platform")
+    found = reader.rows(
+        "SELECT DISTINCT platform FROM monthly_rollups WHERE project >= 0 ORDER BY platform"
+    )
     return [name for (name,) in found]
 
 

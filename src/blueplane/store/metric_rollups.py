@@ -3,7 +3,7 @@
 Owns the tables ``touched``, ``session_figures``, ``session_summaries``, ``daily_rollups`` and
 ``monthly_rollups``: every statement that changes them, and what is read to keep them.
 Promises that a day is the sum of its sessions and a month that of its days, for each platform and
-project; and that a session is measured again after whatever was derived of it.
+project and for all of them; and that a session is measured again after whatever was derived of it.
 Leaves what is added up, and how, to ``analytics/metrics``; here it is a body, compressed.
 """
 
@@ -22,14 +22,24 @@ Body: TypeAlias = dict[str, Any]
 #: Tables of what was measured.
 MEASURED: Final = ("session_figures", "daily_rollups", "monthly_rollups", "session_summaries")
 _LEVEL: Final = 3
+#: Stands for all platforms and projects; no project has this number.
+_WHOLE: Final = ("", -1)
 
 
 class Cell(NamedTuple):
-    """What a rollup is of: a day or a month, a platform, and the number of a project, or 0."""
+    """What a rollup is of: a day or a month, a platform, and the number of a project, or 0.
+
+    The ``whole`` of a day or a month is of all platforms and projects, which most reports are of.
+    """
 
     span: int
     platform: str
     project: int
+
+    @property
+    def whole(self) -> "Cell":
+        """Return the whole that this is a part of."""
+        return Cell(self.span, *_WHOLE)
 
 
 class BoundedScope(NamedTuple):
@@ -200,23 +210,37 @@ def bodies_of_month(
     return [unpack(row[3]) for row in found if Cell(*row[:3]) not in without]
 
 
-def days_between(reader: Reads, scope: BoundedScope) -> list[tuple[Cell, Body]]:
-    """Return what days of a scope have."""
-    return _between(reader, "daily_rollups", scope)
+def parts_of_day(reader: Reads, day: int, without: Collection[Cell]) -> list[Body]:
+    """Return what platforms and projects, but for some, have of a day."""
+    found = reader.rows(
+        "SELECT span, platform, project, body FROM daily_rollups WHERE span = ?", (day,)
+    )
+    left_out = {*without, Cell(day, *_WHOLE)}
+    unpack = _unpacking()
+    return [unpack(row[3]) for row in found if Cell(*row[:3]) not in left_out]
 
 
-def months_between(reader: Reads, scope: BoundedScope) -> list[tuple[Cell, Body]]:
-    """Return what months of a scope have."""
-    return _between(reader, "monthly_rollups", scope)
+def days_between(reader: Reads, scope: BoundedScope, *, apart: bool) -> list[tuple[Cell, Body]]:
+    """Return what days of a scope have, ``apart`` by platform and project or in the fewest rows."""
+    return _between(reader, "daily_rollups", scope, apart=apart)
 
 
-def _between(reader: Reads, table: str, scope: BoundedScope) -> list[tuple[Cell, Body]]:
+def months_between(reader: Reads, scope: BoundedScope, *, apart: bool) -> list[tuple[Cell, Body]]:
+    """Return what months of a scope have, as ``days_between``."""
+    return _between(reader, "monthly_rollups", scope, apart=apart)
+
+
+def _between(
+    reader: Reads, table: str, scope: BoundedScope, *, apart: bool
+) -> list[tuple[Cell, Body]]:
+    whole = not apart and (scope.platform, scope.project) == (None, None)
     found = reader.rows(
         f"SELECT span, platform, project, body FROM {table} WHERE span BETWEEN ?1 AND ?2"
+        f" AND {'platform = ?5 AND project = ?6' if whole else 'project != ?6'}"
         " AND (?3 IS NULL OR platform = ?3) AND (?4 IS NULL OR project ="
         " (SELECT id FROM labels WHERE kind = 'project' AND text = ?4))"
         " ORDER BY span, platform, project",
-        scope,
+        (*scope, *_WHOLE),
     )
     unpack = _unpacking()
     return [(Cell(*row[:3]), unpack(row[3])) for row in found]

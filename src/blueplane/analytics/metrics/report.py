@@ -78,7 +78,7 @@ def _total(vector: Vector) -> Row:
 
 
 def _days(reader: Reads, scope: BoundedScope) -> dict[int, Vector]:
-    found = days_between(reader, scope)
+    found = days_between(reader, scope, apart=False)
     return {
         day: merged(body for _, body in bodies)
         for day, bodies in groupby(found, lambda each: each[0].span)
@@ -136,13 +136,13 @@ def _by_month(reader: Reads, scope: BoundedScope) -> list[_Named]:
 
 
 def _by_platform(reader: Reads, scope: BoundedScope) -> list[_Named]:
-    found = _merged((cell.platform, body) for cell, body in by_month(reader, scope))
+    found = _merged((cell.platform, body) for cell, body in by_month(reader, scope, apart=True))
     return [({"platform": name}, vector) for name, vector in _largest(found)]
 
 
 def _by_project(reader: Reads, scope: BoundedScope) -> list[_Named]:
     names = stored.projects(reader)
-    found = _merged((cell.project, body) for cell, body in by_month(reader, scope))
+    found = _merged((cell.project, body) for cell, body in by_month(reader, scope, apart=True))
     return [({"project": names.get(each)}, vector) for each, vector in _largest(found)]
 
 

@@ -18,16 +18,21 @@ def vector_of(reader: Reads, scope: BoundedScope) -> Vector:
     return merged(body for _, body in by_month(reader, scope))
 
 
-def by_month(reader: Reads, scope: BoundedScope) -> list[tuple[Cell, Body]]:
-    """Return what makes up the days of a scope; the span of each cell is its month."""
+def by_month(reader: Reads, scope: BoundedScope, *, apart: bool = False) -> list[tuple[Cell, Body]]:
+    """Return what makes up the days of a scope; the span of each cell is its month.
+
+    ``apart`` keeps platforms and projects apart.
+    """
     months = [month_of(scope.first), month_of(scope.last)]
     if days_of(months[0]).start < scope.first:
         months[0] += 1
     if days_of(months[1]).stop - 1 > scope.last:
         months[1] -= 1
-    found = months_between(reader, scope._replace(first=months[0], last=months[1]))
+    found = months_between(reader, scope._replace(first=months[0], last=months[1]), apart=apart)
     for part in _outside(scope.first, scope.last, *months):
-        days = days_between(reader, scope._replace(first=part.start, last=part.stop - 1))
+        days = days_between(
+            reader, scope._replace(first=part.start, last=part.stop - 1), apart=apart
+        )
         found += [(cell._replace(span=month_of(cell.span)), body) for cell, body in days]
     return found
 

@@ -29,6 +29,7 @@ from blueplane.store.metric_rollups import (
     body_of_day,
     body_of_month,
     cells_of,
+    parts_of_day,
     touched,
 )
 from blueplane.store.queries import Reader
@@ -64,6 +65,9 @@ class Metrics:
                 errors.append(error)
         new, old = _parts(sessions), cells_of(reader, versions)
         days = _days(reader, versions, old, new)
+        old |= {cell.whole for cell in old}
+        new |= _wholes(new)
+        days |= _whole_days(reader, old, new, days)
         months = _months(reader, old, new, days)
         measured = Measured(versions, sessions, summaries, days, months)
         return Step(lambda tables: tables.put_measured(measured), errors)
@@ -98,6 +102,32 @@ def _days(
         rest = bodies_of_day(reader, cell, versions) if cell in old else body_of_day(reader, cell)
         days[cell] = _sum([*rest, *([new[cell]] if cell in new else [])])
     return days
+
+
+def _wholes(parts: Mapping[Cell, Vector]) -> dict[Cell, Vector]:
+    """Add up parts of all platforms and projects."""
+    found: defaultdict[Cell, list[Vector]] = defaultdict(list)
+    for cell, body in parts.items():
+        found[cell.whole].append(body)
+    return {cell: merged(bodies) for cell, bodies in found.items()}
+
+
+def _whole_days(
+    reader: Reader,
+    old: Collection[Cell],
+    new: Mapping[Cell, Vector],
+    days: Mapping[Cell, Vector | None],
+) -> dict[Cell, Vector | None]:
+    """Add up the whole of every day of which a part changed."""
+    changed = _wholes({cell: body for cell, body in days.items() if body})
+    wholes: dict[Cell, Vector | None] = {}
+    for cell in sorted({each.whole for each in days}):
+        if cell in old:
+            rest, part = parts_of_day(reader, cell.span, days), changed.get(cell)
+        else:
+            rest, part = body_of_day(reader, cell), new[cell]
+        wholes[cell] = _sum([*rest, *([part] if part else [])])
+    return wholes
 
 
 def _months(
