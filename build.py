@@ -286,7 +286,7 @@ def run_all_tests() -> int:
     parallel = ["--numprocesses=3", "--dist=worksteal"]
     coverage = ["--cov", "--cov-report=term-missing"]
     place = MEMORY if is_spacious(MEMORY) else None
-    with tempfile.TemporaryDirectory(prefix="blueplane-", dir=place) as directory:
+    with tempfile.TemporaryDirectory(prefix="bp-tests-", dir=place) as directory:
         return tool("pytest", *parallel, *coverage, f"--basetemp={directory}/tests")
 
 
