@@ -51,7 +51,8 @@ def test_renew_leaves_at_strict_no_more_than_strict_would_have_stored(
     drawn: tuple[Example, dict[str, Any]],
 ) -> None:
     """A text of the payload that strict does not store is not there after a scrub, either."""
-    # Given an event that was captured in full
+    # Given an event that was captured in full; a number that is kept as its digits is a text then
+    assume(not _has_big_number(drawn[1]))
     full, strict = stored(drawn, "full"), stored(drawn, "strict")
     if full is None or strict is None:
         return

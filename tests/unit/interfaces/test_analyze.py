@@ -73,7 +73,7 @@ def test_a_session_is_found_by_as_much_as_names_it(known: Home, said: str, found
 
 @pytest.mark.parametrize(("said", "found"), [("two", "two-days"), ("last", "going-on")])
 def test_other_commands_find_a_session_as_analyze_does(known: Home, said: str, found: str) -> None:
-    """Traced, explained or forgotten: by the beginning of its id, or as the newest."""
+    """Traced or explained: by the beginning of its id, or as the newest."""
     # Given
     traced = answered(known, "trace", found)
     explained = answered(known, "explain", "usage.calls", "--session", found)
@@ -81,9 +81,6 @@ def test_other_commands_find_a_session_as_analyze_does(known: Home, said: str, f
     assert answered(known, "trace", said) == traced
     assert traced["total"]["events"]
     assert answered(known, "explain", "usage.calls", "--session", said) == explained
-    forgotten = run(known, "forget", "--session", said, "--yes").exception
-    assert isinstance(forgotten, UsageError)
-    assert str(forgotten).endswith(f"write the whole id: --session {found}")
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,10 @@ from blueplane.figures import moment, number
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.acting import acting
 from blueplane.interfaces.cli.asking import confirm
-from blueplane.interfaces.cli.opening import opened
 from blueplane.interfaces.cli.options import format_option, home_option
 from blueplane.interfaces.cli.output import Column, Form, Table, render
 from blueplane.interfaces.cli.progress import progress
-from blueplane.interfaces.cli.session_names import full_id
 from blueplane.paths import Home
-from blueplane.store.reading import Reads
 
 _PLACE: Final = (Column("place", "place", whole=True), Column("what", "what"))
 _PLAN: Final = (*_PLACE, Column("count", "to remove", number, "right"))
@@ -39,7 +36,7 @@ _DAYS: Final = {"d": 1, "w": 7, "m": 30, "y": 365}
 
 
 @click.command()
-@click.option("--session", default="", help="This session: its id, its beginning, or `last`.")
+@click.option("--session", default="", help="The session with this id, the whole of it.")
 @click.option("--project", default="", help="The project of this name.")
 @click.option(
     "--before", default="",
@@ -62,8 +59,6 @@ def forget(home: Home, form: Form, *, yes: bool, dry_run: bool, **said: str) -> 
       1  something is left, or was not removed: the notes say what
     """  # noqa: D301 - click wants the character, not its name
     wanted = _wanted(**said)
-    if said["session"]:
-        wanted["session"] = _full_id(home, said["session"], asked=not yes)
     with acting(home) as act:
         with progress() as report:
             plan = act("forget.plan", report, **wanted)
@@ -93,21 +88,6 @@ def _wanted(session: str, project: str, before: str) -> dict[str, Any]:
         message = f"{project} is a path; a project has the name of its last directory: {name}"
         raise UsageError(message)
     return {"before_ms": _moment(before)} if before else {"session": session, "project": project}
-
-
-def _full_id(home: Home, name: str, *, asked: bool) -> str:
-    """Return the id of the session that is meant; raise UsageError when nobody is asked about it.
-
-    Without a database it is the name itself.
-    """
-    if not home.database.exists():
-        return name
-    with opened(home, Reads) as reader:
-        found = full_id(reader, name)
-    if found != name and not asked:
-        message = f"--yes asks nothing, so write the whole id: --session {found}"
-        raise UsageError(message)
-    return found
 
 
 def _moment(before: str) -> int:

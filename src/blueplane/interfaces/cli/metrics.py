@@ -45,7 +45,8 @@ _LISTED: Final = 12
 
 
 @click.command()
-@click.option("--group-by", "by", type=OneOf(GROUPS), help="A row for each of these.")
+@click.option("--group-by", "by", type=OneOf(GROUPS), metavar="NAME",
+              help=f"A row for each {', '.join(GROUPS[:-1])} or {GROUPS[-1]}.")  # fmt: skip
 @click.option("--category", metavar="NAME", help="Only figures of it, as errors or latency.")
 @click.option(
     "--metric",
