@@ -25,6 +25,7 @@ from blueplane.store.derived import HOP, Derivation, Derived, Trace
 from blueplane.store.letters import Letter
 from blueplane.store.metric_rollups import TouchedError
 from blueplane.store.queries import SERVER_READ_S, Reader, reading
+from blueplane.store.rollups import is_elsewhere
 from blueplane.threads import Backoff, Service
 
 _log = get("workers")
@@ -213,6 +214,8 @@ class Workers(Service):
                     more = more or full
                 if not more:
                     self._try_letters(reader, edition)
+                    if is_elsewhere(reader):
+                        self._commit(Derivation("", None, Derived.follow_machine, edition))
                 if not more or monotonic_s() >= self._follow_s:
                     more = self._follow(reader, marks, edition) or more
             except _StaleError:

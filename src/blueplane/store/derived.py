@@ -249,6 +249,10 @@ class Derived:
         with Rollups(self._connection).following({row[0] for row in rows}):
             self._connection.executemany(_PUT_CALL, rows)
 
+    def follow_machine(self) -> None:
+        """Have days be those of the time zone in which the machine is by now."""
+        Rollups(self._connection).follow_machine()
+
     def put_measured(self, measured: Measured) -> None:
         """Store what sessions add up to; raises TouchedError when one has changed since."""
         put_measured(self._connection, measured)

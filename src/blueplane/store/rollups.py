@@ -18,6 +18,7 @@ from blueplane.clock import MS_PER_HOUR
 from blueplane.days import month_start, zone
 from blueplane.store.connection import Connection
 from blueplane.store.metric_rollups import touch, touch_all
+from blueplane.store.reading import Reads
 from blueplane.store.usage_columns import BANDS, KEYS, KINDS, VALUES
 
 #: What the sums are of calls.
@@ -95,6 +96,12 @@ def adding(key: Sequence[str]) -> str:
 _TABLES: Final = [_table(name, key) for name, key in KEYS.items()]
 
 
+def is_elsewhere(reader: Reads) -> bool:
+    """Say whether the machine is in another time zone than the one whose days these are."""
+    found = reader.rows("SELECT value FROM cursors WHERE name = ?", (_ZONE,))
+    return found not in ([], [(zone(),)])
+
+
 class Rollups:
     """The rollups, through the write connection and in its caller's transaction."""
 
@@ -118,6 +125,11 @@ class Rollups:
         changed = _difference(before, after)
         self._add(changed)
         touch(self._connection, {cell[_SESSION] for cell in changed})
+
+    def follow_machine(self) -> None:
+        """Make all of them anew if the machine is in another time zone by now."""
+        if self._is_moved():
+            self.rebuild()
 
     def rebuild(self) -> None:
         """Make all of them anew from the calls."""

@@ -17,7 +17,7 @@ from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import merged
 from blueplane.analytics.metrics.worker import Metrics
 from blueplane.days import month_of
-from blueplane.event import MAX_INT
+from blueplane.event import MAX_INT, Event
 from blueplane.store import metric_rollups
 from blueplane.store.activity import Activity
 from blueplane.store.derived import Derivation
@@ -305,18 +305,19 @@ def zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     time.tzset()
 
 
+@pytest.mark.parametrize("later", [[], [answer(99, session_id="s-1", project="p-1", **at(1))]])
 def test_days_are_those_of_the_new_zone_when_the_machine_has_travelled(
-    desk: Desk, zones: pytest.MonkeyPatch
+    desk: Desk, zones: pytest.MonkeyPatch, later: Sequence[Event]
 ) -> None:
-    """Everything is measured again; the sum of all days stays."""
+    """Everything is measured again, also before an event comes; the sum of all days stays."""
     # Given what was derived in one zone
     zones.setenv("TZ", "Pacific/Honolulu")
     time.tzset()
     desk.tell(*EVENTS, answer(98, session_id="s-9", project="p-9", **MONTH_ENDS))
     before = measured(desk)
-    # When the next event is one of another zone
+    # When it goes on in another zone
     zones.setenv("TZ", "Pacific/Kiritimati")
-    desk.tell(answer(99, session_id="s-1", project="p-1", **at(1)))
+    desk.tell(*later)
     # Then it is as if it had been derived there
     after = desk.derived()
     assert {row[1] for row in after["daily_rollups"]} != {row[1] for row in before["daily_rollups"]}
