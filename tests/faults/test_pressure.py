@@ -16,6 +16,7 @@ from blueplane.errors import BlueplaneError
 from blueplane.paths import Home
 from blueplane.pipeline.dead_letters import unpack_fields
 from blueplane.pipeline.entry import MAX_BYTES, MAX_PARTS
+from blueplane.server.control import MAX_CLIENTS
 from helpers.cli import run
 from helpers.issued import EVENTS, Issued
 from helpers.nursery import Nursery
@@ -253,7 +254,7 @@ def test_the_server_goes_on_when_it_runs_out_of_descriptors(
         process = psutil.Process(server.pid)
         before = sockets(server)
         crowd = [knock(home) for _ in range(100)]
-        wait_until(lambda: sockets(server) >= before + 5, PATIENCE_S, "a crowd is there")
+        wait_until(lambda: sockets(server) >= before + MAX_CLIENTS, PATIENCE_S, "a crowd is there")
         # When files arrive, and it may have none more than it has now
         process.rlimit(resource.RLIMIT_NOFILE, (process.num_fds(), 64))
         issued.issue(3_000)
