@@ -2,10 +2,11 @@
 /**
  * The extension: it puts the parts together when the editor has started.
  *
- * Owns the status bar item, the two commands, and when the server is asked.
+ * Owns the status bar item of health, two commands, and when the server is asked.
  * Promises that the editor waits for nothing of ours and hears of no error, and that where
  * Blueplane is not installed nothing is written, asked or shown.
- * Leaves the events to `session.ts` and `handoff.ts`, health to `health.ts` and `view.ts`.
+ * Leaves the events to `session.ts` and `handoff.ts`, health to `health.ts` and `view.ts`, today's
+ * figures to `statusline.ts`.
  */
 Object.defineProperty(exports, "__esModule", { value: true });
 exports.activate = activate;
@@ -14,7 +15,9 @@ const vscode = require("vscode");
 const handoff_1 = require("./handoff");
 const health_1 = require("./health");
 const home_1 = require("./home");
+const rounds_1 = require("./rounds");
 const session_1 = require("./session");
+const statusline_1 = require("./statusline");
 const view_1 = require("./view");
 /** Milliseconds between two looks: at the window that is used, and at one behind it. */
 const LOOK_MS = 10_000;
@@ -37,45 +40,35 @@ class Extension {
         roots: workspaceRoots,
         version: vscode.version,
     });
+    rounds = new rounds_1.Rounds(() => this.update(), () => (vscode.window.state.focused ? LOOK_MS : BEHIND_MS));
     disposables;
     output;
     home;
-    timer;
     ended = false;
     constructor() {
         this.item.name = "Blueplane";
         this.item.command = "blueplane.showStatus";
         this.disposables = [
             this.item,
+            new statusline_1.StatusLine(() => this.findHome()),
             vscode.commands.registerCommand("blueplane.showStatus", () => this.showStatus()),
             vscode.commands.registerCommand("blueplane.newSession", () => this.newSession()),
-            vscode.window.onDidChangeWindowState((state) => {
-                if (state.focused) {
-                    this.schedule(0);
-                }
-            }),
+            vscode.window.onDidChangeWindowState(({ focused }) => focused && this.rounds.hurry()),
         ];
-        this.timer = setTimeout(() => void this.update(), 0);
     }
     dispose() {
         this.ended = true;
-        clearTimeout(this.timer);
+        this.rounds.end();
         for (const each of [...this.disposables, this.output]) {
             each?.dispose();
         }
     }
     end() {
         this.ended = true;
-        clearTimeout(this.timer);
+        this.rounds.end();
         return this.sessions.end();
     }
-    schedule(delayMs) {
-        clearTimeout(this.timer);
-        if (!this.ended) {
-            this.timer = setTimeout(() => void this.update(), delayMs);
-        }
-    }
-    /** Looks at the server and comes back later; begins the session at the first look. */
+    /** Looks at the server; begins the session at the first look. */
     async update() {
         const home = await this.findHome();
         if (home && !this.ended) {
@@ -85,7 +78,6 @@ class Extension {
         else {
             this.item.hide();
         }
-        this.schedule(vscode.window.state.focused ? LOOK_MS : BEHIND_MS);
     }
     async refresh(home) {
         const health = await (0, health_1.look)(home);

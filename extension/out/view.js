@@ -1,16 +1,18 @@
 "use strict";
 /**
- * What is shown of Blueplane's health: the item in the status bar, and the page behind it.
+ * What is shown: health in the status bar, the page behind it, and the line beside it.
  *
  * Owns the words, icons and colours.
  * Promises that a colour only repeats a word, and plain text: nothing in it is a link.
- * Leaves looking to `health.ts`.
+ * Leaves looking to `health.ts`, asking for the line to `statusline.ts`.
  */
 Object.defineProperty(exports, "__esModule", { value: true });
 exports.LOOKS = void 0;
 exports.label = label;
 exports.tip = tip;
 exports.page = page;
+exports.line = line;
+exports.lineTip = lineTip;
 exports.LOOKS = {
     green: { word: "green", icon: "pass-filled", colour: "charts.green" },
     yellow: { word: "yellow", icon: "warning", colour: "charts.yellow" },
@@ -31,6 +33,8 @@ const SENTENCES = {
     unknown: "It cannot be asked from here: `blueplane health` asks it.",
 };
 const MAX_FINDINGS = 4;
+/** Characters of the line: others have a place in the status bar, too. */
+const MAX_LINE = 100;
 /** Returns the text of the item. */
 function label(state) {
     const { icon, word } = exports.LOOKS[state];
@@ -48,6 +52,19 @@ function page(health, moment) {
     const found = sentences(health).map((sentence) => `  ${sentence}`);
     const blocks = [[`${moment.toISOString()}  ${title(health)}`], parts, found].filter((lines) => lines.length > 0);
     return `${blocks.map((lines) => lines.join("\n")).join("\n\n")}\n`;
+}
+/** Returns the first line of what a program printed, short, and without what could act. */
+function line(output) {
+    const [first = ""] = output.split("\n", 1);
+    const inert = first.replace(/[\s\p{C}]+/gu, " ").replaceAll("$(", "$ ("); // an icon
+    const characters = [...inert.trim()];
+    const rest = characters.splice(MAX_LINE - 1);
+    return characters.join("") + (rest.length > 1 ? "…" : rest.join(""));
+}
+/** Returns what is shown when the pointer rests on the line. */
+function lineTip(text, moment) {
+    const asked = `as of ${moment.toLocaleTimeString()}, of all windows and terminals`;
+    return [`Blueplane: ${text}`, asked, "From this machine alone; nothing leaves it."].join("\n");
 }
 function title(health) {
     return `Blueplane: ${exports.LOOKS[health.state].word}`;

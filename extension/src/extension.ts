@@ -1,10 +1,11 @@
 /**
  * The extension: it puts the parts together when the editor has started.
  *
- * Owns the status bar item, the two commands, and when the server is asked.
+ * Owns the status bar item of health, two commands, and when the server is asked.
  * Promises that the editor waits for nothing of ours and hears of no error, and that where
  * Blueplane is not installed nothing is written, asked or shown.
- * Leaves the events to `session.ts` and `handoff.ts`, health to `health.ts` and `view.ts`.
+ * Leaves the events to `session.ts` and `handoff.ts`, health to `health.ts` and `view.ts`, today's
+ * figures to `statusline.ts`.
  */
 
 import * as vscode from "vscode";
@@ -12,7 +13,9 @@ import * as vscode from "vscode";
 import { handOff } from "./handoff";
 import { look } from "./health";
 import { findHome, isInstalled } from "./home";
+import { Rounds } from "./rounds";
 import { WindowSessions } from "./session";
+import { StatusLine } from "./statusline";
 import { LOOKS, label, page, tip } from "./view";
 
 /** Milliseconds between two looks: at the window that is used, and at one behind it. */
@@ -43,10 +46,13 @@ class Extension implements vscode.Disposable {
     roots: workspaceRoots,
     version: vscode.version,
   });
+  private readonly rounds = new Rounds(
+    () => this.update(),
+    () => (vscode.window.state.focused ? LOOK_MS : BEHIND_MS),
+  );
   private readonly disposables: vscode.Disposable[];
   private output: vscode.OutputChannel | undefined;
   private home: string | undefined;
-  private timer: NodeJS.Timeout;
   private ended = false;
 
   constructor() {
@@ -54,20 +60,16 @@ class Extension implements vscode.Disposable {
     this.item.command = "blueplane.showStatus";
     this.disposables = [
       this.item,
+      new StatusLine(() => this.findHome()),
       vscode.commands.registerCommand("blueplane.showStatus", () => this.showStatus()),
       vscode.commands.registerCommand("blueplane.newSession", () => this.newSession()),
-      vscode.window.onDidChangeWindowState((state) => {
-        if (state.focused) {
-          this.schedule(0);
-        }
-      }),
+      vscode.window.onDidChangeWindowState(({ focused }) => focused && this.rounds.hurry()),
     ];
-    this.timer = setTimeout(() => void this.update(), 0);
   }
 
   dispose(): void {
     this.ended = true;
-    clearTimeout(this.timer);
+    this.rounds.end();
     for (const each of [...this.disposables, this.output]) {
       each?.dispose();
     }
@@ -75,18 +77,11 @@ class Extension implements vscode.Disposable {
 
   end(): Promise<void> {
     this.ended = true;
-    clearTimeout(this.timer);
+    this.rounds.end();
     return this.sessions.end();
   }
 
-  private schedule(delayMs: number): void {
-    clearTimeout(this.timer);
-    if (!this.ended) {
-      this.timer = setTimeout(() => void this.update(), delayMs);
-    }
-  }
-
-  /** Looks at the server and comes back later; begins the session at the first look. */
+  /** Looks at the server; begins the session at the first look. */
   private async update(): Promise<void> {
     const home = await this.findHome();
     if (home && !this.ended) {
@@ -95,7 +90,6 @@ class Extension implements vscode.Disposable {
     } else {
       this.item.hide();
     }
-    this.schedule(vscode.window.state.focused ? LOOK_MS : BEHIND_MS);
   }
 
   private async refresh(home: string): Promise<string> {

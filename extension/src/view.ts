@@ -1,9 +1,9 @@
 /**
- * What is shown of Blueplane's health: the item in the status bar, and the page behind it.
+ * What is shown: health in the status bar, the page behind it, and the line beside it.
  *
  * Owns the words, icons and colours.
  * Promises that a colour only repeats a word, and plain text: nothing in it is a link.
- * Leaves looking to `health.ts`.
+ * Leaves looking to `health.ts`, asking for the line to `statusline.ts`.
  */
 
 import type { Health, State } from "./health";
@@ -37,6 +37,8 @@ const SENTENCES: Partial<Record<State, string>> = {
   unknown: "It cannot be asked from here: `blueplane health` asks it.",
 };
 const MAX_FINDINGS = 4;
+/** Characters of the line: others have a place in the status bar, too. */
+const MAX_LINE = 100;
 
 /** Returns the text of the item. */
 export function label(state: State): string {
@@ -59,6 +61,21 @@ export function page(health: Health, moment: Date): string {
     (lines) => lines.length > 0,
   );
   return `${blocks.map((lines) => lines.join("\n")).join("\n\n")}\n`;
+}
+
+/** Returns the first line of what a program printed, short, and without what could act. */
+export function line(output: string): string {
+  const [first = ""] = output.split("\n", 1);
+  const inert = first.replace(/[\s\p{C}]+/gu, " ").replaceAll("$(", "$ ("); // an icon
+  const characters = [...inert.trim()];
+  const rest = characters.splice(MAX_LINE - 1);
+  return characters.join("") + (rest.length > 1 ? "…" : rest.join(""));
+}
+
+/** Returns what is shown when the pointer rests on the line. */
+export function lineTip(text: string, moment: Date): string {
+  const asked = `as of ${moment.toLocaleTimeString()}, of all windows and terminals`;
+  return [`Blueplane: ${text}`, asked, "From this machine alone; nothing leaves it."].join("\n");
 }
 
 function title(health: Health): string {

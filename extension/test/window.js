@@ -3,7 +3,8 @@
  *
  * Owns the stand-in for the module `vscode`: what of it the extension uses, and nothing else.
  * Promises a JSON object on a line for all that a person would see, and `{"done": COMMAND}` after
- * each command: `focus`, `close`, or the name of a command of the extension.
+ * each command: `focus`, `close`, `off` or `on` for the line, or the name of a command of the
+ * extension. Its clock runs `haste` times as fast.
  * Leaves the files and sockets to the real Node, and what must hold to `tests/unit/extension`.
  */
 
@@ -13,9 +14,12 @@ const Module = require("node:module");
 const { join } = require("node:path");
 const { createInterface } = require("node:readline");
 
-const { scheme, folders, home } = JSON.parse(process.argv[2]);
+const { scheme, folders, settings, haste } = JSON.parse(process.argv[2]);
 const commands = new Map();
-const listeners = [];
+const focusing = [];
+const configuring = [];
+const wait = setTimeout;
+globalThis.setTimeout = (what, delayMs) => wait(what, delayMs / haste);
 
 function tell(what) {
   process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -27,14 +31,26 @@ class ThemeColor {
   }
 }
 
+/** Takes listeners for an event. */
+function listening(listeners) {
+  return (listener) => {
+    listeners.push(listener);
+    return { dispose: () => listeners.splice(listeners.indexOf(listener), 1) };
+  };
+}
+
 class StatusBarItem {
+  constructor(id) {
+    this.kind = id === "blueplane.health" ? "item" : "line";
+  }
+
   show() {
-    const { text, tooltip, color, backgroundColor, name, command } = this;
-    tell({ item: { text, tooltip, name, command, colour: color?.id, back: backgroundColor?.id } });
+    const { text, tooltip, color, backgroundColor: back, name, command } = this;
+    tell({ [this.kind]: { text, tooltip, name, command, colour: color?.id, back: back?.id } });
   }
 
   hide() {
-    tell({ item: null });
+    tell({ [this.kind]: null });
   }
 
   dispose() {}
@@ -59,17 +75,15 @@ const vscode = {
   env: { uriScheme: scheme },
   workspace: {
     workspaceFolders: folders?.map(([uriScheme, fsPath]) => ({ uri: { scheme: uriScheme, fsPath } })),
-    getConfiguration: () => ({ get: (key) => ({ home })[key] }),
+    getConfiguration: () => ({ get: (key) => settings[key] }),
+    onDidChangeConfiguration: listening(configuring),
   },
   window: {
     state: { focused: true },
-    createStatusBarItem: () => new StatusBarItem(),
+    createStatusBarItem: (id) => new StatusBarItem(id),
     createOutputChannel: () => new OutputChannel(),
     showInformationMessage: (text) => tell({ message: text }),
-    onDidChangeWindowState: (listener) => {
-      listeners.push(listener);
-      return { dispose: () => listeners.splice(listeners.indexOf(listener), 1) };
-    },
+    onDidChangeWindowState: listening(focusing),
   },
   commands: {
     registerCommand: (name, callback) => {
@@ -91,7 +105,10 @@ const context = { subscriptions: [] };
 
 async function obey(command) {
   if (command === "focus") {
-    listeners.forEach((listener) => listener({ focused: true }));
+    focusing.forEach((listener) => listener({ focused: true }));
+  } else if (command === "on" || command === "off") {
+    settings.statusLine = command === "on";
+    configuring.forEach((listener) => listener());
   } else if (command === "close") {
     await extension.deactivate();
     context.subscriptions.forEach((each) => each.dispose());

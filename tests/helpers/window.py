@@ -35,7 +35,7 @@ class Window:
         self._reader.start()
 
     def next(self, kind: str) -> Any:
-        """Return the next of a kind that it shows: ``item``, ``message``, ``page`` or ``done``."""
+        """Return the next of a kind: ``item``, ``line``, ``message``, ``page`` or ``done``."""
         while True:
             try:
                 shown = self._shown.get(timeout=PATIENCE_S)
@@ -72,17 +72,19 @@ def opened(
     *,
     scheme: str = "cursor",
     folders: Sequence[tuple[str, str]] | None = None,
-    setting: Any = "",
     directory: Path = Path("/"),
+    haste: float = 1,
+    **settings: Any,
 ) -> Iterator[Window]:
-    """Open a window on ``folders`` (scheme and path) with ``blueplane.home`` set to ``setting``.
+    """Open a window on ``folders`` (scheme and path), with ``blueplane.*`` set to ``settings``.
 
-    ``directory`` is the one that the editor happens to be in.
+    ``directory`` is the one that the editor happens to be in; its clock runs ``haste`` times as
+    fast.
     """
     node = shutil.which("node")
     if node is None:
         missing("node")
-    told = json.dumps({"scheme": scheme, "folders": folders, "home": setting})
+    told = json.dumps({"scheme": scheme, "folders": folders, "settings": settings, "haste": haste})
     process = subprocess.Popen(
         [node, SCRIPT, told], env=dict(environment), cwd=directory, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

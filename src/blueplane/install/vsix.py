@@ -17,13 +17,13 @@ import orjson
 from blueplane import shipped
 
 _PACKAGE: Final = "package.json"
+_MODULES: Final = (
+    "extension", "handoff", "health", "home", "program", "rounds", "session", "statusline", "view",
+)  # fmt: skip
 #: The members below ``extension/``, and the shipped files that they are.
 FILES: Final[Mapping[str, str]] = {
     "LICENSE.txt": "LICENSE",
-    **{
-        f"out/{name}.js": f"extension/out/{name}.js"
-        for name in ("extension", "handoff", "health", "home", "session", "view")
-    },
+    **{f"out/{name}.js": f"extension/out/{name}.js" for name in _MODULES},
     _PACKAGE: "extension/package.json",
     "readme.md": "extension/README.md",
 }

@@ -34,20 +34,6 @@ FINDING = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def installed(home: Home) -> Home:
-    """Give the home of an install; no server runs."""
-    install_sign(home)
-    return home
-
-
-@pytest.fixture
-def environment(home: Home) -> dict[str, str]:
-    """Give what an editor is started with."""
-    assert os.environ["BLUEPLANE_HOME"] == str(home.root)
-    return {name: os.environ[name] for name in ("HOME", "PATH", "BLUEPLANE_HOME")}
-
-
 @contextmanager
 def answering(home: Home, answer: Callable[[], Any]) -> Iterator[None]:
     """Have a control socket that answers the question for health."""
@@ -297,7 +283,7 @@ def test_home_is_found_when_the_environment_does_not_name_it(
         del environment["BLUEPLANE_HOME"]
     # When
     setting = str(other.root) if way == "setting" else ""
-    with opened(environment, setting=setting) as window:
+    with opened(environment, home=setting) as window:
         window.next("item")
         window.close()
     # Then
@@ -318,7 +304,7 @@ def test_window_does_nothing_when_there_is_no_home(
     (tmp_path / "relative" / "hooks" / "blueplane-hook").touch()
     kept = {"PATH": environment["PATH"], **variables}
     # When / Then
-    with opened(kept, setting=setting, directory=tmp_path) as window:
+    with opened(kept, home=setting, directory=tmp_path) as window:
         assert window.next("item") is None
         window.close()
 
