@@ -3,6 +3,7 @@
 The lock files of that checkout are empty, so that nothing comes from the network.
 """
 
+import ast
 import json
 import os
 import re
@@ -305,6 +306,22 @@ def test_locks_agree_when_development_adds_to_the_program() -> None:
     assert set(names[:count]) <= runtime.keys()
     assert set(names) <= dev.keys()
     assert "async-timeout" in runtime  # redis needs it before Python 3.11.3, as Debian 12 has
+
+
+def test_release_is_without_what_only_parquet_needs_when_it_is_made() -> None:
+    """Neither the lock of the program has pyarrow, which the zipapp is of, nor the executable."""
+    # Given
+    runtime = dict(LOCKED.findall((ROOT / "requirements.lock").read_text()))
+    frozen = ast.parse((ROOT / "blueplane.spec").read_text())
+    # When
+    (excluded,) = (
+        ast.literal_eval(each.value)
+        for each in frozen.body
+        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "EXCLUDED"
+    )
+    # Then
+    assert "pyarrow" not in runtime
+    assert "pyarrow" in excluded
 
 
 def test_wheel_carries_the_hook_when_built(tmp_path: Path) -> None:

@@ -7,22 +7,29 @@ import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blueplane.analytics.export import KINDS_OF_EXPORT
+from blueplane.analytics.export import BOOL, FLOAT, INT, KINDS_OF_EXPORT, TEXT
 from blueplane.interfaces.cli.disguise import Disguise
 from blueplane.interfaces.cli.export_forms import FORMS
 from blueplane.interfaces.cli.main import EXIT_PIPE, main
 from blueplane.paths import Home
 from blueplane.store import exporting
 from helpers import usage_command
+from helpers.redis_server import missing
 from helpers.scribbled import scribbled
 from helpers.transcripts import Truth
 
 Rows = list[dict[str, Any]]
+
+#: How a cell of CSV is read, by the type of its column, and what such a type is called in Parquet.
+READ = {TEXT: str, INT: int, FLOAT: float, BOOL: {"true": True, "false": False}.__getitem__}
+IN_PARQUET = {TEXT: "string", INT: "int64", FLOAT: "double", BOOL: "bool"}
 
 
 @dataclass(frozen=True)
@@ -224,6 +231,33 @@ def test_export_says_what_is_wrong_in_one_line(
     assert text == ""
     assert said.count("\n") == 1
     assert words in said
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_EXPORT)
+def test_parquet_has_what_csv_has_when_it_is_read_back(
+    tree: Tree, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each column has its type, each row its values, in several groups; unknown is null."""
+    # Given
+    if find_spec("pyarrow") is None:
+        missing("pyarrow")
+    parquet = import_module("pyarrow.parquet")
+    monkeypatch.setattr("blueplane.interfaces.cli.parquet._GROUP", 7)
+    columns, file = KINDS_OF_EXPORT[kind].columns, tmp_path / "rows.parquet"
+    # When
+    ended = run(tree.home, kind, "--format", "parquet", "--output", str(file))
+    table = list(csv.DictReader(io.StringIO(run(tree.home, kind)[1])))
+    # Then
+    assert (ended[0], ended[2]) == (0, "")
+    with parquet.ParquetFile(file) as read:
+        rows = read.read().to_pylist()
+        types = {each.name: str(each.type) for each in read.schema_arrow}
+        assert read.metadata.num_row_groups == -(-len(rows) // 7)
+    assert types == {name: IN_PARQUET[type_] for name, type_ in columns.items()}
+    assert rows == [
+        {name: READ[columns[name]](cell) if cell else None for name, cell in row.items()}
+        for row in table
+    ]
 
 
 def test_export_says_what_to_install_when_parquet_is_not_there(
