@@ -74,8 +74,10 @@ def _within(reader: Rows, scope: Scope, page: Page) -> Scope:
     return scope._replace(since_day=days[-1]) if days else scope
 
 
-def current(reader: Rows, platform: str, prices: PriceTable, now_ms: int) -> Row | None:
-    """Return the block that is under way; None when there is none."""
+def current(
+    reader: Rows, platform: str, prices: PriceTable, now_ms: int, project: str | None = None
+) -> Row | None:
+    """Return the block that is under way, or a project's part of it; None when there is none."""
     this_hour = now_ms // MS_PER_HOUR
     hours = _chain(reader, platform, this_hour)
     block_of = blocks_of((platform, hour) for hour in hours)
@@ -84,8 +86,9 @@ def current(reader: Rows, platform: str, prices: PriceTable, now_ms: int) -> Row
         return None
     priced = Priced(prices)
     only = [hour for hour in hours if hour >= block[1]]
-    cells = stored.cells(reader, "hour", Scope(platform=platform), priced.eras, only)
-    return _row(block, cells, priced, now_ms)
+    scope = Scope(platform=platform, project=project)
+    cells = stored.cells(reader, "hour", scope, priced.eras, only)
+    return {**_row(block, cells, priced, now_ms), "project": project}
 
 
 def _chain(reader: Rows, platform: str, hour: int) -> list[int]:

@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from blueplane.clock import wall_ms
-from blueplane.errors import UsageError
+from blueplane.errors import NotFoundError, UsageError
+from blueplane.interfaces.cli import block_screen
 from blueplane.interfaces.cli.block_screen import screen
 from blueplane.paths import Home
-from helpers.told import run
+from helpers.told import NOW_MS, answered, printed, run, sessions, told
 
 HOUR_MS = 3_600_000
 
@@ -24,7 +25,9 @@ def make_block(**changes: Any) -> dict[str, Any]:
         "end_ms": now_ms + HOUR_MS * 5 // 2, "calls": 12_345, "total_tokens": 4_571_000_000,
         "cost_usd": 1234.5, "minutes_left": 150.0, "tokens_per_minute": 30_473_333.0,
         "cost_usd_per_hour": 493.8, "projected_tokens": 9_142_000_000.0,
-        "projected_cost_usd": 2469.0, "models": [f"claude-model-{n}" for n in range(9)], **changes,
+        "projected_cost_usd": 2469.0, "project": None,
+        "models": [f"claude-model-{n}" for n in range(9)],
+        **changes,
     }  # fmt: skip
 
 
@@ -63,6 +66,10 @@ def test_the_screen_has_a_dash_when_a_figure_is_unknown(key: str) -> None:
         (("usage", "--live"), "`blueplane usage blocks --live`"),
         (("usage", "blocks", "--live", "--format", "csv"), "take --format table or json"),
         (("usage", "blocks", "--live", "--format", "chart"), "take --format table or json"),
+        (("usage", "blocks", "--live", "--since", "7d"), "leave out --since"),
+        (("usage", "blocks", "--live", "--until", "7d"), "leave out --until"),
+        (("usage", "blocks", "--live", "--period", "7d"), "leave out --period"),
+        (("usage", "blocks", "--live", "--limit", "0", "--offset", "2"), "out --limit, --offset"),
     ],
 )
 def test_live_is_refused_when_there_is_no_such_thing(
@@ -74,6 +81,29 @@ def test_live_is_refused_when_there_is_no_such_thing(
     # Then
     assert isinstance(ended.exception, UsageError)
     assert said in str(ended.exception)
+
+
+def test_live_is_of_a_project_when_one_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block is that of the platform; what it took is the project's; a wrong name is refused."""
+    # Given a block with calls of several projects
+    home = told(tmp_path / "home", sessions())
+    monkeypatch.setattr(block_screen, "wall_ms", lambda: NOW_MS)
+    # When
+    (whole,) = answered(home, "usage", "blocks", "--live")["rows"]
+    (part,) = answered(home, "usage", "blocks", "--live", "--project", "second")["rows"]
+    facts = printed(home, "usage", "blocks", "--live", "--project", "second")
+    wrong = [run(home, "usage", "blocks", "--live", f"--{each}", "secnd")
+             for each in ("project", "platform")]  # fmt: skip
+    other = answered(home, "usage", "blocks", "--live", "--platform", "cursor")["rows"]
+    # Then
+    assert (part["start_ms"], part["end_ms"]) == (whole["start_ms"], whole["end_ms"])
+    assert (part["calls"], part["total_tokens"], part["project"]) == (2, 244, "second")
+    assert whole["calls"] > part["calls"]
+    assert facts.startswith("project     second\n")
+    assert [type(each.exception) for each in wrong] == [NotFoundError] * 2
+    assert [each["platform"] for each in other] == ["cursor"]
 
 
 def test_the_screen_says_so_when_no_block_is_under_way() -> None:

@@ -1,6 +1,11 @@
 """The hops of ``blueplane top``, and its screen."""
 
 import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +13,12 @@ from rich.console import Console
 
 from blueplane.clock import wall_ms
 from blueplane.interfaces.cli.live import screen
+from blueplane.interfaces.cli.main import EXIT_PIPE
 from blueplane.interfaces.cli.top import rows
+from helpers.cli import program_environment
+from helpers.told import sessions, told
+
+PATIENCE_S = 30.0
 
 
 def make_body(findings: int = 0) -> dict[str, Any]:
@@ -97,3 +107,29 @@ def test_screen_fits_the_smallest_terminal_when_everything_is_wrong(trouble: str
     assert trouble is None or "the server does not answer" in text
     for hop in ("captured", "enqueued", "delivered", "written", "derived"):
         assert sum(line.startswith(hop) for line in lines) == 1
+
+
+@pytest.mark.parametrize("words", [("watch",), ("usage", "blocks", "--live")])
+def test_a_screen_ends_without_a_word_when_its_terminal_is_gone(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """As with a pipe that nobody reads; a shell need not have said that it hangs up."""
+    # Given
+    home = told(tmp_path / "home", sessions())
+    controller, inner = pty.openpty()
+    command = subprocess.Popen(
+        [sys.executable, "-m", "blueplane", *words], stdin=inner, stdout=inner,
+        stderr=subprocess.PIPE, env=program_environment(home, TERM="xterm"),
+    )  # fmt: skip
+    os.close(inner)
+    with command:
+        assert command.stderr is not None
+        os.read(controller, 1)  # it draws
+        # When
+        os.close(controller)
+        # Then
+        try:
+            assert command.wait(PATIENCE_S) == EXIT_PIPE
+        finally:
+            command.kill()
+        assert command.stderr.read() == b""

@@ -3,6 +3,8 @@
 import io
 import json
 import signal
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,17 @@ from rich.console import Console
 from blueplane.analytics.prices import load_prices
 from blueplane.analytics.recent import ACTIVE_MS, SESSIONS, THINGS, Recent
 from blueplane.interfaces.cli import watch
-from blueplane.interfaces.cli.main import EXIT_SIGNAL, main
+from blueplane.interfaces.cli.main import EXIT_PIPE, EXIT_SIGNAL, main
 from blueplane.interfaces.cli.watch_screen import screen
 from blueplane.paths import Home
 from blueplane.store.queries import reading
+from helpers.cli import program_environment
 from helpers.desk import T0_MS, Desk, answer, at
 from helpers.stories import HOME, Teller
 
 MINUTE_MS = 60_000
 PRICES = load_prices()
+PATIENCE_S = 30.0
 
 
 def tell(home: Home) -> Desk:
@@ -128,15 +132,14 @@ def test_watch_tells_programs_each_change_in_a_line(
         lambda: home.database.rename(tmp_path / "away"),
     ))  # fmt: skip
 
-    class Rest:
-        def wait(self, _: float) -> None:
-            """Have something happen, until somebody ends it."""
-            step = next(rests, None)
-            if step is None:
-                raise KeyboardInterrupt
-            step()
+    def rest() -> None:
+        """Have something happen, until somebody ends it."""
+        step = next(rests, None)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
 
-    monkeypatch.setattr(watch, "Flag", Rest)
+    monkeypatch.setattr(watch, "_rest", rest)
     monkeypatch.setattr(watch, "wall_ms", lambda: T0_MS + MINUTE_MS)
     # When
     code, text, said = run(home, "--format", "json")
@@ -147,6 +150,34 @@ def test_watch_tells_programs_each_change_in_a_line(
     assert [len(line.get("sessions", ())) for line in lines] == [1, 2, 0]
     assert lines[0]["health"] == "down"
     assert "no database yet" in lines[2]["error"]
+
+
+@pytest.mark.parametrize("closed", ["later", "from the beginning"])
+def test_watch_ends_when_nobody_reads_its_lines(tmp_path: Path, closed: str) -> None:
+    """Soon, also while nothing changes and there is no line to write."""
+    # Given
+    home = Home(tmp_path / "home")
+    tell(home).close()
+    words = [sys.executable, "-m", "blueplane", "watch", "--format", "json"]
+    if closed != "later":
+        words = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
+    command = subprocess.Popen(
+        words, env=program_environment(home), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        first = command.stdout.readline()
+        # When
+        command.stdout.close()
+        # Then
+        try:
+            assert command.wait(PATIENCE_S) == EXIT_PIPE
+        finally:
+            command.kill()
+        assert command.stderr.read() == b""
+        assert bool(first) == (closed == "later")
 
 
 @pytest.mark.parametrize("height", [24, 14])

@@ -6,7 +6,6 @@ block.
 Leaves the figures to ``analytics/blocks.py``, the terminal to ``live.py``.
 """
 
-import sys
 from typing import Final
 
 from rich.console import Console, Group
@@ -21,7 +20,7 @@ from blueplane.figures import UNKNOWN, dollars, lasting, tokens, until
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.live import END, STYLES, follow
 from blueplane.interfaces.cli.opening import opened_once
-from blueplane.interfaces.cli.output import GAP, Fact, render_facts, render_json
+from blueplane.interfaces.cli.output import GAP, Fact, is_watched, render_facts, render_json
 from blueplane.interfaces.cli.reporting import Asked
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
@@ -37,12 +36,13 @@ def run(home: Home, asked: Asked, prices: PriceTable) -> None:
 
     def look() -> Row | None:
         with opened_once(home, Reads) as reader:
-            return current(reader, asked.platform or _PLATFORM, prices, wall_ms())
+            platform = asked.platform or _PLATFORM
+            return current(reader, platform, prices, wall_ms(), asked.project)
 
     row = look()
     if asked.form == "json":
         render_json({"rows": [] if row is None else [row], "total": {}})
-    elif sys.stdout.isatty() and sys.stdin.isatty():
+    elif is_watched():
         follow(look, row, screen)
     else:
         render_facts(facts(row))
@@ -55,7 +55,9 @@ def facts(row: Row | None) -> list[Fact]:
     left_ms = row["minutes_left"] * MS_PER_MINUTE
     rate = row["tokens_per_minute"]
     per_minute = UNKNOWN if rate is None else f"{tokens(rate)} tokens a minute"
+    of = [] if row["project"] is None else [Fact("project", row["project"])]
     return [
+        *of,
         Fact("block", f"of {row['platform']}, until {until(row['end_ms'])}"),
         Fact("left", lasting(left_ms)),
         Fact("tokens", f"{tokens(row['total_tokens'])} in {row['calls']:,} calls"),

@@ -6,6 +6,7 @@ meanwhile is said and asked again.
 Leaves the table to ``top.py``, the screen of a block to ``block_screen.py``.
 """
 
+import errno
 import os
 import select
 import sys
@@ -50,10 +51,11 @@ def follow(
 ) -> None:
     """Draw what was seen, and what ``look`` returns every second, until somebody has had enough.
 
-    ``draw`` also gets what went wrong with the last look, if anything did.
+    ``draw`` also gets what went wrong with the last look, if anything did. Raises BrokenPipeError
+    when the terminal is gone.
     """
     trouble = None
-    with _keys() as pressed, Live(screen=True, auto_refresh=False) as live:
+    with _terminal_gone(), _keys() as pressed, Live(screen=True, auto_refresh=False) as live:
         while True:
             live.update(draw(seen, trouble, live.console), refresh=True)
             if pressed(EVERY_S) == END:
@@ -62,6 +64,17 @@ def follow(
                 seen, trouble = look(), None
             except BlueplaneError as error:
                 trouble = str(error)
+
+
+@contextmanager
+def _terminal_gone() -> Iterator[None]:
+    """Take a terminal that is gone for a reader that is."""
+    try:
+        yield
+    except (OSError, termios.error) as error:
+        if error.args[0] != errno.EIO:
+            raise
+        raise BrokenPipeError from error
 
 
 def screen(body: Body, trouble: str | None, console: Console) -> Group:

@@ -78,6 +78,11 @@ def render(table: Table, form: Form) -> None:
         _align(table)
 
 
+def is_watched() -> bool:
+    """Say whether somebody looks at a terminal, and can type: there a screen may be live."""
+    return all(each is not None and each.isatty() for each in (sys.stdout, sys.stdin))
+
+
 def render_json(answer: Mapping[str, Any]) -> None:
     """Print the answer of a command for programs; bytes are hex digits, unknown is null."""
     click.echo(json_text(answer))

@@ -5,7 +5,6 @@ Promises one plain table for a pipe, and a dash for what is not known of a hop.
 Leaves the figures to the server, which has them in memory, and a terminal to ``live.py``.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from blueplane.errors import ServerUnavailableError
 from blueplane.figures import milliseconds, number
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.options import format_option, home_option
-from blueplane.interfaces.cli.output import Column, Form, Table, render, render_json
+from blueplane.interfaces.cli.output import Column, Form, Table, is_watched, render, render_json
 from blueplane.lock import is_running
 from blueplane.paths import Home
 from blueplane.server.control import ask
@@ -60,7 +59,7 @@ def top(home: Home, form: Form, *, once: bool) -> None:
     if form == "json":
         known = {name: body[name] for name in ("as_of_ms", "health_status")}
         render_json({**known, "rows": rows(body), "total": {}})
-    elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
+    elif once or not is_watched():
         render(table(body), "table")
     else:
         load("live", "watch")(look, body)

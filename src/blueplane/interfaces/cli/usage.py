@@ -80,6 +80,8 @@ _ROOM: Final[Mapping[str, tuple[Column, ...]]] = {
     "platform": _KINDS[:2],
     **dict.fromkeys(("model", "project"), _KINDS[1:2]),
 }
+#: Options that choose among blocks, and what they are when nobody says them.
+_NOT_LIVE: Final = {**dict.fromkeys(("since", "until", "period", "limit")), "offset": 0}
 _CALLS: Final = Column("calls", "calls", number, "right", whole=True)
 _REPORTED: Final = Column("reported_cost_usd", "reported", dollars, "right", whole=True)
 
@@ -105,7 +107,9 @@ def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: A
     asked = read_asked(said)
     prices = prices_of(home)
     if live:
-        _check_live(view, asked)
+        _check_live(view, asked, said)
+        with opened_once(home, Reads) as reader:
+            scope_of(reader, asked)  # refuses a name that nothing has
         load("block_screen", "run")(home, asked, prices)
         return
     with opened_once(home, Reads) as reader:
@@ -114,12 +118,15 @@ def usage(home: Home, view: str, *, live: bool, **said: Any) -> None:  # noqa: A
     show(_shown(view, report, prices, asked), asked.form)
 
 
-def _check_live(view: str, asked: Asked) -> None:
+def _check_live(view: str, asked: Asked, said: Mapping[str, Any]) -> None:
     if view != "blocks":
         message = "--live is of blocks: `blueplane usage blocks --live`"
         raise UsageError(message)
     if asked.form not in {"table", "json"}:
         message = f"--live has no {asked.form}: take --format table or json, or leave out --live"
+        raise UsageError(message)
+    if others := [f"--{name}" for name, unsaid in _NOT_LIVE.items() if said[name] != unsaid]:
+        message = f"--live is of the one block that runs now: leave out {', '.join(others)}"
         raise UsageError(message)
 
 

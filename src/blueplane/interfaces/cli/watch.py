@@ -1,14 +1,15 @@
 """``blueplane watch``: what happens now, and again every second.
 
 Owns the command: what is looked at, and how it looks.
-Promises one plain page for a pipe, and for programs a line of JSON for each change.
+Promises one plain page for a pipe, and for programs a line of JSON for each change, as long as
+somebody reads.
 Leaves what is recent to ``analytics/recent.py``, a terminal to ``live.py``.
 """
 
 import json
+import select
 import sys
 from collections.abc import Callable, Mapping
-from threading import Event as Flag
 from typing import Any, Final, TypeAlias
 
 import click
@@ -21,7 +22,7 @@ from blueplane.figures import UNKNOWN, age, count, dollars, milliseconds, moment
 from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import format_option, home_option
-from blueplane.interfaces.cli.output import Column, Form, Table, render, short_id
+from blueplane.interfaces.cli.output import Column, Form, Table, is_watched, render, short_id
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.server_word import server_text, server_word
 from blueplane.paths import Home
@@ -88,7 +89,7 @@ def watch(home: Home, form: Form, *, once: bool) -> None:
     seen = look()
     if form == "json":
         _tell(look, seen, once=once)
-    elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
+    elif once or not is_watched():
         _print(seen)
     else:
         load("live", "follow")(look, seen, load("watch_screen", "screen"))
@@ -97,18 +98,27 @@ def watch(home: Home, form: Form, *, once: bool) -> None:
 def _tell(look: Callable[[], Seen], seen: Seen, *, once: bool) -> None:
     """Print a line now and for each change, until somebody has had enough."""
     told: Seen = {}
-    rest = Flag()
     while True:
         if seen != told:
             click.echo(json.dumps({"as_of_ms": wall_ms(), **seen}))
             told = seen
         if once:
             return
-        rest.wait(_EVERY_S)
+        _rest()
         try:
             seen = look()
         except BlueplaneError as error:
             seen = {"error": str(error)}
+
+
+def _rest() -> None:
+    """Wait for the next look; raise BrokenPipeError as soon as nobody reads what is told."""
+    if sys.stdout is None:
+        raise BrokenPipeError
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # that nobody reads is told unasked
+    if poll.poll(_EVERY_S * 1000):
+        raise BrokenPipeError
 
 
 def _print(seen: Seen) -> None:
