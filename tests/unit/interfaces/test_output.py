@@ -11,9 +11,10 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from blueplane.figures import age, number
-from blueplane.interfaces.cli import output
+from blueplane.interfaces.cli import output, visible
 from blueplane.interfaces.cli.output import Column, Fact, Table, render, render_facts
 
 COLUMNS = (
@@ -148,6 +149,37 @@ def test_columns_line_up_when_letters_are_wide(capsys: pytest.CaptureFixture[str
     table = Table((Column("a", "a"), Column("b", "b")), ({"a": "日本", "b": 1}, {"a": "x", "b": 2}))
     # When it is printed / Then the next column begins at the same place
     assert printed(table, capsys, "table").splitlines() == ["a     b", "日本  1", "x     2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("n" * 40, "n" * 40),
+        ("n" * 200, "n" * 39 + "…"),
+        ("果" * 30, "果" * 19 + "…"),
+        ("🌳" * 200, "🌳" * 19 + "…"),
+        ("e\u0301" * 200, "e\u0301" * 39 + "…"),
+        ("\x1b" * 200, r"\x1b" * 9 + r"\x1" + "…"),
+        ("a" * 37 + "\n" * 9, "a" * 37 + r"\n" + "…"),
+    ],
+)
+def test_a_name_is_cut_to_its_cells_when_it_is_long(name: str, shown: str) -> None:
+    """By what it takes on a terminal, after what steers is shown as its escape."""
+    # Given / When / Then
+    assert output.cell(Column("x", "x", name=True), {"x": name}) == shown
+    assert cell_len(shown) <= 40
+
+
+@given(st.text(max_size=60), st.integers(2, 20))
+def test_a_text_is_in_lines_that_fit_when_it_is_broken(text: str, cells: int) -> None:
+    """Nothing but blanks is lost, and no line is wider, however wide its letters are."""
+    # Given
+    text = visible(text)
+    # When
+    lines = output.broken(text, cells)
+    # Then
+    assert max(map(cell_len, lines)) <= cells
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 def test_extra_columns_are_left_out_when_on_a_terminal(

@@ -12,16 +12,15 @@ import click
 
 from blueplane.analytics.metrics.catalogue import OUTCOMES
 from blueplane.figures import UNKNOWN, dollars, milliseconds, moment, number, tokens
+from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.insights import text_of
 from blueplane.interfaces.cli.metric_words import value_text
-from blueplane.interfaces.cli.output import Column, Fact, Row, Table, render, render_facts
+from blueplane.interfaces.cli.output import Column, Fact, Row, Table, cut, render, render_facts
 
 #: Of a spread these say enough on a screen.
 _DETAIL: Final = ("_avg_", "_min_", "_max_", "_p99_")
 #: Sequences that are shown.
 _SEQUENCES: Final = 8
-#: Characters of a prompt that are shown.
-_PROMPT: Final = 40
 
 
 def _right(key: str, title: str = "", show: Any = number) -> Column:  # noqa: ANN401 - as Column has it
@@ -36,16 +35,16 @@ _FIGURES: Final = (
     Column("certainty", "certainty", whole=True),
 )
 _TOOLS: Final = (
-    Column("tool", "tool"),
+    Column("tool", "tool", name=True),
     _right("calls"),
     *(_right(each, each if each != "interrupted" else "stopped") for each in OUTCOMES),
     _right("p50_ms", "p50", milliseconds),
     _right("p95_ms", "p95", milliseconds),
     _right("p99_ms", "p99", milliseconds),
 )
-_SEQUENCE: Final = (Column("sequence", "sequence"), _right("times"))
+_SEQUENCE: Final = (Column("sequence", "sequence", name=True), _right("times"))
 _FILES: Final = (
-    Column("file", "file", whole=True),
+    Column("file", "file", name=True),
     _right("edits"),
     _right("lines_added", "added"),
     _right("lines_removed", "removed"),
@@ -57,7 +56,7 @@ _FILES: Final = (
 )
 _TIMELINE: Final = (
     Column("when", "when", whole=True),
-    Column("what", "what"),
+    Column("what", "what", name=True),
     Column("outcome", "outcome"),
     _right("duration_ms", "took", milliseconds),
     Column("detail", "detail"),
@@ -164,12 +163,11 @@ def _entry(row: Row) -> Row:
 def _detail(row: Row) -> str:
     said = []
     if row["prompt"] is not None:
-        text = row["prompt"]
-        said.append(text if len(text) <= _PROMPT else f"{text[: _PROMPT - 1]}…")
+        said.append(cut(visible(row["prompt"])))
     elif row["chars"] is not None:
         said.append(f"{number(row['chars'])} characters")
     if row["file"] is not None:
-        said.append(row["file"])
+        said.append(cut(visible(row["file"])))
     if row["lines_added"] is not None or row["lines_removed"] is not None:
         said.append(f"+{number(row['lines_added'])} -{number(row['lines_removed'])}")
     if row["joined_by"] == "time":

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from shutil import get_terminal_size
 from typing import Final
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 
 from blueplane.interfaces.cli import MAX_WIDTH, visible
-from blueplane.interfaces.cli.output import GAP, Row
+from blueplane.interfaces.cli.output import GAP, Row, cut
 
 #: Columns of the longest label.
 _LABEL: Final = 24
@@ -30,7 +30,7 @@ def drawn(
     show: Callable[[float | None], str],
 ) -> Iterator[str]:
     """Yield a line for each row."""
-    labels = [set_cell_size(name, min(cell_len(name), _LABEL)) for name in map(_named(label), rows)]
+    labels = [cut(visible(label(row)), _LABEL) for row in rows]
     values = [value(row) for row in rows]
     shown = [show(each) for each in values]
     wide, number = max(map(cell_len, labels)), max(map(cell_len, shown))
@@ -39,10 +39,6 @@ def drawn(
     for name, each, text in zip(labels, values, shown, strict=True):
         bar = _bar(room * each / most if each and each > 0 else 0)
         yield f"{name}{' ' * (wide - cell_len(name))}{GAP}{text:>{number}}{GAP}{bar}".rstrip()
-
-
-def _named(label: Callable[[Row], str]) -> Callable[[Row], str]:
-    return lambda row: visible(label(row))
 
 
 def _bar(cells: float) -> str:

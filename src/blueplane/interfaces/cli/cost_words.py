@@ -10,7 +10,8 @@ from typing import Any
 
 from blueplane.analytics.usage_report import Report
 from blueplane.figures import dollars, tokens
-from blueplane.interfaces.cli.output import Row
+from blueplane.interfaces.cli import visible
+from blueplane.interfaces.cli.output import Row, cut
 from blueplane.interfaces.cli.reporting import Bars
 
 
@@ -18,7 +19,8 @@ def cost_words(report: Report, as_of: str) -> list[str]:
     """Say of what the cost is, and what is not in it."""
     said = [f"cost is an estimate by prices of {as_of}"]
     if report.unpriced:
-        said.append(f"not in it, for there is no price: {', '.join(report.unpriced)}")
+        models = ", ".join(cut(visible(each)) for each in report.unpriced)
+        said.append(f"not in it, for there is no price: {models}")
     return said
 
 

@@ -31,8 +31,15 @@ def picture(table: Table) -> rich_table.Table:
             no_wrap=column.whole,
         )  # fmt: skip
     for row in table.rows:
-        drawn.add_row(*(Text(cell(c, row), _style(c, row)) for c in columns))
+        drawn.add_row(*(_text(c, row) for c in columns))
     return drawn
+
+
+def _text(column: Column, row: Row) -> Text:
+    text = Text(cell(column, row), _style(column, row))
+    if column.name:
+        text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def draw(table: Table) -> None:

@@ -6,7 +6,6 @@ Leaves the rules to ``analytics/insight_rules.py``.
 """
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any, Final
 
 import click
@@ -24,14 +23,15 @@ from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.metric_scope import Span, read_period, span_of
 from blueplane.interfaces.cli.metric_words import value_text
 from blueplane.interfaces.cli.opening import opened_once
-from blueplane.interfaces.cli.output import Row, render_json
+from blueplane.interfaces.cli.output import Row, broken, render_json
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import Asked, report_options, write_csv
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
 from blueplane.store.usage_reports import Scope
 
-_WIDTH: Final = 78
+#: Cells of a line of a text, beside its margin.
+_CELLS: Final = 74
 
 
 @click.command()
@@ -102,6 +102,5 @@ def text_of(row: Row) -> str:
     shown, threshold = (value_text(row["unit"], row[each]) for each in ("value", "threshold"))
     evidence = f"{row['metric']} {shown}, n {row['n']:,}, threshold {threshold}"
     lines = (row["finding"], f"Evidence: {evidence}", f"Try: {row['suggestion']}")
-    texts = [fill(visible(line), _WIDTH, initial_indent="  ", subsequent_indent="    ")
-             for line in lines]  # fmt: skip
-    return "\n".join([f"{row['priority']}: {row['rule']} ({row['kind']})", *texts])
+    texts = ["\n    ".join(broken(visible(line), _CELLS)) for line in lines]
+    return "\n  ".join([f"{row['priority']}: {row['rule']} ({row['kind']})", *texts])

@@ -138,7 +138,7 @@ def _table(told: Told, by: str) -> Table:
 def _first(by: str) -> Column:
     if by == "session":
         return Column("session_id", by, short_id, whole=True)
-    return Column(by, by, whole=by in IN_ORDER)
+    return Column(by, by, whole=by in IN_ORDER, name=by not in IN_ORDER)
 
 
 def _room_of(first: Column, rows: Sequence[Row]) -> int:

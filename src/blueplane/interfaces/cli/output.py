@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import click
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from blueplane.figures import UNKNOWN, shown
 from blueplane.interfaces.cli import visible
@@ -21,6 +21,8 @@ from blueplane.interfaces.cli.lazy import load
 
 #: What stands between two columns.
 GAP: Final = "  "
+#: Cells of the name of something: enough for a model with its date.
+_NAME: Final = 40
 #: Characters of the id of a session that people see: enough to tell theirs apart.
 _ID: Final = 8
 
@@ -33,8 +35,9 @@ class Column:
     """One column: the ``key`` of its values in a row, its title, and how a value looks.
 
     ``style`` is a rich style, or a function from the value to one; it may only repeat what the
-    text says. A ``whole`` column is never broken into lines: it is short, or has to be copied. An
-    ``extra`` one is left out on a terminal, where there is no room for it.
+    text says. A ``whole`` column is never broken into lines: it is short, or has to be copied. A
+    column of a ``name``, which somebody else has chosen, is cut and not broken. An ``extra`` one is
+    left out on a terminal, where there is no room for it.
     """
 
     key: str
@@ -44,6 +47,7 @@ class Column:
     style: str | Callable[[Any], str] = ""
     whole: bool = False
     extra: bool = False
+    name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,26 @@ def short_id(session_id: str) -> str:
 def cell(column: Column, row: Row) -> str:
     """Return a value of a row as it is shown."""
     value = row.get(column.key)
-    return UNKNOWN if value is None else visible(column.show(value))
+    if value is None:
+        return UNKNOWN
+    text = visible(column.show(value))
+    return cut(text) if column.name else text
+
+
+def cut(text: str, cells: int = _NAME) -> str:
+    """Return as much of a text as so many cells of a terminal hold; a cut is seen by its end."""
+    return text if cell_len(text) <= cells else f"{set_cell_size(text, cells - 1).rstrip()}…"
+
+
+def broken(text: str, cells: int) -> list[str]:
+    """Return a text in lines of so many cells; a word is broken only if it is longer than one."""
+    lines = [""]
+    for word in text.split(" "):
+        first, *rest = chop_cells(word, cells) or [""]
+        longer = f"{lines[-1]} {first}" if lines[-1] else first
+        lines = [*lines[:-1], longer] if cell_len(longer) <= cells else [*lines, first]
+        lines += rest
+    return lines
 
 
 def total_cells(table: Table, columns: Sequence[Column]) -> list[str]:

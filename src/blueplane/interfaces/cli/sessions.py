@@ -35,9 +35,7 @@ from blueplane.paths import Home
 from blueplane.store.reading import Reads
 from blueplane.store.session_list import Figures, Wanted
 
-#: Characters of the name of a project that are shown: it is broken into lines of a few.
-_PROJECT: Final = 24
-#: And of the last word of why a session ended: enough for those of all editors.
+#: Characters of the last word of why a session ended: enough for those of all editors.
 _END: Final = 9
 _PERCENT: Final = click.FloatRange(0, 100)
 
@@ -53,8 +51,8 @@ def _last_word(reason: str) -> str:
 
 _COLUMNS: Final = (
     Column("session_id", "session", short_id, whole=True),
-    Column("platform", "platform", extra=True),
-    Column("project", "project", lambda name: name[:_PROJECT]),
+    Column("platform", "platform", extra=True, name=True),
+    Column("project", "project", name=True),
     Column("started_ms", "began", _minute, whole=True),
     Column("duration_ms", "took", brief_duration, "right", whole=True),
     Column("prompts", "asked", number, "right", whole=True, extra=True),

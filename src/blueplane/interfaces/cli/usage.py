@@ -52,15 +52,15 @@ _FIRST: Final[Mapping[str, tuple[Column, ...]]] = {
     "monthly": (Column("month", "month", whole=True),),
     "session": (
         Column("session_id", "session", short_id, whole=True),
-        Column("project", "project"),
+        Column("project", "project", name=True),
         Column("last_ms", "last used", _minute, whole=True),
     ),
-    "model": (Column("model", "model"),),
-    "project": (Column("project", "project"),),
-    "branch": (Column("project", "project"), Column("branch", "branch")),
-    "platform": (Column("platform", "platform"),),
+    "model": (Column("model", "model", name=True),),
+    "project": (Column("project", "project", name=True),),
+    "branch": (Column("project", "project", name=True), Column("branch", "branch", name=True)),
+    "platform": (Column("platform", "platform", name=True),),
     "blocks": (
-        Column("platform", "platform"),
+        Column("platform", "platform", name=True),
         Column("start_ms", "block begins", _minute, whole=True),
     ),
 }

@@ -33,8 +33,6 @@ Seen: TypeAlias = Mapping[str, Any]
 
 #: Seconds between two looks.
 _EVERY_S: Final = 1.0
-#: Characters of a name that are shown: each thing has one line.
-_NAME: Final = 24
 #: How an outcome looks that is not well.
 _STYLES: Final = {"failed": "bold red", "denied": "yellow", "interrupted": "yellow"}
 
@@ -47,14 +45,10 @@ def _clock(at_ms: int) -> str:
     return moment(at_ms)[11:19] if local_day(at_ms) == today() else moment(at_ms)[5:16]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _NAME else f"{text[: _NAME - 1]}…"
-
-
 _SESSIONS: Final = (
     Column("session_id", "session", short_id, whole=True),
-    Column("project", "project", _short),
-    Column("branch", "branch", _short, extra=True),
+    Column("project", "project", name=True),
+    Column("branch", "branch", extra=True, name=True),
     Column("active", "now", lambda value: "active" if value else "idle", whole=True),
     Column("last_ms", "last event", _since, whole=True),
     Column("total_tokens", "tokens", tokens, "right", whole=True),
@@ -63,7 +57,7 @@ _SESSIONS: Final = (
 _THINGS: Final = (
     Column("at_ms", "at", _clock, whole=True),
     Column("session_id", "session", short_id, whole=True),
-    Column("what", "what", _short),
+    Column("what", "what", name=True),
     Column("outcome", "outcome", style=lambda value: _STYLES.get(value, ""), whole=True),
     Column("took_ms", "took", milliseconds, "right", whole=True),
 )
