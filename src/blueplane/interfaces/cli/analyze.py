@@ -28,6 +28,7 @@ from blueplane.interfaces.cli.output import json_text
 from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import write_csv
 from blueplane.interfaces.cli.session_names import find_session
+from blueplane.interfaces.cli.values import complete_session
 from blueplane.paths import Home, replacing
 from blueplane.store.metric_rollups import bodies_of_session
 from blueplane.store.reading import Reads
@@ -40,7 +41,7 @@ _Form = Literal["table", "json", "csv"]
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=complete_session)
 @click.option("--tools", is_flag=True, help="Each tool: outcomes, times, what follows on what.")
 @click.option("--files", is_flag=True, help="What was edited, and what the edits came to.")
 @click.option("--timeline", is_flag=True, help="What happened, in order, and who saw it.")

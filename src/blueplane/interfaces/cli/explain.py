@@ -24,6 +24,7 @@ from blueplane.analytics.metrics.additions import known_metrics
 from blueplane.analytics.metrics.catalogue import CATALOGUE
 from blueplane.errors import UsageError
 from blueplane.figures import UNKNOWN, moment, number, percent
+from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.options import format_option
 from blueplane.interfaces.cli.output import (
@@ -41,6 +42,7 @@ from blueplane.interfaces.cli.reporting import read_span, span_options
 from blueplane.interfaces.cli.scoping import check_names
 from blueplane.interfaces.cli.session_names import find_session
 from blueplane.interfaces.cli.spots import Files, spotted
+from blueplane.interfaces.cli.values import complete_session, completing
 from blueplane.paths import Home
 from blueplane.store.queries import Reader
 from blueplane.store.usage_reports import Scope
@@ -55,14 +57,11 @@ _FIGURES: Final = (
 )  # fmt: skip
 
 
-def _complete(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in _NAMES if name.startswith(incomplete)]
-
-
 @click.command()
-@click.argument("figure", shell_complete=_complete)
+@click.argument("figure", shell_complete=completing(lambda: _NAMES))
 @click.option("--day", metavar="DAY", help="Of this day: 2026-01-31, yesterday, 7d.")
-@click.option("--session", metavar="ID", help="Of this session: its id, its beginning, or `last`.")
+@click.option("--session", metavar="ID", shell_complete=complete_session,
+              help="Of this session: its id, its beginning, or `last`.")  # fmt: skip
 @click.option("--model", metavar="NAME", help="Of usage: of this model.")
 @click.option(
     "--limit",
@@ -186,7 +185,7 @@ def _show(figure: str, found: Explained, rows: Sequence[Row], files: Files) -> N
     caption = f"{number(more)} more; --limit {found.parts} shows all" if more else ""
     render(Table(_columns(found, rows), rows, caption=caption), "table")
     for place, path in enumerate(files.shown, 1):
-        click.echo(f"[{place}] {path}")
+        click.echo(f"[{place}] {visible(path)}")
 
 
 def _parts(found: Explained) -> str:
@@ -201,7 +200,8 @@ def _columns(found: Explained, rows: Sequence[Row]) -> list[Column]:
         names = [name for name in rows[0] if name != "session_id"][:5]
         return columns + [Column(each, each.replace("_", " "), number, "right") for each in names]
     columns.insert(0, Column("at_ms", "at", lambda value: moment(value)[5:19], whole=True))
-    columns += [Column(each, each) for each in ("model", "what", "outcome") if each in rows[0]]
+    names = [each for each in ("model", "what", "outcome") if each in rows[0]]
+    columns += [Column(each, each, name=True) for each in names]
     columns += [
         Column(each, each.replace("_", " "), lambda value: _amount(value, found.unit), "right")
         if each == "value"

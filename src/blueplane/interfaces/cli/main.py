@@ -159,7 +159,7 @@ def _run(arguments: list[str]) -> int:
 def _complete(wanted: str) -> int:
     """Answer a shell; what cannot be completed has no answer, and no complaint either."""
     complete = import_module("click.shell_completion").shell_complete
-    with suppress(click.UsageError):
+    with suppress(click.UsageError, BlueplaneError, OSError):
         return int(complete(blueplane, {}, "blueplane", COMPLETE, wanted))
     return 0
 

@@ -23,6 +23,7 @@ from blueplane.interfaces.cli.metric_tables import Told, show_groups, show_overv
 from blueplane.interfaces.cli.near import OneOf, hint
 from blueplane.interfaces.cli.opening import opened_once
 from blueplane.interfaces.cli.reporting import ReportForm, report_options
+from blueplane.interfaces.cli.values import completing
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
 
@@ -44,15 +45,25 @@ _ENDS: Final = re.compile(r"(?<!_per)_(min|max|p99)(_[a-z]+)?\Z")
 _LISTED: Final = 12
 
 
+def _every() -> Iterable[Metric]:
+    return known_metrics().metrics.values()
+
+
 @click.command()
 @click.option("--group-by", "by", type=OneOf(GROUPS), metavar="NAME",
               help=f"A row for each {', '.join(GROUPS[:-1])} or {GROUPS[-1]}.")  # fmt: skip
-@click.option("--category", metavar="NAME", help="Only figures of it, as errors or latency.")
+@click.option(
+    "--category",
+    metavar="NAME",
+    shell_complete=completing(lambda: sorted({each.category for each in _every()})),
+    help="Only figures of it, as errors or latency.",
+)
 @click.option(
     "--metric",
     "names",
     multiple=True,
     metavar="NAME",
+    shell_complete=completing(lambda: [each.name for each in _every()]),
     help="Only this figure, `*` standing for anything; as often as you like.",
 )
 @report_options

@@ -23,6 +23,7 @@ from blueplane.interfaces.cli.lazy import load
 from blueplane.interfaces.cli.near import OneOf, hint
 from blueplane.interfaces.cli.options import home_option
 from blueplane.interfaces.cli.output import Row, Table, render, render_json
+from blueplane.interfaces.cli.values import complete_platform, complete_project
 
 ReportForm = Literal["table", "json", "csv", "chart"]
 
@@ -54,8 +55,10 @@ _SPAN: Final = (
     click.option("--since", metavar="DAY", help="From this day on: 2026-01-31, yesterday, 7d."),
     click.option("--until", metavar="DAY", help="Up to this day, with it."),
     click.option("--period", metavar="SPAN", help=f"{_PERIODS.capitalize()}."),
-    click.option("--platform", metavar="NAME", help="Only of this platform, as claude_code."),
-    click.option("--project", metavar="NAME", help="Only of this project."),
+    click.option("--platform", metavar="NAME", shell_complete=complete_platform,
+                 help="Only of this platform, as claude_code."),
+    click.option("--project", metavar="NAME", shell_complete=complete_project,
+                 help="Only of this project."),
     home_option,
 )  # fmt: skip
 _OPTIONS: Final = (

@@ -41,6 +41,7 @@ from blueplane.interfaces.cli.search import (
 )
 from blueplane.interfaces.cli.session_names import full_id
 from blueplane.interfaces.cli.storage import stored
+from blueplane.interfaces.cli.values import complete_session
 from blueplane.paths import Home
 from blueplane.store.hops import HOPS
 
@@ -57,7 +58,7 @@ _SESSION_COLUMNS: Final = (
     Column("event_id", "event", lambda value: value[:12], whole=True),
     Column("captured_ms", "captured", moment, whole=True),
     Column("kind", "type"),
-    Column("tool_name", "tool"),
+    Column("tool_name", "tool", name=True),
     Column("written_after", "written after", justify="right", whole=True),
 )
 _QUEUE_COLUMNS: Final = (
@@ -91,7 +92,7 @@ _NOT_FACTS: Final = frozenset(
 
 
 @click.command()
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=complete_session)
 @click.option("--data", is_flag=True, help="Show also what was stored of each event.")
 @click.option(
     "--limit",
