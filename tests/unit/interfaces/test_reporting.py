@@ -84,6 +84,16 @@ def test_days_are_refused_when_nobody_can_mean_them(said: dict[str, str]) -> Non
         asked(**said)
 
 
+@pytest.mark.parametrize(
+    ("period", "meant"), [("mont", "month"), ("yestreday", "yesterday"), ("Al", "all")]
+)
+def test_a_period_names_the_nearest_when_it_is_none(period: str, meant: str) -> None:
+    """A slip of the finger is answered with what was probably meant."""
+    # Given / When / Then
+    with pytest.raises(UsageError, match=rf"is none: did you mean {meant}\?"):
+        asked(period=period)
+
+
 @pytest.mark.parametrize(("form", "limit"), [("table", 30), ("chart", 30), ("json", 0), ("csv", 0)])
 def test_rows_are_as_many_as_fit_when_nobody_says(form: str, limit: int) -> None:
     """People get some, programs all; whoever says gets what he says."""
