@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         for n, name in enumerate(NAMES.values())
         for each in (
             answer(n, session_id=f"s{n}", project=name, **at(n),
-                   metadata={"model": name, "git_branch": name}),
+                   metadata={"model": name}, payload={"gitBranch": name}),
             hook(100 + n, "PreToolUse", "tool_start", session_id=f"s{n}", tool_use_id=f"t-{n}",
                  project=name, metadata={"tool_name": name}, **at(n + 0.1)),
         )
@@ -71,6 +71,7 @@ def test_each_name_takes_a_line_when_it_is_long_and_the_terminal_is_not(
 def test_programs_get_the_whole_name_when_it_is_long(home: Home) -> None:
     """Only what people see is cut."""
     # Given / When
-    rows = run(home, "usage", "project", "--format", "json").json["rows"]
+    rows = run(home, "usage", "branch", "--format", "json").json["rows"]
     # Then
+    assert {row["branch"] for row in rows} == {row["project"] for row in rows}
     assert {row["project"] for row in rows} >= {"n" * 200, "果" * 200}
