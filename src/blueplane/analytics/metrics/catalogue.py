@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any, Final, TypeAlias
 
-from blueplane.analytics.metrics.vector import HUNDREDTHS, at, mean, merged, percentile, total
+from blueplane.analytics.metrics.vector import HUNDREDTHS, at, mean, merged, percentiles, total
 from blueplane.clock import MS_PER_HOUR, MS_PER_MINUTE
 
 _Vector: TypeAlias = Mapping[str, Any]
@@ -20,9 +20,9 @@ _SECOND_MS: Final = 1_000
 _ENOUGH: Final = 5
 #: Net lines an hour that are worth all of their points.
 _LINES_PER_H: Final = 200
-#: The figures of a spread, and those that it has as they are.
-_SPREAD: Final = ("avg", "min", "max", "p50", "p95", "p99")
+#: The figures of a spread beside its mean: those that it has as they are, and percentiles.
 _ENDS: Final = {"min": "least", "max": "most"}
+_PERCENTILES: Final = {"p50": 50, "p95": 95, "p99": 99}
 #: What may become of a call of a tool, and what an edit may come to.
 OUTCOMES: Final = ("ok", "failed", "denied", "interrupted", "open")
 VERDICTS: Final = ("accepted", "provisional", "modified", "rejected", "undecided")
@@ -79,25 +79,35 @@ def _rate(count: float, span_ms: int, unit_ms: int) -> Figure:
     return Figure(count * unit_ms / span_ms if span_ms else None, round(count))
 
 
-def _spread_figure(values: _Vector, which: str, divisor: float) -> Figure:
-    """Return the mean, the least, the most, or a percentile of a spread."""
-    if which == "avg":
-        value = mean(values)
-    elif which in _ENDS:
-        value = values.get(_ENDS[which])
-    else:
-        value = percentile(values, int(which[1:]))
-    return Figure(None if value is None else value / divisor, values.get("n", 0))
+def _spread_figures(values: _Vector, divisor: float) -> dict[str, Figure]:
+    """Return the mean, the least, the most and the percentiles of a spread."""
+    parts = dict(zip(_PERCENTILES, percentiles(values, _PERCENTILES.values()), strict=True))
+    ends = {which: values.get(name) for which, name in _ENDS.items()}
+    n = values.get("n", 0)
+    return {
+        which: Figure(None if value is None else value / divisor, n)
+        for which, value in {"avg": mean(values), **ends, **parts}.items()
+    }
 
 
 def _declare_spread(
     name: str, category: str, unit: str, find: Callable[[_Vector], _Vector], divisor: float = 1
 ) -> None:
     """Declare the figures of a spread; ``name`` has a place for which of them it is."""
-    for which in _SPREAD:
+    last: list[tuple[_Vector, dict[str, Figure]]] = []
+
+    def found(vector: _Vector) -> dict[str, Figure]:
+        # All of them are asked of one vector after the other, and are made in one go.
+        known = last[0] if last and last[0][0] is vector else None
+        if known is None:
+            known = (vector, _spread_figures(find(vector), divisor))
+            last[:] = [known]
+        return known[1]
+
+    for which in ("avg", *_ENDS, *_PERCENTILES):
 
         def make(vector: _Vector, which: str = which) -> Figure:
-            return _spread_figure(find(vector), which, divisor)
+            return found(vector)[which]
 
         metric(name.format(which), category, unit, "estimate" if which[0] == "p" else "exact")(make)
 

@@ -51,13 +51,21 @@ def overview(
     if not now:
         return Report([], {})
     past = vector_of(reader, before(scope)) if bounded else {}
+    metrics = list(metrics)
+    # Vector by vector: what several figures of one are made of is then found once.
+    figures, figures_before = _figures(metrics, now), _figures(metrics, past)
+    figures_of_days = {day: _figures(metrics, vector) for day, vector in days.items()}
     rows = []
     for metric in metrics:
-        figure = metric.make(now)
-        points = trends.known({day: metric.make(vector) for day, vector in days.items()})
-        changed = trends.change(metric, figure, metric.make(past))
+        name, figure = metric.name, figures[metric.name]
+        points = trends.known({day: found[name] for day, found in figures_of_days.items()})
+        changed = trends.change(metric, figure, figures_before[name])
         rows.append({**_row(metric, figure), **trends.as_fields(changed, points)})
     return Report(rows, _total(now))
+
+
+def _figures(metrics: Iterable[Metric], vector: Vector) -> dict[str, Figure]:
+    return {metric.name: metric.make(vector) for metric in metrics}
 
 
 def _row(metric: Metric, figure: Figure) -> Row:

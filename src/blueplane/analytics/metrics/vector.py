@@ -10,7 +10,9 @@ there are 64, so that the middle of a bucket is never further than 1/128 from wh
 layout is that of HdrHistogram, http://hdrhistogram.org.)
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any, Final, TypeAlias
 
 Vector: TypeAlias = dict[str, Any]
@@ -46,6 +48,8 @@ def merge(whole: Vector, part: Mapping[str, Any]) -> None:
     for name, value in part.items():
         if name not in whole:
             whole[name] = _copy(value) if type(value) is dict else value
+        elif name == "in" and type(part.get("least")) is int:
+            _add_buckets(whole[name], value)
         elif type(value) is dict:
             merge(whole[name], value)
         elif name == "least":
@@ -54,6 +58,15 @@ def merge(whole: Vector, part: Mapping[str, Any]) -> None:
             whole[name] = max(whole[name], value)
         else:
             whole[name] += value
+
+
+def _add_buckets(sums: Vector, others: Mapping[str, int]) -> None:
+    """Add the counts of a spread: they are most of a vector, and are nothing but sums."""
+    for name, number in others.items():
+        if name in sums:
+            sums[name] += number
+        else:
+            sums[name] = number
 
 
 def _copy(part: Mapping[str, Any]) -> Vector:
@@ -99,17 +112,24 @@ def percentile(values: Mapping[str, Any], percent: float) -> float | None:
 
     None for a spread of nothing; never outside of its least and largest value.
     """
-    count = values.get("n", 0)
-    if not count:
-        return None
-    rank = max(1, -(-count * percent // 100))
-    for number in sorted(map(int, values["in"])):
-        rank -= values["in"][str(number)]
-        if rank <= 0:
-            first, last = bounds(number)
-            middle = (first + last) / 2
-            return float(min(max(middle, values["least"]), values["most"]))
-    return float(values["most"])
+    return percentiles(values, (percent,))[0]
+
+
+def percentiles(values: Mapping[str, Any], percents: Iterable[float]) -> list[float | None]:
+    """Return several percentiles of a spread."""
+    count, counts = values.get("n", 0), values.get("in", {})
+    numbers = sorted(map(int, counts))
+    reached = list(accumulate(counts[str(number)] for number in numbers))
+    found: list[float | None] = []
+    for percent in percents:
+        place = bisect_left(reached, max(1, -(-count * percent // 100)))
+        found.append(_middle(values, numbers[place]) if count else None)
+    return found
+
+
+def _middle(values: Mapping[str, Any], number: int) -> float:
+    first, last = bounds(number)
+    return float(min(max((first + last) / 2, values["least"]), values["most"]))
 
 
 def mean(values: Mapping[str, Any]) -> float | None:

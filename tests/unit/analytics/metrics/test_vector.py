@@ -76,6 +76,20 @@ def test_merge_changes_no_part_when_it_adds_to_the_whole() -> None:
     assert whole == {"tools": {"Bash": {"ok": 2}}}
 
 
+def test_merge_takes_a_tool_for_a_tool_when_it_is_named_as_a_part_of_a_spread() -> None:
+    """Names are those of strangers: a tool may have any."""
+    # Given
+    part: Vector = {}
+    for name in ("in", "least", "most", "n", "sum"):
+        add(part, "tools", name, "ok")
+        spread(part, "tools", name, "ms", value=70)
+    # When
+    whole = merged([part, part])
+    # Then
+    twice: Vector = {"ok": 2, "ms": spread_of([70, 70])}
+    assert whole == {"tools": dict.fromkeys(part["tools"], twice)}
+
+
 def test_mean_and_percentile_are_unknown_when_there_is_nothing() -> None:
     """Unknown is not 0."""
     assert mean({}) is None
