@@ -8,7 +8,7 @@ Leaves what is counted to ``measure.py``, the statements to ``store/metric_rollu
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from blueplane.analytics.metrics.measure import measure
@@ -90,7 +90,7 @@ def _parts(sessions: Collection[SessionFigures]) -> dict[Cell, Vector]:
     found: defaultdict[Cell, list[Vector]] = defaultdict(list)
     for each in sessions:
         found[each.cell].append(each.body)
-    return {cell: merged(bodies) for cell, bodies in found.items()}
+    return {cell: _added_up(bodies) for cell, bodies in found.items()}
 
 
 def _days(
@@ -109,7 +109,7 @@ def _wholes(parts: Mapping[Cell, Vector]) -> dict[Cell, Vector]:
     found: defaultdict[Cell, list[Vector]] = defaultdict(list)
     for cell, body in parts.items():
         found[cell.whole].append(body)
-    return {cell: merged(bodies) for cell, bodies in found.items()}
+    return {cell: _added_up(bodies) for cell, bodies in found.items()}
 
 
 def _whole_days(
@@ -156,5 +156,10 @@ def _month(day: Cell) -> Cell:
     return day._replace(span=month_of(day.span))
 
 
-def _sum(bodies: Collection[Vector]) -> Vector | None:
-    return merged(bodies) if bodies else None
+def _sum(bodies: Sequence[Vector]) -> Vector | None:
+    return _added_up(bodies) if bodies else None
+
+
+def _added_up(bodies: Sequence[Vector]) -> Vector:
+    """Return a sum that nobody changes: one body is itself, for most days are of one session."""
+    return merged(bodies) if len(bodies) > 1 else bodies[0]
