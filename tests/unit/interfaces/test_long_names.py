@@ -68,6 +68,18 @@ def test_each_name_takes_a_line_when_it_is_long_and_the_terminal_is_not(
     )
 
 
+@pytest.mark.fault("D6")
+def test_a_note_goes_on_below_itself_when_its_names_are_long(home: Home) -> None:
+    """No line of a session's road is longer than the terminal, no word is broken, no name cut."""
+    # Given
+    name = NAMES["word"]
+    # When
+    drawn = ANSI.sub("", on_terminal(home, "trace", "s6", NO_COLOR="1").out)
+    # Then
+    assert max(map(cell_len, drawn.splitlines())) <= 80
+    assert " ".join(f"project {name}, branch {name}".split()) in " ".join(drawn.split())
+
+
 def test_programs_get_the_whole_name_when_it_is_long(home: Home) -> None:
     """Only what people see is cut."""
     # Given / When

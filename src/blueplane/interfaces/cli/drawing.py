@@ -1,4 +1,4 @@
-"""Drawing on a terminal: tables and facts, with colours.
+"""Drawing on a terminal: tables, facts and notes, with colours.
 
 Owns all that needs rich, which takes a third of a command's time to import: ``output.py`` loads
 this file only for a terminal.
@@ -56,6 +56,13 @@ def draw_facts(facts: Sequence[Fact]) -> None:
     for fact in facts:
         grid.add_row(Text(visible(fact.label), "dim"), Text(visible(fact.text), fact.style))
     _console().print(grid)
+
+
+def draw_notes(notes: Sequence[str]) -> None:
+    """Print sentences one below the other."""
+    console = _console()
+    for note in notes:
+        console.print(Text(visible(note)))
 
 
 def _console() -> Console:

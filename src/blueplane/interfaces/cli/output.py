@@ -109,6 +109,15 @@ def render_facts(facts: Sequence[Fact]) -> None:
     load("drawing", "draw_facts")(facts)
 
 
+def render_notes(notes: Sequence[str]) -> None:
+    """Print sentences one below the other; on a terminal no word is broken that fits a line."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        load("drawing", "draw_notes")(notes)
+        return
+    for note in notes:
+        click.echo(visible(note))
+
+
 def _as_json(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()

@@ -25,6 +25,7 @@ from blueplane.interfaces.cli.output import (
     render,
     render_facts,
     render_json,
+    render_notes,
 )
 from blueplane.interfaces.cli.search import (
     Found,
@@ -57,7 +58,7 @@ _HOP_COLUMNS: Final = (
 _SESSION_COLUMNS: Final = (
     Column("event_id", "event", lambda value: value[:12], whole=True),
     Column("captured_ms", "captured", moment, whole=True),
-    Column("kind", "type"),
+    Column("kind", "type", name=True),
     Column("tool_name", "tool", name=True),
     Column("written_after", "written after", justify="right", whole=True),
 )
@@ -65,7 +66,7 @@ _QUEUE_COLUMNS: Final = (
     Column("message_id", "message", whole=True),
     Column("event_id", "event", lambda value: value[:12], whole=True),
     Column("captured_ms", "captured", moment, whole=True),
-    Column("event_type", "type"),
+    Column("event_type", "type", name=True),
 )
 #: What an editor stored, by its native name and whether it is of a tool.
 _STORED_KINDS: Final = {
@@ -155,8 +156,7 @@ def _show_event(found: Found, form: Form) -> None:
     render_facts(list(_facts(found.event)))
     click.echo()
     render(Table(_HOP_COLUMNS, rows), form)
-    for note in found.notes:
-        click.echo(visible(note))
+    render_notes(found.notes)
     if found.data:
         _show_data(found.data)
 
@@ -180,8 +180,7 @@ def _show_session(
     if rows:
         shown = [{**row, "kind": _kind(row), "written_after": _written_after(row)} for row in rows]
         render(Table(_SESSION_COLUMNS, shown, caption=caption), form)
-    for note in notes:
-        click.echo(visible(note))
+    render_notes(notes)
     for row in rows:
         if "data" in row:
             click.echo(f"\n{row['event_id']} {visible(row['event_type'])}")
