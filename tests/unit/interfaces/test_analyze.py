@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,17 @@ def test_the_figures_are_those_of_the_catalogue(known: Home) -> None:
     assert {row["name"]: (row["value"], row["n"]) for row in rows} == {
         name: (each.value, each.n) for name, each in wanted.items()
     }
+
+
+def test_a_spread_is_its_middle_and_its_end_when_people_look(known: Home) -> None:
+    """Of times as of lengths; all of it is in JSON."""
+    # Given / When
+    lines = printed(known, "analyze", STORY).splitlines()
+    # Then
+    figures = {line.split()[1] for line in lines if line.startswith(("latency", "rhythm"))}
+    assert {"tool_execution_p50_ms", "prompt_chars_p50", "prompt_chars_p95"} <= figures
+    assert not [each for each in figures if re.search("_(avg|min|max|p99)", each)]
+    assert any("tools_per_min" in line for line in lines)
 
 
 def test_a_score_is_shown_with_its_parts(known: Home) -> None:

@@ -5,20 +5,21 @@ Promises that each part says so when it is empty, and a dash for what is unknown
 Leaves the rows to ``analyze.py``, drawing to ``output.py``.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
 from blueplane.analytics.metrics.catalogue import OUTCOMES
-from blueplane.figures import UNKNOWN, dollars, milliseconds, moment, number, tokens
+from blueplane.figures import UNKNOWN, count, dollars, milliseconds, moment, number, tokens
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.insights import text_of
 from blueplane.interfaces.cli.metric_words import value_text
 from blueplane.interfaces.cli.output import Column, Fact, Row, Table, cut, render, render_facts
 
-#: Of a spread these say enough on a screen.
-_DETAIL: Final = ("_avg_", "_min_", "_max_", "_p99_")
+#: What is left out of a spread on a screen.
+_DETAIL: Final = re.compile(r"(?<!_per)_(avg|min|max|p99)(_[a-z]+)?\Z")
 #: Sequences that are shown.
 _SEQUENCES: Final = 8
 
@@ -124,7 +125,7 @@ def _facts(session: Row) -> list[Fact]:
         "end": UNKNOWN if ended is None else ended,
         "prompts": number(session["prompts"]),
         "tool calls": _calls(session),
-        "tokens": f"{tokens(session['total_tokens'])} in {number(session['calls'])} calls",
+        "tokens": f"{tokens(session['total_tokens'])} in {count(session['calls'], 'call')}",
         "cost": f"{dollars(session['cost_usd'])} (estimate)",
         "models": ", ".join(session["models"]) or UNKNOWN,
     }
@@ -137,7 +138,7 @@ def _calls(session: Row) -> str:
 
 
 def _is_shown(row: Row) -> bool:
-    return row["value"] is not None and not any(each in row["name"] for each in _DETAIL)
+    return row["value"] is not None and not _DETAIL.search(row["name"])
 
 
 # --- timeline -------------------------------------------------------------------------------------

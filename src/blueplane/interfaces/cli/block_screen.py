@@ -6,6 +6,7 @@ block.
 Leaves the figures to ``analytics/blocks.py``, the terminal to ``live.py``.
 """
 
+from functools import partial
 from typing import Final
 
 from rich.console import Console, Group
@@ -16,7 +17,7 @@ from blueplane.analytics.blocks import current
 from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Row
 from blueplane.clock import MS_PER_MINUTE, wall_ms
-from blueplane.figures import UNKNOWN, dollars, lasting, tokens, until
+from blueplane.figures import UNKNOWN, count, dollars, lasting, tokens, until
 from blueplane.interfaces.cli import visible
 from blueplane.interfaces.cli.live import END, STYLES, follow
 from blueplane.interfaces.cli.opening import opened_once
@@ -33,34 +34,34 @@ _BAR: Final = 40
 
 def run(home: Home, asked: Asked, prices: PriceTable) -> None:
     """Show the block until somebody has had enough; once where nobody can watch."""
+    platform = asked.platform or _PLATFORM
 
     def look() -> Row | None:
         with opened_once(home, Reads) as reader:
-            platform = asked.platform or _PLATFORM
             return current(reader, platform, prices, wall_ms(), asked.project)
 
     row = look()
     if asked.form == "json":
         render_json({"rows": [] if row is None else [row], "total": {}})
     elif is_watched():
-        follow(look, row, screen)
+        follow(look, row, partial(screen, platform))
     else:
-        render_facts(facts(row))
+        render_facts(facts(platform, row))
 
 
-def facts(row: Row | None) -> list[Fact]:
-    """Return what is said of a block."""
+def facts(platform: str, row: Row | None) -> list[Fact]:
+    """Return what is said of the block of a platform."""
     if row is None:
-        return [Fact("block", "none is under way: the next call begins one")]
+        return [Fact("block", f"none of {platform} is under way: the next call begins one")]
     left_ms = row["minutes_left"] * MS_PER_MINUTE
     rate = row["tokens_per_minute"]
     per_minute = UNKNOWN if rate is None else f"{tokens(rate)} tokens a minute"
     of = [] if row["project"] is None else [Fact("project", row["project"])]
     return [
         *of,
-        Fact("block", f"of {row['platform']}, until {until(row['end_ms'])}"),
+        Fact("block", f"of {platform}, until {until(row['end_ms'])}"),
         Fact("left", lasting(left_ms)),
-        Fact("tokens", f"{tokens(row['total_tokens'])} in {row['calls']:,} calls"),
+        Fact("tokens", f"{tokens(row['total_tokens'])} in {count(row['calls'], 'call')}"),
         Fact("cost est.", dollars(row["cost_usd"])),
         Fact("pace", f"{per_minute}, {dollars(row['cost_usd_per_hour'])} an hour"),
         Fact(
@@ -71,10 +72,10 @@ def facts(row: Row | None) -> list[Fact]:
     ]
 
 
-def screen(row: Row | None, trouble: str | None, _console: Console) -> Group:
+def screen(platform: str, row: Row | None, trouble: str | None, _console: Console) -> Group:
     """Return the screen; that the database cannot be read comes first."""
     grid = Grid.grid(padding=(0, len(GAP), 0, 0))
-    for fact in facts(row):
+    for fact in facts(platform, row):
         grid.add_row(Text(fact.label, "dim"), Text(visible(fact.text)))
     bar = [] if row is None else [Text(), Text(_passed(row))]
     notes = [] if trouble is None else [Text(visible(trouble), STYLES["red"]), Text()]

@@ -89,7 +89,7 @@ def _show(rows: Sequence[Row], span: Span, asked: Asked, *, known: bool) -> None
     elif asked.form == "csv":
         write_csv((*FIELDS, *span.fields()), rows)
     elif not known:
-        click.echo(f"no figures for {span.text()}; `--period all` looks at everything there is")
+        click.echo(span.nothing())
     elif not rows:
         click.echo(f"{span.text()}: none of {count(len(RULES), 'rule')} has anything to say")
     else:

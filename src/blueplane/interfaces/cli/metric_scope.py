@@ -30,6 +30,12 @@ class Span(NamedTuple):
         first, last = date_of(self.scope.first), date_of(self.scope.last)
         return f"{first} to {last}"
 
+    def nothing(self) -> str:
+        """Say that there is nothing in them, and where else to look."""
+        more = "`--period all` looks at everything there is"
+        otherwise = "`blueplane status` shows what arrives"
+        return f"no figures for {self.text()}; {more if self.bounded else otherwise}"
+
     def fields(self) -> dict[str, Any]:
         """Say which days they are for programs."""
         first, last = date_of(self.scope.first), date_of(self.scope.last)

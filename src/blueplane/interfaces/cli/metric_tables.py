@@ -58,7 +58,7 @@ def show_overview(told: Told, form: ReportForm) -> None:
 def _show(told: Told, table: Table, fields: Sequence[str], form: ReportForm) -> None:
     said = (told.span.text(), table.caption, broken_text(told.broken))
     table = Table(table.columns, table.rows, table.total, "; ".join(filter(None, said)))
-    show(Shown(table, fields, _NO_BARS, _about(told), _nothing(told.span)), form)
+    show(Shown(table, fields, _NO_BARS, _about(told), told.span.nothing()), form)
 
 
 def _about(told: Told) -> Row:
@@ -70,10 +70,6 @@ def _about(told: Told) -> Row:
         },
         "broken_metrics": told.broken,
     }
-
-
-def _nothing(span: Span) -> str:
-    return f"no figures for {span.text()}; `--period all` looks at everything there is"
 
 
 # -- one row for each figure -----------------------------------------------------------------------
@@ -177,4 +173,4 @@ def _draw(told: Told, by: str) -> None:
         )
         caption = f"{metric.name}, {told.span.text()}"
         table = Table((), rows, {}, caption)
-        show(Shown(table, [], bars, {}, _nothing(told.span)), "chart")
+        show(Shown(table, [], bars, {}, told.span.nothing()), "chart")

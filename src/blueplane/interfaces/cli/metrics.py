@@ -31,7 +31,8 @@ from blueplane.store.reading import Reads
 _HEAD: Final = ("error_rate", "acceptance_rate", "lines_net", "productivity_score")
 _HEAD_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "tool": ("tool_calls", "error_rate", "tool_execution_p50_ms", "tool_execution_p95_ms"),
-    "model": ("model_calls", "input_tokens", "output_tokens", "cache_read_share"),
+    "model": ("model_calls", "output_tokens", "error_rate", "input_tokens",
+              "cache_read_share"),
     "extension": ("files_changed", "edits"),
     "pair": ("times",),
     "triple": ("times",),
