@@ -35,7 +35,7 @@ def shown(row: dict[str, Any] | None, trouble: str | None = None) -> str:
     """Return the screen on a terminal of 80x24."""
     page = io.StringIO()
     console = Console(file=page, width=80, height=24)
-    console.print(screen(row, trouble, console))
+    console.print(screen("claude_code", row, trouble, console))
     return page.getvalue()
 
 
@@ -107,9 +107,9 @@ def test_live_is_of_a_project_when_one_is_asked_for(
 
 
 def test_the_screen_says_so_when_no_block_is_under_way() -> None:
-    """In words, and without a bar."""
+    """In words, with the platform that was looked at, and without a bar."""
     # Given / When
     text = shown(None)
     # Then
-    assert "none is under way" in text
+    assert "none of claude_code is under way" in text
     assert "[" not in text
