@@ -152,7 +152,9 @@ def test_groups_of_models_have_their_own_figures_when_asked_for(told: Home) -> N
     """Calls, tokens and failures of a model; unknown tokens are null."""
     # Given / When
     rows = answer(told, "metrics", "--group-by", "model")["rows"]
+    title, *_ = printed(told, "metrics", "--group-by", "model").splitlines()
     # Then
+    assert "error_rate" in title  # all that there is of tools of which the model is unknown
     model = next(row for row in rows if row["model"] == "gpt-5")
     assert model["model_calls"] > 0
     assert (model["input_tokens"], model["cache_read_share"]) == (None, None)
@@ -219,12 +221,15 @@ def test_a_line_says_so_when_a_period_has_no_data(told: Home, command: str) -> N
 
 @pytest.mark.parametrize("command", ["metrics", "insights"])
 def test_a_line_says_so_when_the_store_is_empty(home: Home, command: str) -> None:
-    """And the command succeeds."""
+    """And the command succeeds; who has asked for everything is not told to ask for it."""
     # Given
     Desk(home.database).close()
-    # When / Then
-    assert printed(home, command).startswith("no figures for ")
-    assert printed(home, command, "--period", "all").startswith("no figures for ")
+    # When
+    asked = [printed(home, command), printed(home, command, "--period", "all")]
+    # Then
+    assert all(each.startswith("no figures for ") for each in asked)
+    assert ["--period all" in each for each in asked] == [True, False]
+    assert "`blueplane status`" in asked[1]
 
 
 @pytest.mark.parametrize(
