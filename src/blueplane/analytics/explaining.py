@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from blueplane.analytics.export import call_id, cell_of
 from blueplane.analytics.metrics.catalogue import CATALOGUE
 from blueplane.analytics.metrics.formulas import Formula, formula
-from blueplane.analytics.metrics.measure import measure
+from blueplane.analytics.metrics.measure import judged, measure, moments_of, outcome_of
 from blueplane.analytics.metrics.spans import vector_of
 from blueplane.analytics.metrics.vector import Vector, merge, merged
 from blueplane.analytics.prices import PriceTable
 from blueplane.analytics.usage_report import Priced, figures
 from blueplane.store import exporting, metric_reports, usage_reports
 from blueplane.store.activity import Activity, read_activity
+from blueplane.store.conversations import Conversation
 from blueplane.store.exporting import CallRow
 from blueplane.store.metric_rollups import BoundedScope, bodies_of_session
 from blueplane.store.queries import Reader
@@ -162,7 +163,7 @@ def explain_metric(reader: Reader, name: str, wanted: Wanted) -> Explained:
     shown = merged(body for _, body in bodies_of_session(reader, wanted.session))
     activity = read_activity(reader, wanted.session)
     again = merged(measure(activity).values()) if activity is not None else {}
-    rows = list(_records(activity, found.records)) if activity is not None else []
+    rows = _records(activity, found.records) if activity is not None else []
     kept = rows[: wanted.limit or None]
     return _explained(name, found, _Vectors(shown, again), _Parts(found.records, kept, len(rows)))
 
@@ -212,29 +213,44 @@ def _explained(name: str, found: Formula, vectors: _Vectors, parts: _Parts) -> E
     )  # fmt: skip
 
 
-def _records(activity: Activity, kind: str) -> Iterable[Row]:
-    """Return what happened in a session, of the kind that a figure counts."""
-    talk = activity.talk
-    head = {"session_id": talk.session_id}
-    if kind == "tool_calls":
-        return [
-            {**head, "key": each.key, "at_ms": each.started_ms, "what": each.name,
-             "outcome": each.outcome, "took_ms": each.took_ms}
-            for each in talk.tool_calls
-        ]  # fmt: skip
-    if kind == "code_changes":
-        return [
-            {**head, "key": each.tool, "at_ms": each.at_ms, "what": each.extension,
-             "lines_added": each.lines_added, "lines_removed": each.lines_removed}
-            for each in talk.code_changes
-        ]  # fmt: skip
-    if kind == "turns":
-        return [
-            {**head, "key": None, "at_ms": each.prompt_ms, "what": "prompt",
-             "chars": each.prompt_chars,
-             "response_ms": None if None in (each.first_ms, each.prompt_ms)
-             else (each.first_ms or 0) - (each.prompt_ms or 0)}
-            for each in talk.turns
-            if each.prompt_ms is not None and each.agent is None
-        ]  # fmt: skip
-    return []
+def _records(activity: Activity, kind: str) -> list[Row]:
+    """Return what happened in a session, of a kind, and what became of it."""
+    last_ms = max(moments_of(activity.talk), default=0)
+    head = {"session_id": activity.talk.session_id}
+    make = _MAKERS.get(kind)
+    return [] if make is None else [{**head, **row} for row in make(activity.talk, last_ms)]
+
+
+def _tool_calls(talk: Conversation, last_ms: int) -> Iterator[Row]:
+    for each in talk.tool_calls:
+        yield {
+            "key": each.key, "at_ms": each.started_ms, "what": each.name,
+            "outcome": outcome_of(each, last_ms), "took_ms": each.took_ms,
+        }  # fmt: skip
+
+
+def _code_changes(talk: Conversation, last_ms: int) -> Iterator[Row]:
+    for each in sorted(judged(talk, last_ms), key=lambda each: each.change.at_ms):
+        change = each.change
+        yield {
+            "key": change.tool, "at_ms": change.at_ms, "what": change.extension,
+            "outcome": each.verdict, "lines_added": change.lines_added,
+            "lines_removed": change.lines_removed,
+        }  # fmt: skip
+
+
+def _turns(talk: Conversation, _last_ms: int) -> Iterator[Row]:
+    for each in talk.turns:
+        if each.prompt_ms is not None and each.agent is None:
+            response_ms = None if each.first_ms is None else each.first_ms - each.prompt_ms
+            yield {
+                "key": None, "at_ms": each.prompt_ms, "what": "prompt", "chars": each.prompt_chars,
+                "response_ms": response_ms,
+            }  # fmt: skip
+
+
+_MAKERS: Final[Mapping[str, Callable[[Conversation, int], Iterator[Row]]]] = {
+    "tool_calls": _tool_calls,
+    "code_changes": _code_changes,
+    "turns": _turns,
+}

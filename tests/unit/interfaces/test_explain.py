@@ -2,6 +2,8 @@
 
 import io
 import json
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +12,20 @@ from typing import Any
 import pytest
 
 from blueplane.analytics.explaining import USAGE
-from blueplane.analytics.metrics.catalogue import CATALOGUE
+from blueplane.analytics.metrics.catalogue import CATALOGUE, OUTCOMES, VERDICTS
 from blueplane.analytics.metrics.formulas import formula
 from blueplane.days import date_of, local_day
+from blueplane.event import Event
 from blueplane.interfaces.cli.main import main
 from blueplane.paths import Home
 from blueplane.store import exporting
 from blueplane.store.metric_rollups import bodies_of_session
 from blueplane.store.queries import reading
 from helpers import usage_command
+from helpers.desk import T0_MS
 from helpers.scribbled import scribbled
+from helpers.stories import Teller
+from helpers.told import answered, sessions, told
 from helpers.transcripts import Truth
 
 
@@ -169,6 +175,51 @@ def test_a_figure_of_metrics_is_made_of_sessions_and_they_of_what_happened(
     assert part["rows"]
     assert {row["session_id"] for row in part["rows"]} == {session}
     assert all(row["lines"] for row in part["rows"])
+
+
+@pytest.mark.parametrize(
+    ("session", "seen"),
+    [("story-claude", {"failed", "interrupted", "rejected"}), ("going-on", {"open"})],
+)
+def test_parts_say_what_became_of_them_when_they_are_of_a_session(
+    tmp_path: Path, session: str, seen: set[str]
+) -> None:
+    """Tool calls and edits, by the same words by which the session's own report counts them."""
+    # Given
+    home = told(tmp_path / "home", sessions())
+    answer = answered(home, "analyze", session, "--tools", "--files")
+    # When
+    calls = explained(home, "metrics.error_rate", "--session", session)["rows"]
+    edits = explained(home, "metrics.rejection_rate", "--session", session)["rows"]
+    # Then
+    assert Counter(row["outcome"] for row in calls) == counted(answer["tools"], OUTCOMES)
+    assert Counter(row["outcome"] for row in edits) == counted(answer["files"], VERDICTS)
+    assert seen <= {row["outcome"] for row in (*calls, *edits)}
+
+
+def test_edits_are_in_order_when_files_were_edited_by_turns(tmp_path: Path) -> None:
+    """Though they are judged file by file."""
+    # Given
+    tell = Teller(session_id="by-turns")
+    home = told(tmp_path / "home", [written(tell, n, f"/{n % 2}.py") for n in range(4)])
+    # When
+    edits = explained(home, "metrics.lines_added", "--session", "by-turns")["rows"]
+    # Then
+    assert [row["at_ms"] - T0_MS for row in edits] == [0, 1000, 2000, 3000]
+
+
+def written(tell: Teller, second: int, path: str) -> Event:
+    """Tell of a file that is written."""
+    done = {"type": "create", "filePath": path, "content": "a\n", "structuredPatch": []}
+    return tell.claude(
+        second, "PostToolUse", tool_name="Write", tool_use_id=f"t-{second}",
+        tool_input={"file_path": path, "content": "a\n"}, tool_response=done,
+    )  # fmt: skip
+
+
+def counted(rows: list[dict[str, Any]], names: Iterable[str]) -> Counter[str]:
+    """Return the sum of each of some columns, those that have one."""
+    return +Counter({name: sum(row[name] for row in rows) for name in names})
 
 
 def test_every_figure_of_the_catalogue_has_a_formula(tree: Tree) -> None:
