@@ -217,6 +217,9 @@ def test_a_line_says_so_when_a_period_has_no_data(told: Home, command: str) -> N
     assert printed(told, command, *days).startswith("no figures for 1999-01-01 to 1999-12-31")
     assert answer(told, command, *days)["rows"] == []
     assert len(printed(told, command, *days, "--format", "csv").splitlines()) == 1
+    assert printed(told, command, "--since", days[1], "--until", days[1]).startswith(
+        "no figures for 1999-01-01; "
+    )
 
 
 @pytest.mark.parametrize("command", ["metrics", "insights"])

@@ -26,9 +26,9 @@ class Span(NamedTuple):
     bounded: bool
 
     def text(self) -> str:
-        """Say which days they are."""
+        """Say which days they are; one is said once."""
         first, last = date_of(self.scope.first), date_of(self.scope.last)
-        return f"{first} to {last}"
+        return f"{first}" if first == last else f"{first} to {last}"
 
     def nothing(self) -> str:
         """Say that there is nothing in them, and where else to look."""
