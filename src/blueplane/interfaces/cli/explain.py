@@ -205,7 +205,7 @@ def _columns(found: Explained, rows: Sequence[Row]) -> list[Column]:
     columns += [
         Column(each, each.replace("_", " "), lambda value: _amount(value, found.unit), "right")
         if each == "value"
-        else Column(each, each.replace("_", " "), number, "right")
+        else Column(each, each.removeprefix("lines_").replace("_", " "), number, "right")
         for each in _FIGURES
         if each in rows[0]
     ]
