@@ -144,6 +144,21 @@ def test_the_figures_are_those_of_the_catalogue(known: Home) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "used", "cost"),
+    [(STORY, "–", "–"), ("unpriced", "14 in 1 call", "–")],  # noqa: RUF001 - dashes for unknown
+)
+def test_tokens_and_cost_are_dashes_when_they_are_unknown(
+    known: Home, name: str, used: str, cost: str
+) -> None:
+    """A session without calls used nothing known, one without prices cost nothing known."""
+    # Given / When
+    lines = printed(known, "analyze", name).splitlines()
+    # Then
+    assert f"tokens      {used}" in lines
+    assert f"cost        {cost}" in lines
+
+
 def test_a_spread_is_its_middle_and_its_end_when_people_look(known: Home) -> None:
     """Of times as of lengths; all of it is in JSON."""
     # Given / When

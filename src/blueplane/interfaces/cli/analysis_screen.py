@@ -125,8 +125,8 @@ def _facts(session: Row) -> list[Fact]:
         "end": UNKNOWN if ended is None else ended,
         "prompts": number(session["prompts"]),
         "tool calls": _calls(session),
-        "tokens": f"{tokens(session['total_tokens'])} in {count(session['calls'], 'call')}",
-        "cost": f"{dollars(session['cost_usd'])} (estimate)",
+        "tokens": _used(session),
+        "cost": _cost(session["cost_usd"]),
         "models": ", ".join(session["models"]) or UNKNOWN,
     }
     return [Fact(label, text) for label, text in facts.items() if text is not None]
@@ -135,6 +135,15 @@ def _facts(session: Row) -> list[Fact]:
 def _calls(session: Row) -> str:
     failed = session["failed"]
     return number(session["tool_calls"]) + (f", {number(failed)} failed" if failed else "")
+
+
+def _used(session: Row) -> str:
+    calls = session["calls"]
+    return f"{tokens(session['total_tokens'])} in {count(calls, 'call')}" if calls else UNKNOWN
+
+
+def _cost(cost_usd: float | None) -> str:
+    return UNKNOWN if cost_usd is None else f"{dollars(cost_usd)} (estimate)"
 
 
 def _is_shown(row: Row) -> bool:
