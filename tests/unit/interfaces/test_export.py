@@ -21,6 +21,7 @@ from blueplane.interfaces.cli.main import EXIT_PIPE, main
 from blueplane.paths import Home
 from blueplane.store import exporting
 from helpers import usage_command
+from helpers.cli import on_terminal
 from helpers.redis_server import missing
 from helpers.scribbled import scribbled
 from helpers.transcripts import Truth
@@ -193,6 +194,18 @@ def test_export_writes_a_whole_private_file_or_none(tree: Tree, tmp_path: Path) 
     assert wrong == 4
     assert said.count("\n") == 1
     assert "nowhere" in said
+
+
+def test_export_says_that_a_file_is_written_when_somebody_looks(tree: Tree, tmp_path: Path) -> None:
+    """As analyze does; a script hears nothing."""
+    # Given
+    path = tmp_path / "rows.csv"
+    # When
+    seen = on_terminal(tree.home, "export", "--output", str(path), TERM="dumb").out
+    heard = run(tree.home, "usage", "--output", str(path))
+    # Then
+    assert seen.splitlines()[-1] == f"{path}: written"
+    assert heard == (0, "", "")
 
 
 def test_export_writes_to_a_pipe_when_one_is_named(tree: Tree, tmp_path: Path) -> None:

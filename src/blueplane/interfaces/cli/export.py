@@ -101,12 +101,14 @@ def _writer(form: str) -> Any:  # noqa: ANN401 - a function of any form
 
 @contextmanager
 def _progress(output: Path | None) -> Iterator[Report]:
-    """Say how far it is, unless the rows themselves go to the terminal."""
+    """Say how far it is, and that a file is written, unless the rows go to the terminal."""
     if output is None and sys.stdout.isatty():
         yield lambda _: None
         return
     with progress(counted=False) as report:
         yield report
+    if output is not None and sys.stderr.isatty():
+        click.echo(f"{output}: written", err=True)
 
 
 @contextmanager
