@@ -68,7 +68,7 @@ def make(directory: Path, count: int) -> Home:
 
 def measure(home: Home, file: Path) -> dict[str, float]:
     """Export calls; return seconds and megabytes."""
-    command = [*OURS, "export", "calls", "--output", str(file), "--home", str(home.root)]
+    command = [*OURS, "export", "calls", "--force", "--output", str(file), "--home", str(home.root)]
     began = time.perf_counter()
     said = subprocess.run(
         [sys.executable, "-c", PEAK, *command], capture_output=True, check=True, text=True

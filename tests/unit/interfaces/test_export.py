@@ -180,18 +180,21 @@ def test_csv_has_no_formula_when_names_look_like_one() -> None:
 
 
 def test_export_writes_a_whole_private_file_or_none(tree: Tree, tmp_path: Path) -> None:
-    """Nobody else can read it, and what was there stays when it cannot be written."""
+    """Nobody else can read it, and what was there goes only when somebody said so."""
     # Given
     file = tmp_path / "usage.csv"
     file.write_text("before")
     # When
-    code, text, _ = run(tree.home, "--output", str(file))
+    kept = run(tree.home, "--output", str(file)), file.read_text()
+    code, text, _ = run(tree.home, "--output", str(file), "--force")
     wrong, _, said = run(tree.home, "--output", str(tmp_path / "nowhere" / "usage.csv"))
     # Then
+    because = f"blueplane: --output {file}: is there already; --force writes over it\n"
+    assert kept == ((2, "", because), "before")
     assert (code, text, file.stat().st_mode & 0o777) == (0, "", 0o600)
     assert file.read_text() == run(tree.home)[1]
     assert [each.name for each in tmp_path.iterdir()] == ["usage.csv"]
-    assert wrong == 4
+    assert wrong == 2
     assert said.count("\n") == 1
     assert "nowhere" in said
 
@@ -202,7 +205,7 @@ def test_export_says_that_a_file_is_written_when_somebody_looks(tree: Tree, tmp_
     path = tmp_path / "rows.csv"
     # When
     seen = on_terminal(tree.home, "export", "--output", str(path), TERM="dumb").out
-    heard = run(tree.home, "usage", "--output", str(path))
+    heard = run(tree.home, "usage", "--output", str(path), "--force")
     # Then
     assert seen.splitlines()[-1] == f"{path}: written"
     assert heard == (0, "", "")

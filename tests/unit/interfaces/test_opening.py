@@ -10,7 +10,7 @@ import pytest
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
 from helpers.desk import Desk, answer
-from helpers.told import answered, sessions, told
+from helpers.told import answered, run, sessions, told
 
 
 @pytest.fixture
@@ -52,3 +52,15 @@ def test_rows_sum_to_their_total_when_calls_are_derived_meanwhile(
     sums = [sum(row["calls"] for row in each["rows"]) for each in answers]
     assert sums == [each["total"]["calls"] for each in answers]
     assert sums[0] < sums[1]
+
+
+def test_a_damaged_database_is_one_line_that_says_what_helps(home: Home) -> None:
+    """Where it is, what SQLite says, and the command that goes on from there."""
+    # Given
+    home.prepare()
+    home.database.write_bytes(b"no database" * 1_000)
+    # When
+    said = str(run(home, "usage").exception)
+    # Then
+    assert said.startswith(f"{home.database}: file is not a database")
+    assert said.endswith("; `blueplane doctor` says what helps")

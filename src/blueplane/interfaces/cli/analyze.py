@@ -7,7 +7,6 @@ Leaves which session is meant to ``session_names.py``, the rows to ``analytics/s
 and, for it takes long to import, ``analysis_story.py``; how they look to ``analysis_screen.py``.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -29,6 +28,7 @@ from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.reporting import write_csv
 from blueplane.interfaces.cli.session_names import find_session
 from blueplane.interfaces.cli.values import complete_session
+from blueplane.interfaces.cli.written import check_free, writing
 from blueplane.paths import Home, replacing
 from blueplane.store.metric_rollups import bodies_of_session
 from blueplane.store.reading import Reads
@@ -117,16 +117,10 @@ def _written(export: Path | None, *, force: bool) -> str | None:
     if form not in {"json", "csv"}:
         message = f"--export {export}: a name that ends in .json or .csv says what to write"
         raise UsageError(message)
-    if os.path.lexists(export) and not force:
-        message = f"--export {export}: is there already; --force writes over it"
-        raise UsageError(message)
+    check_free("--export", export, force=force)
     return form
 
 
 def _export(path: Path, text: str) -> None:
-    try:
-        with replacing(path) as stream:
-            stream.write(text.encode())
-    except OSError as error:
-        message = f"--export {path}: {error.strerror}; name a file in a directory of yours"
-        raise UsageError(message) from error
+    with writing("--export", path), replacing(path) as stream:
+        stream.write(text.encode())

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 import click
 
 from blueplane.analytics.export import KINDS_OF_EXPORT, Row, Source
-from blueplane.errors import HomeError, UsageError
+from blueplane.errors import UsageError
 from blueplane.figures import count
 from blueplane.interfaces.cli.disguise import Disguise
 from blueplane.interfaces.cli.export_forms import FORMS
@@ -26,6 +26,7 @@ from blueplane.interfaces.cli.prices import prices_of
 from blueplane.interfaces.cli.progress import progress
 from blueplane.interfaces.cli.reporting import read_span, span_options
 from blueplane.interfaces.cli.scoping import check_names
+from blueplane.interfaces.cli.written import check_free, writing
 from blueplane.paths import Home, replacing
 from blueplane.server.control import Report
 from blueplane.store.queries import Reader
@@ -48,6 +49,7 @@ _INSTALL: Final = (
     metavar="FILE",
     help="Write this file, for nobody else to read; standard output if not given.",
 )
+@click.option("--force", is_flag=True, help="With --output: write over a file that is there.")
 @click.option(
     "--anonymize", is_flag=True, help="Give projects, sessions, branches and ids other names."
 )
@@ -76,6 +78,8 @@ def export(home: Home, kind: str, form: str, output: Path | None, **said: Any) -
     if form == "parquet" and output is None and sys.stdout.isatty():
         message = "parquet is not for a terminal: name a file with --output"
         raise UsageError(message)
+    if output is not None:
+        check_free("--output", output, force=said["force"])
     write = _writer(form)
     prices = prices_of(home)
     since, until = read_span(said)
@@ -120,13 +124,9 @@ def _target(output: Path | None) -> Iterator[BinaryIO]:
     if output is None:
         yield sys.stdout.buffer
         return
-    try:
-        is_kept = output.exists() and not output.is_file()
-        with output.open("wb") if is_kept else replacing(output) as stream:
-            yield stream
-    except OSError as error:
-        message = f"{output}: {error.strerror or error}; name a file that can be written"
-        raise HomeError(message) from error
+    is_kept = output.exists() and not output.is_file()
+    with writing("--output", output), output.open("wb") if is_kept else replacing(output) as stream:
+        yield stream
 
 
 def _told(rows: Iterable[Row], kind: str, report: Report) -> Iterator[Row]:

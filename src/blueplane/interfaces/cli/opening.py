@@ -7,10 +7,10 @@ Leaves what to look for to the reader and the commands.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
-from blueplane.errors import NotFoundError, StoreError
+from blueplane.errors import NotFoundError, StoreBrokenError, StoreError
 from blueplane.paths import Home
 from blueplane.store.reading import Reads
 from blueplane.store.schema import VERSION
@@ -22,21 +22,30 @@ _Kind = TypeVar("_Kind", bound=Reads)
 def opened(home: Home, kind: type[_Kind]) -> Iterator[_Kind]:
     """Open the database with a kind of reader.
 
-    Raises NotFoundError when there is none yet, StoreError when it is not of this version.
+    Raises NotFoundError when there is none yet, StoreError when it is not of this version or
+    damaged.
     """
     if not home.database.exists():
         message = f"{home.database}: no database yet; `blueplane start` makes it"
         raise NotFoundError(message)
-    reader = kind(home.database)
-    try:
+    with _damage_named(home), closing(kind(home.database)) as reader:
         found = reader.schema_version()
         if found != VERSION:
             newer = "install a newer Blueplane" if found > VERSION else "run `blueplane start`"
             message = f"{home.database}: has schema {found} instead of {VERSION}; {newer}"
             raise StoreError(message)
         yield reader
-    finally:
-        reader.close()
+
+
+@contextmanager
+def _damage_named(home: Home) -> Iterator[None]:
+    """Say of a damaged database where it is, and what to do."""
+    try:
+        yield
+    except StoreBrokenError as error:
+        where = "" if str(home.database) in str(error) else f"{home.database}: "
+        message = f"{where}{error}; `blueplane doctor` says what helps"
+        raise StoreBrokenError(message) from error
 
 
 @contextmanager
