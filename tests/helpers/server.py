@@ -63,8 +63,11 @@ class Server:
     # -- life ------------------------------------------------------------------------------------
 
     def start(self, faults: str = "", prefix: Sequence[str] = ()) -> None:
-        """Start it and return at once; ``prefix`` is a command line to run it under."""
-        assert not self.alive(), "the server runs already"
+        """Start it and return at once; ``prefix`` is a command line to run it under.
+
+        One that was killed is waited for: its clients hear of it before it is gone.
+        """
+        wait_until(lambda: not self.alive(), END_S, "the server before it has ended")
         arguments = ["serve", "--home", str(self.home.root)]
         variables = {**environment(), **self._settings, "BLUEPLANE_FAULTS": faults}
         if self._nursery is not None and not prefix:
