@@ -148,15 +148,15 @@ def test_a_new_epoch_begins_when_redis_is_flushed_while_idle(
 def test_attaches_are_rare_when_the_group_is_destroyed_again_and_again(
     server: Server, issued: Issued, redis_server: RedisServer,
 ) -> None:  # fmt: skip
-    """A group that somebody keeps destroying costs a few attaches a second and few log lines."""
+    """A group that somebody keeps destroying costs about an attach a second and few log lines."""
     # Given a running server
     server.start_ready()
     before, began = attaches(redis_server), time.monotonic()
     # When its group is destroyed in a loop while events arrive
     wait_until(lambda: destroy_group(redis_server, issued, began + 4), PATIENCE_S, "time is up")
     elapsed = time.monotonic() - began
-    # Then it was made again far less often than destroyed, and that was said only now and then
-    assert 2 <= attaches(redis_server) - before <= 3 * elapsed
+    # Then it was made again about once a second, and that was said only now and then
+    assert 2 <= attaches(redis_server) - before <= elapsed + 2
     assert "not reading" in server.log()
     assert len(server.log().splitlines()) < 20
     # and all events arrive, none of them lost or even recovered: entries outlive their group

@@ -52,8 +52,8 @@ def test_renew_leaves_at_strict_no_more_than_strict_would_have_stored(
 ) -> None:
     """A text of the payload that strict does not store is not there after a scrub, either."""
     # Given an event that was captured in full; a number that is kept as its digits is a text then
-    assume(not _has_big_number(drawn[1]))
-    full, strict = stored(drawn, "full"), stored(drawn, "strict")
+    example, body = drawn
+    full, strict = stored(drawn, "full"), stored((example, _with_digits(body)), "strict")
     if full is None or strict is None:
         return
 
@@ -71,6 +71,15 @@ def _texts(value: object) -> set[str]:
     if isinstance(value, list):
         return set().union(*map(_texts, value))
     return {value} if isinstance(value, str) else set()
+
+
+def _with_digits(value: Any) -> Any:
+    """Return a payload with the digits of big numbers in their place."""
+    if isinstance(value, dict):
+        return {name: _with_digits(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_with_digits(each) for each in value]
+    return str(value) if _has_big_number(value) else value
 
 
 def _has_big_number(value: object) -> bool:

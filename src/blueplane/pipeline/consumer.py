@@ -11,7 +11,13 @@ from typing import Final
 
 from blueplane import faults
 from blueplane.clock import monotonic_s
-from blueplane.errors import BlueplaneError, QueueDetachedError, QueueError, StoreError
+from blueplane.errors import (
+    BlueplaneError,
+    QueueDetachedError,
+    QueueError,
+    QueueUnavailableError,
+    StoreError,
+)
 from blueplane.logs import get
 from blueplane.pipeline.batch import MAX_BATCH, Batch, prepare
 from blueplane.pipeline.jobs import Job
@@ -29,8 +35,8 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 STALE_S: Final = 0.05
 #: Seconds between two tries to attach: the first delay and the longest.
 ATTACH_S: Final = (0.2, 2.0)
-#: Seconds that at least pass between two attaches that succeed, lest a group that somebody keeps
-#: destroying makes a hot loop.
+#: Seconds that at least pass between two attaches that Redis answers, lest a group that somebody
+#: keeps destroying makes a hot loop.
 ATTACH_APART_S: Final = 1.0
 #: What is the trouble before the first try to attach has ended.
 STARTING: Final = "the server has just started"
@@ -84,12 +90,22 @@ class Consumer(Service):
             if self.stopping.is_set() or not self._writer.alive():
                 job.cancel()  # the next writer would attach twice
                 return
-        job.answer()
-        self._attached_s = monotonic_s()
+        self._answer(job)
         self._backoff.reset()
         if self.trouble is not None:
             self._say(_log.info, "attached", self.trouble)
         self.trouble = None
+
+    def _answer(self, job: Job[None]) -> None:
+        """Take the outcome of an attach; the next one keeps its distance from it."""
+        try:
+            job.answer()
+        except QueueUnavailableError:
+            raise
+        except QueueError:
+            self._attached_s = monotonic_s()
+            raise
+        self._attached_s = monotonic_s()
 
     def _read_pending(self) -> None:
         """Hand over what was delivered to us before and never settled."""

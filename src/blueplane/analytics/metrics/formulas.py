@@ -106,7 +106,7 @@ _FORMULAS: Final[Mapping[str, Formula]] = {
     ),
     "tool_calls": Formula(
         "tool calls, whatever became of them",
-        lambda vector: outcomes(vector), "tool_calls",  # noqa: PLW0108 - as the others
+        outcomes, "tool_calls",
     ),
     "tool_success_rate": Formula(
         "tool calls that succeeded / executed ones",
