@@ -51,6 +51,7 @@ def seen(server: Server, name: str = "claude_hooks") -> dict[str, Any]:
 def test_hooks_are_counted_when_they_run(home: Home, server: Server) -> None:
     """What ran, what failed and what is installed is seen, and a pause is said."""
     # Given
+    wait_until(lambda: "capture" in server.ask("health"), PATIENCE_S, "it has looked")
     assert server.ask("health")["capture"]["state"] == "idle"
     # When hooks run, one of them with a payload that is none, and one under another of its names
     for number in range(20):

@@ -1,5 +1,6 @@
 """What was stored at one level, brought to another, is what that level lets pass."""
 
+import re
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -32,6 +33,10 @@ def stored(drawn: tuple[Example, dict[str, Any]], level: PrivacyLevel) -> bytes 
     return None
 
 
+#: A pseudonym of a path without an ending.
+_HASH = re.compile("p:[0-9a-f]{12}")
+
+
 @given(mutated())
 def test_renew_changes_nothing_that_its_level_or_a_stricter_one_made(
     drawn: tuple[Example, dict[str, Any]],
@@ -51,9 +56,8 @@ def test_renew_leaves_at_strict_no_more_than_strict_would_have_stored(
     drawn: tuple[Example, dict[str, Any]],
 ) -> None:
     """A text of the payload that strict does not store is not there after a scrub, either."""
-    # Given an event that was captured in full; a number that is kept as its digits is a text then
-    example, body = drawn
-    full, strict = stored(drawn, "full"), stored((example, _with_digits(body)), "strict")
+    # Given an event that was captured in full
+    full, strict = stored(drawn, "full"), stored(drawn, "strict")
     if full is None or strict is None:
         return
 
@@ -62,7 +66,9 @@ def test_renew_leaves_at_strict_no_more_than_strict_would_have_stored(
 
     # Then it has no text that strict would not have, but for the session's id as a file's name
     renewed.pop("transcript_path", None)
-    assert _texts(renewed) <= _texts(orjson.loads(strict)["payload"])
+    # and for the keyed hash of a number that was kept as its digits, which is a text then
+    hashes = set(filter(_HASH.fullmatch, _texts(renewed))) if _has_big_number(drawn[1]) else set()
+    assert _texts(renewed) - hashes <= _texts(orjson.loads(strict)["payload"])
 
 
 def _texts(value: object) -> set[str]:
@@ -71,15 +77,6 @@ def _texts(value: object) -> set[str]:
     if isinstance(value, list):
         return set().union(*map(_texts, value))
     return {value} if isinstance(value, str) else set()
-
-
-def _with_digits(value: Any) -> Any:
-    """Return a payload with the digits of big numbers in their place."""
-    if isinstance(value, dict):
-        return {name: _with_digits(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_with_digits(each) for each in value]
-    return str(value) if _has_big_number(value) else value
 
 
 def _has_big_number(value: object) -> bool:
